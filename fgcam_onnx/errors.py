@@ -1,0 +1,58 @@
+"""The errors a caller can expect: each says what is wrong, where, and how to mend it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class FgcamError(Exception):
+    """Root of every error this package raises on purpose."""
+
+
+class ModelError(FgcamError):
+    """The model file cannot be read, checked, or raised to a supported opset."""
+
+
+class LayerError(FgcamError):
+    """No such layer, or the layer cannot carry the map that was asked for."""
+
+
+class TargetError(FgcamError):
+    """The target class, label or output element does not exist."""
+
+
+class InputError(FgcamError):
+    """The input array does not fit the model."""
+
+
+class ImageError(FgcamError):
+    """A picture cannot be read, or is too large."""
+
+
+class OptionError(FgcamError):
+    """An option has a value that is not known or does not fit the others."""
+
+
+class DeviceError(FgcamError):
+    """The runtime or the device that was asked for is not there."""
+
+
+class NumericsError(FgcamError):
+    """The model or the explanation produced NaN or infinite values."""
+
+
+class OutputError(FgcamError):
+    """A result cannot be written."""
+
+
+class UnsupportedOperatorError(FgcamError):
+    """An operator on the path has no rule for the walk that was asked for."""
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """Return ``" Did you mean 'a' or 'b'?"``, or an empty string when nothing is near ``name``."""
+    names = list(dict.fromkeys(known))
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    near += [n for n in names if name and name.lower() in n.lower() and n not in near][: 3 - len(near)]
+    return f" Did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
