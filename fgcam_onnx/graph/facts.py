@@ -1,0 +1,158 @@
+"""Facts known of tensors without running the model: what varies, what is non-negative, where channels are."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from onnx import NodeProto, helper
+
+from .model import Model, dims_of
+from .value import Shape
+
+VIEWS = frozenset({"Cast", "Dropout", "Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"})
+"""Operators that show the same elements again."""
+
+NON_NEGATIVE = frozenset(
+    "Abs Exp HardSigmoid ReduceL1 ReduceL2 ReduceSumSquare Relu Sigmoid Softmax Softplus Sqrt"
+    " ThresholdedRelu".split()
+)
+KEEPS_SIGN = VIEWS | frozenset(
+    "Add AveragePool Concat DepthToSpace Div Expand Gather GlobalAveragePool GlobalMaxPool MaxPool Mean Min Mul"
+    " ReduceMax ReduceMean ReduceMin ReduceSum Slice SpaceToDepth Split Sum Tile".split()
+)
+"""Non-negative where all their data inputs are."""
+
+SPATIAL = frozenset(
+    "AveragePool BatchNormalization Conv ConvInteger ConvTranspose DepthToSpace GlobalAveragePool GlobalMaxPool"
+    " GroupNormalization InstanceNormalization LRN LpPool MaxPool QLinearConv SpaceToDepth".split()
+)
+"""Operators whose input and output have their channels at axis 1."""
+
+REARRANGES = frozenset(
+    "Einsum Flatten Gather GatherElements GatherND Gemm MatMul Reshape ScatterND Shape Squeeze Unsqueeze".split()
+)
+
+LINEAR_PREPROCESSING = VIEWS | frozenset({"Add", "BatchNormalization", "Div", "Mul", "Pad", "Slice", "Sub"})
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of each tensor of a model.
+
+    Attributes
+    ----------
+    varying : set of str
+        Tensors that depend on a graph input; all others are constant.
+    non_negative : set of str
+        Tensors that are never below 0.
+    channel_axis : mapping of str to int
+        The axis of the channels, where the graph shows it.
+    preprocessed : set of str
+        The graph inputs, and what linear preprocessing inside the graph makes of them.
+    """
+
+    varying: frozenset[str]
+    non_negative: frozenset[str]
+    channel_axis: Mapping[str, int]
+    preprocessed: frozenset[str]
+
+
+@functools.lru_cache(maxsize=32)
+def facts_of(model: Model) -> Facts:
+    """Return the facts of ``model``, found in a few sweeps over its nodes."""
+    varying = {i.name for i in model.inputs}
+    preprocessed = set(varying)
+    for node in model.nodes:
+        data = [i for i in node.input if i in varying]
+        if data and node.op_type not in ("Shape", "Size"):
+            varying.update(node.output)
+            if node.op_type in LINEAR_PREPROCESSING and len(data) == 1 and data[0] in preprocessed:
+                preprocessed.add(node.output[0])
+    return Facts(
+        frozenset(varying),
+        frozenset(_non_negative(model, varying)),
+        _channel_axes(model, varying),
+        frozenset(preprocessed),
+    )
+
+
+def _non_negative(model: Model, varying: set[str]) -> set[str]:
+    found: set[str] = set()
+
+    def known(name: str) -> bool:
+        if name in found or name in varying:
+            return name in found
+        array = model.constants.get(name)
+        return array is not None and array.dtype.kind in "fiu" and bool(np.all(array >= 0))
+
+    for node in model.nodes:
+        if node.output[0] not in varying:
+            continue
+        op = node.op_type
+        if op in NON_NEGATIVE or _clips_at_zero(model, node):
+            found.update(node.output)
+        elif op in ("Max", "Clip"):
+            if any(known(i) for i in node.input[:1 if op == "Clip" else None]):
+                found.update(node.output)
+        elif op in ("Pad", "Resize", "Split", "Slice", "Gather", "Expand", "Tile") or op in VIEWS:
+            mode = next((a.s for a in node.attribute if a.name == "mode"), b"")
+            if known(node.input[0]) and mode != b"cubic":
+                found.add(node.output[0])
+                found.update(node.output if op == "Split" else [])
+        elif op in KEEPS_SIGN and all(known(i) for i in node.input if i):
+            found.update(node.output)
+        elif op == "Mul" and len(set(node.input)) == 1:
+            found.update(node.output)
+    return found
+
+
+def _clips_at_zero(model: Model, node: NodeProto) -> bool:
+    """Tell a Clip, or a dequantized unsigned integer with zero point 0, that cannot go below 0."""
+    if node.op_type == "Clip" and len(node.input) > 1 and node.input[1] in model.constants:
+        return bool(np.all(model.constants[node.input[1]] >= 0))
+    if node.op_type == "DequantizeLinear" and len(node.input) > 2 and node.input[2] in model.constants:
+        zero = model.constants[node.input[2]]
+        return zero.dtype.kind in "iu" and bool(np.all(zero == np.iinfo(zero.dtype).min))
+    return False
+
+
+def _shape(model: Model, name: str) -> Shape | None:
+    kind = model.types.get(name)
+    return dims_of(kind) if kind is not None and kind.tensor_type.HasField("shape") else None
+
+
+def _channel_axes(model: Model, varying: set[str]) -> dict[str, int]:
+    """Follow the channel axis from the spatial operators through Transpose and what keeps the axes."""
+    axis: dict[str, int] = {}
+    ranks = {n: len(s) for n in varying if (s := _shape(model, n)) is not None}
+    for node in model.nodes:
+        if node.op_type in SPATIAL:
+            for name in (node.input[0], node.output[0]):
+                if ranks.get(name, 0) >= 3:
+                    axis[name] = 1
+    for nodes in (model.nodes, list(reversed(model.nodes)), model.nodes):
+        for node in nodes:
+            if node.op_type in REARRANGES or not node.output:
+                continue
+            ends = [n for n in (*node.input, *node.output) if n in ranks]
+            if node.op_type == "Transpose":
+                _through_transpose(node, axis)
+            elif (known := next((n for n in ends if n in axis), None)) is not None:
+                for name in ends:
+                    if ranks[name] == ranks[known]:
+                        axis.setdefault(name, axis[known])
+    return axis
+
+
+def _through_transpose(node: NodeProto, axis: dict[str, int]) -> None:
+    perm = next((helper.get_attribute_value(a) for a in node.attribute if a.name == "perm"), None)
+    x, y = node.input[0], node.output[0]
+    if perm is None:
+        return
+    if x in axis:
+        axis.setdefault(y, list(perm).index(axis[x]))
+    elif y in axis:
+        axis.setdefault(x, perm[axis[y]])

@@ -1,0 +1,76 @@
+"""Fold what is constant: shape chains, Constant nodes, If with a fixed condition; drop what nothing reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import onnx
+import onnx_graphsurgeon as gs
+import onnxruntime
+from numpy.typing import NDArray
+from onnx import ModelProto, helper, numpy_helper
+
+from .model import LARGE
+
+# graphsurgeon folds through onnxruntime, which by default reports each pass that it skips
+ERRORS_ONLY = 3
+
+
+def folded(
+    proto: ModelProto, constants: Mapping[str, NDArray[Any]]
+) -> tuple[ModelProto, dict[str, NDArray[Any]]]:
+    """Return the graph without its constant parts, and the constants it still reads.
+
+    Large constants take part as typed inputs, so that weights are neither copied nor changed: what only
+    reads weights (a transposed or dequantized weight) stays in the graph for the runtime to fold.
+    """
+    metadata = {n.output[0]: n for n in proto.graph.node if n.metadata_props}
+    small = {n: a for n, a in constants.items() if a.size <= LARGE}
+    if not _foldable(proto, small):
+        read = _reads(proto)
+        return proto, {n: a for n, a in constants.items() if n in read}
+    open_proto = ModelProto()
+    open_proto.CopyFrom(proto)
+    for name, array in constants.items():
+        if name in small:
+            open_proto.graph.initializer.append(numpy_helper.from_array(array, name))
+        else:
+            kind = helper.np_dtype_to_tensor_dtype(array.dtype)
+            open_proto.graph.input.append(helper.make_tensor_value_info(name, kind, array.shape))
+    typed = onnx.shape_inference.infer_shapes(open_proto, data_prop=True)
+    onnxruntime.set_default_logger_severity(ERRORS_ONLY)
+    graph = gs.import_onnx(typed)
+    graph.fold_constants(size_threshold=LARGE * 64).cleanup().toposort()
+    clean = gs.export_onnx(graph)
+    kept = dict(constants) | {t.name: numpy_helper.to_array(t) for t in clean.graph.initializer}
+    result = ModelProto()
+    result.CopyFrom(proto)
+    result.graph.ClearField("node")
+    for node in clean.graph.node:
+        old = metadata.get(node.output[0]) if node.output else None
+        if old is not None and not node.metadata_props:
+            node.metadata_props.extend(old.metadata_props)
+        result.graph.node.append(node)
+    read = _reads(result)
+    return result, {n: a for n, a in kept.items() if n in read}
+
+
+def _foldable(proto: ModelProto, small: Mapping[str, Any]) -> bool:
+    """Tell whether any node reads nothing but small constants, or asks for a shape."""
+    return any(
+        n.op_type in ("Shape", "Size", "If", "Constant") or all(i in small for i in n.input if i)
+        for n in proto.graph.node
+    )
+
+
+def _reads(proto: ModelProto) -> set[str]:
+    names: set[str] = {o.name for o in proto.graph.output}
+    stack = list(proto.graph.node)
+    while stack:
+        node = stack.pop()
+        names.update(node.input)
+        for attribute in node.attribute:
+            for graph in (attribute.g, *attribute.graphs):
+                stack.extend(graph.node)
+    return names

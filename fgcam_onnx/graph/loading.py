@@ -1,0 +1,278 @@
+"""Load: read a file from a stranger, raise it to a modern opset, fold, and type every tensor."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from google.protobuf.message import DecodeError
+from numpy.typing import NDArray
+from onnx import ModelProto, NodeProto, TensorProto, TypeProto, ValueInfoProto, helper, numpy_helper
+from onnx.external_data_helper import ExternalDataInfo, uses_external_data
+
+from ..errors import ModelError
+from .canonical import canonical_nodes, legacy_nodes
+from .folding import folded
+from .model import LARGE, Model
+from .value import Dim, Shape
+
+OPSET = 18
+"""Oldest opset the emissions are written for; older files are raised to it."""
+
+OLDEST_IR, NEWEST_IR = 8, 10
+"""File format versions: opset 18 needs 8, and every supported runtime reads 10."""
+
+BATCH = "N"
+
+
+def load(path: str | Path | ModelProto, *, shapes: Mapping[str, Shape] | None = None) -> Model:
+    """Load an ONNX model for explanation.
+
+    Parameters
+    ----------
+    path : path or ModelProto
+        The file, of any opset from 7 on; external data must lie in the file's folder.
+    shapes : mapping of str to shape, optional
+        Sizes for dynamic dimensions, by input name; a free batch stays free.
+
+    Raises
+    ------
+    ModelError
+        Not an ONNX file, truncated, external data missing or outside the folder, or an opset that
+        cannot be raised.
+    """
+    if isinstance(path, ModelProto):
+        proto, file = ModelProto(), None
+        proto.CopyFrom(path)
+    else:
+        file = Path(path)
+        proto = _read(file)
+    proto, constants = _split(proto, file.parent if file else None)
+    opset = next((o.version for o in proto.opset_import if not o.domain), 0)
+    proto = _raised(proto, constants, opset)
+    model = Model(proto, constants, {}, file, opset)
+    return bind(model, shapes or {})
+
+
+def bind(model: Model, shapes: Mapping[str, Shape]) -> Model:
+    """Fix the dynamic dimensions given in ``shapes``, fold what is constant, and type every tensor.
+
+    The first dimension of an input stays free when it is dynamic; every input keeps its name.
+    """
+    proto = ModelProto()
+    proto.CopyFrom(model.proto)
+    known = {i.name for i in proto.graph.input}
+    for name in shapes:
+        if name not in known:
+            raise ModelError(f"the model has no input {name!r}; it has {', '.join(sorted(known))}")
+    for info in proto.graph.input:
+        if info.type.HasField("tensor_type"):
+            _bind_input(info, shapes.get(info.name))
+    for info in proto.graph.output:
+        if info.type.HasField("tensor_type"):
+            info.type.tensor_type.ClearField("shape")
+    proto, constants = folded(proto, model.constants)
+    typed = _typed(proto, constants)
+    del proto.graph.output[:]
+    proto.graph.output.extend(typed.graph.output)
+    types = {n: _type_of(a) for n, a in constants.items()}
+    types |= {i.name: i.type for i in (*typed.graph.input, *typed.graph.value_info, *typed.graph.output)}
+    nodes = canonical_nodes(proto.graph.node, types)
+    del proto.graph.node[:]
+    proto.graph.node.extend(nodes)
+    return replace(model, proto=proto, constants=constants, types=types)
+
+
+def _read(path: Path) -> ModelProto:
+    """Parse ``path`` without its external data."""
+    if not path.is_file():
+        raise ModelError(f"{path}: no such file")
+    try:
+        proto = onnx.load(path, load_external_data=False, format="protobuf")
+    except (DecodeError, ValueError) as error:
+        raise ModelError(f"{path} is not an ONNX file, or is truncated: {error}") from None
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read: {error.strerror}") from None
+    if not proto.graph.node or not proto.opset_import:
+        raise ModelError(f"{path} is not an ONNX model: it holds no graph")
+    return proto
+
+
+def _split(proto: ModelProto, folder: Path | None) -> tuple[ModelProto, dict[str, NDArray[Any]]]:
+    """Take every constant out of the graph: initializers (listed as inputs or not) and Constant nodes."""
+    for opset in proto.opset_import:
+        opset.domain = "" if opset.domain == "ai.onnx" else opset.domain
+    if proto.functions:
+        import onnx.inliner
+
+        proto = onnx.inliner.inline_local_functions(proto)
+    graph = proto.graph
+    if graph.sparse_initializer:
+        raise ModelError("sparse initializers are not supported; export the model with dense weights")
+    constants = {t.name: _array(t, folder) for t in graph.initializer}
+    nodes: list[NodeProto] = []
+    for node in graph.node:
+        node.domain = "" if node.domain == "ai.onnx" else node.domain
+        array = _constant_node(node, folder)
+        if array is None:
+            nodes.append(node)
+        else:
+            constants[node.output[0]] = array
+    inputs = [i for i in graph.input if i.name not in constants]
+    outputs = {o.name for o in graph.output}
+    kept = ModelProto()
+    kept.CopyFrom(_without_data(proto))
+    kept.graph.node.extend(n for n in nodes)
+    kept.graph.input.extend(inputs)
+    for name in outputs & constants.keys():
+        raise ModelError(f"output {name!r} is a constant: there is nothing to explain")
+    _check_names(kept, constants)
+    kept.ir_version = min(max(kept.ir_version, OLDEST_IR), NEWEST_IR)
+    return kept, constants
+
+
+def _without_data(proto: ModelProto) -> ModelProto:
+    """Return ``proto`` without nodes, inputs, initializers and stale type information."""
+    graph = proto.graph
+    for field in ("initializer", "node", "input", "quantization_annotation", "doc_string"):
+        graph.ClearField(field)
+    graph.ClearField("value_info")
+    proto.ClearField("functions")
+    proto.ClearField("training_info")
+    return proto
+
+
+def _constant_node(node: NodeProto, folder: Path | None) -> NDArray[Any] | None:
+    """Return the array of a Constant node, or None for any other."""
+    if node.op_type != "Constant" or node.domain or len(node.attribute) != 1:
+        return None
+    attribute = node.attribute[0]
+    if attribute.name == "value":
+        return _array(attribute.t, folder)
+    value = helper.get_attribute_value(attribute)
+    kinds = {"value_float": np.float32, "value_floats": np.float32, "value_int": np.int64, "value_ints": np.int64}
+    return np.asarray(value, kinds[attribute.name]) if attribute.name in kinds else None
+
+
+def _array(tensor: TensorProto, folder: Path | None) -> NDArray[Any]:
+    """Return the values of ``tensor``; external data is mapped, not read."""
+    if not uses_external_data(tensor):
+        try:
+            return numpy_helper.to_array(tensor)
+        except (ValueError, TypeError) as error:
+            raise ModelError(f"weight {tensor.name!r} is damaged: {error}") from None
+    info = ExternalDataInfo(tensor)
+    if folder is None:
+        raise ModelError(f"weight {tensor.name!r} lies in {info.location!r}: load the model by its path")
+    root = folder.resolve()
+    file = (root / info.location).resolve()
+    if os.path.isabs(info.location) or not file.is_relative_to(root):
+        raise ModelError(f"weight {tensor.name!r} points outside the model's folder: {info.location!r}")
+    if not file.is_file():
+        raise ModelError(f"external data {info.location!r} of weight {tensor.name!r} is missing in {folder}")
+    dtype = helper.tensor_dtype_to_np_dtype(tensor.data_type)
+    count = int(np.prod(tensor.dims, dtype=np.int64))
+    offset = info.offset or 0
+    if dtype.itemsize * count + offset > file.stat().st_size:
+        raise ModelError(f"external data {info.location!r} is truncated: weight {tensor.name!r} ends past it")
+    if count == 0:
+        return np.zeros(tuple(tensor.dims), dtype)
+    return np.memmap(file, dtype, "r", offset, tuple(tensor.dims))
+
+
+def _check_names(proto: ModelProto, constants: Mapping[str, Any]) -> None:
+    """Refuse graphs in which a tensor name is written twice."""
+    seen = {i.name for i in proto.graph.input} | set(constants)
+    for node in proto.graph.node:
+        for name in filter(None, node.output):
+            if name in seen:
+                raise ModelError(f"tensor {name!r} is written twice: the graph is not valid ONNX")
+            seen.add(name)
+
+
+def _raised(proto: ModelProto, constants: dict[str, NDArray[Any]], opset: int) -> ModelProto:
+    """Return ``proto`` at opset 18 or newer."""
+    nodes = legacy_nodes(proto.graph.node, constants)
+    del proto.graph.node[:]
+    proto.graph.node.extend(nodes)
+    if opset >= OPSET:
+        return proto
+    foreign = [o for o in proto.opset_import if o.domain]
+    try:
+        raised = onnx.version_converter.convert_version(_closed(proto, constants), OPSET)
+    except Exception as error:  # the converter raises RuntimeError, ValidationError and others
+        raise ModelError(f"opset {opset} cannot be raised to {OPSET}: {error}") from None
+    present = {o.domain for o in raised.opset_import}
+    raised.opset_import.extend(o for o in foreign if o.domain not in present)
+    return _opened(raised, constants)
+
+
+def _closed(proto: ModelProto, constants: Mapping[str, NDArray[Any]]) -> ModelProto:
+    """Return a valid model for onnx's own tools: small constants inside, large ones as typed inputs."""
+    closed = ModelProto()
+    closed.CopyFrom(proto)
+    for name, array in constants.items():
+        if array.size <= LARGE or array.dtype == object:
+            closed.graph.initializer.append(numpy_helper.from_array(array, name))
+        else:
+            kind = helper.np_dtype_to_tensor_dtype(array.dtype)
+            closed.graph.input.append(helper.make_tensor_value_info(name, kind, array.shape))
+    return closed
+
+
+def _opened(closed: ModelProto, constants: dict[str, NDArray[Any]]) -> ModelProto:
+    """Take the constants out again, those that the tool added included."""
+    constants |= {t.name: numpy_helper.to_array(t) for t in closed.graph.initializer}
+    nodes = []
+    for node in closed.graph.node:
+        array = _constant_node(node, None)
+        if array is None:
+            nodes.append(node)
+        else:
+            constants[node.output[0]] = array
+    inputs = [i for i in closed.graph.input if i.name not in constants]
+    del closed.graph.node[:], closed.graph.input[:], closed.graph.initializer[:], closed.graph.value_info[:]
+    closed.graph.node.extend(nodes)
+    closed.graph.input.extend(inputs)
+    return closed
+
+
+def _bind_input(info: ValueInfoProto, shape: Shape | None) -> None:
+    """Write ``shape`` into the input's free dimensions; the first, when free, is the batch."""
+    dims = info.type.tensor_type.shape.dim
+    if shape is not None and len(shape) != len(dims):
+        raise ModelError(f"input {info.name!r} has {len(dims)} dimensions, {list(shape)} has {len(shape)}")
+    for i, dim in enumerate(dims):
+        fixed = dim.dim_value if dim.HasField("dim_value") and dim.dim_value > 0 else None
+        wanted: Dim = shape[i] if shape is not None else None
+        if fixed is not None and isinstance(wanted, int) and wanted != fixed:
+            raise ModelError(f"input {info.name!r} has size {fixed} at dimension {i}, not {wanted}")
+        if fixed is None and isinstance(wanted, int) and i > 0:
+            dim.dim_value = wanted
+        elif fixed is None and i == 0 and len(dims) > 1:
+            dim.dim_param = BATCH
+        elif fixed is None:
+            dim.dim_param = dim.dim_param or f"{info.name}_{i}"
+
+
+def _type_of(array: NDArray[Any]) -> TypeProto:
+    kind = TensorProto.STRING if array.dtype == object else helper.np_dtype_to_tensor_dtype(array.dtype)
+    return helper.make_tensor_type_proto(kind, array.shape)
+
+
+def _typed(proto: ModelProto, constants: Mapping[str, NDArray[Any]]) -> ModelProto:
+    """Return the model with the type of every tensor that inference reaches."""
+    try:
+        return onnx.shape_inference.infer_shapes(_closed(proto, constants), data_prop=True, strict_mode=True)
+    except onnx.shape_inference.InferenceError as error:
+        raise ModelError(f"the graph is not consistent: {error}") from None
+
+
+def names_of(specs: Iterable[Any]) -> str:
+    """Return the names of inputs or outputs, for messages."""
+    return ", ".join(repr(s.name) for s in specs)

@@ -1,0 +1,156 @@
+"""Model: a checked ONNX graph at a modern opset, its weights kept beside it as arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import NodeProto, TensorProto, TypeProto, helper, numpy_helper
+
+from .value import Shape
+
+LARGE = 1024
+"""Constants with more elements travel beside the graph, not inside it."""
+
+WEIGHTS_FILE = "weights.bin"
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """An input or output of a model: its name, dtype and shape (symbol or None where free)."""
+
+    name: str
+    dtype: np.dtype[Any]
+    shape: Shape
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A handle on an ONNX graph whose transformations return new models.
+
+    Attributes
+    ----------
+    proto : ModelProto
+        The graph without its constants; opset 18 or newer, tensor names unique.
+    constants : mapping of str to ndarray
+        Every constant tensor, weights included.
+    types : mapping of str to TypeProto
+        The type of every tensor that shape inference reached.
+    path : Path or None
+        The file it was read from.
+    opset_read : int
+        The opset the file was written in.
+    """
+
+    proto: onnx.ModelProto
+    constants: Mapping[str, NDArray[Any]]
+    types: Mapping[str, TypeProto]
+    path: Path | None = None
+    opset_read: int = 0
+
+    @property
+    def opsets(self) -> dict[str, int]:
+        """Version of every operator set, by domain."""
+        return {o.domain: o.version for o in self.proto.opset_import}
+
+    @property
+    def producer(self) -> str:
+        """The exporter's name and version."""
+        return f"{self.proto.producer_name} {self.proto.producer_version}".strip() or "unknown"
+
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        """The graph's inputs, constants excluded."""
+        return tuple(_spec(i) for i in self.proto.graph.input)
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        """The graph's outputs."""
+        return tuple(_spec(o) for o in self.proto.graph.output)
+
+    @property
+    def nodes(self) -> Sequence[NodeProto]:
+        """The operators in execution order."""
+        return self.proto.graph.node
+
+    def replaced(
+        self,
+        *,
+        nodes: Sequence[NodeProto],
+        constants: Mapping[str, NDArray[Any]],
+        inputs: Mapping[str, TypeProto],
+        outputs: Mapping[str, TypeProto],
+        types: Mapping[str, TypeProto],
+    ) -> Model:
+        """Return a model of the same opsets with another graph."""
+        graph = onnx.GraphProto(name=self.proto.graph.name or "graph")
+        graph.node.extend(nodes)
+        graph.input.extend(onnx.ValueInfoProto(name=n, type=t) for n, t in inputs.items())
+        graph.output.extend(onnx.ValueInfoProto(name=n, type=t) for n, t in outputs.items())
+        proto = onnx.ModelProto()
+        for field in ("ir_version", "producer_name", "producer_version", "domain", "model_version"):
+            setattr(proto, field, getattr(self.proto, field))
+        proto.opset_import.extend(self.proto.opset_import)
+        proto.metadata_props.extend(self.proto.metadata_props)
+        proto.graph.CopyFrom(graph)
+        return replace(self, proto=proto, constants=dict(constants), types=dict(types))
+
+    def serialized(self) -> tuple[bytes, dict[str, NDArray[Any]]]:
+        """Return the graph as bytes, and the large constants that a runtime takes beside it.
+
+        The graph names the large constants as external data in ``weights.bin``, a file that need not exist:
+        the runtime is handed the arrays themselves, so nothing is copied and 2 GB is no limit.
+        """
+        proto = onnx.ModelProto()
+        proto.CopyFrom(self.proto)
+        beside: dict[str, NDArray[Any]] = {}
+        offset = 0
+        for name, array in self.constants.items():
+            if array.size <= LARGE or array.dtype == object:
+                proto.graph.initializer.append(numpy_helper.from_array(array, name))
+                continue
+            kind = helper.np_dtype_to_tensor_dtype(array.dtype)
+            tensor = TensorProto(
+                name=name, data_type=kind, dims=array.shape, data_location=TensorProto.EXTERNAL
+            )
+            for key, value in (("location", WEIGHTS_FILE), ("offset", offset), ("length", array.nbytes)):
+                tensor.external_data.add(key=key, value=str(value))
+            offset += array.nbytes
+            proto.graph.initializer.append(tensor)
+            beside[name] = array
+        return proto.SerializeToString(), beside
+
+    def standalone(self) -> onnx.ModelProto:
+        """Return a ModelProto that holds every constant; for files below 2 GB."""
+        proto = onnx.ModelProto()
+        proto.CopyFrom(self.proto)
+        proto.graph.initializer.extend(numpy_helper.from_array(a, n) for n, a in self.constants.items())
+        return proto
+
+
+def dims_of(kind: TypeProto) -> Shape:
+    """Return the dimensions of a tensor type: int, symbol, or None."""
+    if not kind.tensor_type.HasField("shape"):
+        raise _unranked()
+    return tuple(
+        d.dim_value if d.HasField("dim_value") else (d.dim_param or None) for d in kind.tensor_type.shape.dim
+    )
+
+
+def _unranked() -> Exception:
+    from ..errors import ModelError
+
+    return ModelError("shape inference found no rank for a tensor on the way; bind the input's shape (--shape)")
+
+
+def _spec(info: onnx.ValueInfoProto) -> TensorSpec:
+    kind = info.type.tensor_type
+    if not info.type.HasField("tensor_type"):
+        return TensorSpec(info.name, np.dtype(object), ())
+    shape = dims_of(info.type) if kind.HasField("shape") else (None,)
+    return TensorSpec(info.name, helper.tensor_dtype_to_np_dtype(kind.elem_type), shape)

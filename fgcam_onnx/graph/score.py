@@ -1,0 +1,76 @@
+"""Find what is explained: the output tensor, and the logits before a trailing Softmax or Sigmoid."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..errors import TargetError, suggest
+from .facts import VIEWS
+from .model import Model, TensorSpec
+
+SQUASHING = frozenset({"LogSoftmax", "Sigmoid", "Softmax"})
+UNWRAPS = frozenset({"ZipMap"})
+
+
+@dataclass(frozen=True)
+class Score:
+    """The tensor whose elements can be targets.
+
+    Attributes
+    ----------
+    output : str
+        The graph output that was chosen.
+    logits : str
+        The tensor that is explained: before a trailing Softmax, LogSoftmax or Sigmoid.
+    skipped : str
+        The operator that was skipped, or an empty string.
+    """
+
+    output: str
+    logits: str
+    skipped: str
+
+
+def find_score(model: Model, output: str | None = None, *, before_softmax: bool = True) -> Score:
+    """Return the score of ``model``: of its only floating output, or of the one named.
+
+    Raises
+    ------
+    TargetError
+        When there are several outputs to choose from, or none of that name.
+    """
+    name = _unwrapped(model, output if output is not None else _only_output(model))
+    if name not in model.types:
+        every = [o.name for o in model.outputs]
+        raise TargetError(f"no output {name!r}; the model has {', '.join(every)}.{suggest(name, every)}")
+    producers = {o: n for n in model.nodes for o in n.output}
+    tensor = name
+    while (node := producers.get(tensor)) is not None and before_softmax:
+        if node.op_type in SQUASHING:
+            return Score(name, node.input[0], node.op_type)
+        if node.op_type not in VIEWS:
+            break
+        tensor = node.input[0]
+    return Score(name, name, "")
+
+
+def _only_output(model: Model) -> str:
+    usable = [o.name for o in model.outputs if _explainable(o)]
+    if len(model.outputs) == 1 and model.outputs[0].dtype.kind in "iu":
+        return model.outputs[0].name
+    if len(usable) == 1:
+        return usable[0]
+    wrapped = [n.output[0] for n in model.nodes if n.op_type in UNWRAPS]
+    if not usable and len(wrapped) == 1:
+        return wrapped[0]
+    names = ", ".join(f"{o.name} {list(o.shape)}" for o in model.outputs)
+    raise TargetError(f"the model has several outputs: {names}. Choose one with output= (--output NAME)")
+
+
+def _explainable(spec: TensorSpec) -> bool:
+    return spec.dtype.kind == "f" or spec.dtype.name == "bfloat16"
+
+
+def _unwrapped(model: Model, name: str) -> str:
+    """Return the tensor inside a ZipMap (class names beside scores), which itself is not a tensor."""
+    return next((n.input[0] for n in model.nodes if n.op_type in UNWRAPS and name in n.output), name)

@@ -1,0 +1,139 @@
+"""Record and tape: the operators on the way between tensors, ready to be walked backwards or replayed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from onnx import NodeProto, helper
+
+from ..errors import LayerError
+from .emitter import Emitter
+from .value import Value
+
+
+@dataclass(frozen=True)
+class Record:
+    """One applied operator.
+
+    Attributes
+    ----------
+    op, domain, name : str
+        Operator type, its domain (empty for ai.onnx) and the node's name.
+    inputs, outputs : tuple of Value or None
+        None for an optional one that is left out.
+    attrs : mapping
+        The attributes that the node sets.
+    on_tape : tuple of bool
+        Which inputs the walk continues to.
+    """
+
+    op: str
+    domain: str
+    name: str
+    inputs: tuple[Value | None, ...]
+    outputs: tuple[Value | None, ...]
+    attrs: Mapping[str, Any]
+    on_tape: tuple[bool, ...]
+
+    @property
+    def emitter(self) -> Emitter:
+        """The emitter that the record's values belong to."""
+        return self.output.emitter
+
+    @property
+    def output(self) -> Value:
+        """The first output."""
+        if self.outputs[0] is None:
+            raise LayerError(f"node '{self.name}' ({self.op}) has no first output")
+        return self.outputs[0]
+
+    @property
+    def x(self) -> Value:
+        """The first input that lies on the tape."""
+        return next(v for v, on in zip(self.inputs, self.on_tape, strict=True) if on and v is not None)
+
+    def replay(self, inputs: Sequence[Value | None]) -> Record:
+        """Emit the operator again on other inputs; the same inputs give the same outputs."""
+        inputs = list(inputs)
+        while inputs and inputs[-1] is None:
+            inputs.pop()
+        outputs = self.emitter.emit_many(
+            self.op, *inputs, domain=self.domain, count=len(self.outputs), **self.attrs
+        )
+        return Record(
+            self.op, self.domain, self.name, tuple(inputs), outputs, self.attrs, self.on_tape[: len(inputs)]
+        )
+
+    def __str__(self) -> str:
+        return f"{self.op!r} (node {self.name!r})"
+
+
+@dataclass(frozen=True)
+class Tape:
+    """The records on every path from ``sources`` to ``output``, in execution order."""
+
+    records: tuple[Record, ...]
+    sources: frozenset[str]
+    output: str
+    tensors: frozenset[str] = field(repr=False)
+
+    def __iter__(self) -> Iterator[Record]:
+        return iter(self.records)
+
+    def __reversed__(self) -> Iterator[Record]:
+        return reversed(self.records)
+
+
+def attributes(node: NodeProto) -> dict[str, Any]:
+    """Return a node's attributes as Python values, text decoded."""
+    values = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+    return {k: v.decode() if isinstance(v, bytes) else v for k, v in values.items()}
+
+
+def tape_between(emitter: Emitter, *, sources: Iterable[str], output: str) -> Tape:
+    """Return the tape from any of ``sources`` to ``output``.
+
+    Raises
+    ------
+    LayerError
+        When a source does not lie on a path to ``output``.
+    """
+    sources = frozenset(sources)
+    nodes = emitter.model.nodes
+    reached = set(sources)
+    for node in nodes:
+        if reached.intersection(node.input) and node.op_type not in ("Shape", "Size"):
+            reached.update(filter(None, node.output))
+    leading = {output}
+    chosen: list[NodeProto] = []
+    for node in reversed(nodes):
+        if leading.intersection(node.output) and reached.intersection(node.input):
+            leading.update(i for i in node.input if i in reached)
+            chosen.append(node)
+    chosen.reverse()
+    for source in sources:
+        if source not in leading:
+            raise LayerError(
+                f"layer {source!r} does not lie on a path to {output!r}: nothing flows back to it. "
+                "`fgcam inspect` lists the layers that do."
+            )
+    return Tape(
+        tuple(_record(emitter, n, reached) for n in chosen), sources, output, frozenset(leading & reached)
+    )
+
+
+def _record(emitter: Emitter, node: NodeProto, reached: set[str]) -> Record:
+    def value(name: str) -> Value | None:
+        return emitter.value(name) if name else None
+
+    return Record(
+        node.op_type,
+        node.domain,
+        node.name or (node.output[0] if node.output else ""),
+        tuple(value(i) for i in node.input),
+        tuple(Value(emitter, o) if o else None for o in node.output),
+        attributes(node),
+        tuple(i in reached and i != "" for i in node.input),
+    )

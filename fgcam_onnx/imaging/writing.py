@@ -1,0 +1,125 @@
+"""Results to files: whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Callable
+from pathlib import Path, PurePath
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from fgcam_onnx.errors import OutputError
+
+
+def write_atomically(path: str | Path, write: Callable[[BinaryIO], None]) -> Path:
+    """Write a file so that it appears whole, or the old one stays as it was.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file to make or replace; its folders are made. A link is followed.
+    write : callable
+        Gets a binary file open for writing (and seeking) and fills it.
+
+    Returns
+    -------
+    Path
+        The path as given.
+
+    Raises
+    ------
+    OutputError
+        If the folder or the file cannot be written. Other errors of ``write`` pass through; in both
+        cases nothing is left behind.
+    """
+    if "\0" in str(path):
+        raise OutputError(f"{str(path)!r}: a file name cannot hold a null character.")
+    try:
+        target = Path(os.path.realpath(path))
+        if target.exists() and not target.is_file():
+            raise OutputError(f"{path}: not a regular file, so it cannot be replaced. Name a file to write.")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _fill_and_replace(target, write=write)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise OutputError(f"{path}: cannot be written ({reason}). Name a folder you may write to.") from error
+    return Path(path)
+
+
+def save_png(path: str | Path, image: Image.Image) -> Path:
+    """Write a picture as a PNG file, whatever the extension says; see `write_atomically`."""
+    return write_atomically(path, lambda file: image.save(file, format="PNG"))
+
+
+def save_npy(path: str | Path, array: NDArray[Any]) -> Path:
+    """Write an array of numbers as a ``.npy`` file that loads without pickle; see `write_atomically`.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file; no extension is added.
+    array : ndarray
+        Any shape, any dtype but object.
+
+    Raises
+    ------
+    OutputError
+        If the array holds Python objects, or the file cannot be written.
+    """
+    values = np.asarray(array)
+    if values.dtype.hasobject:
+        raise OutputError(f"{path}: an array of Python objects is not written. Convert it to numbers first.")
+    return write_atomically(path, lambda file: np.save(file, values, allow_pickle=False))
+
+
+def save_json(path: str | Path, obj: object) -> Path:
+    """Write an object as indented UTF-8 JSON; see `write_atomically`.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file.
+    obj : object
+        What `json` can write, and numpy numbers, arrays and paths besides. No NaN and no infinity.
+
+    Raises
+    ------
+    OutputError
+        If the object cannot be written as JSON, or the file cannot be written.
+    """
+    try:
+        text = json.dumps(obj, indent=2, ensure_ascii=False, allow_nan=False, default=_plain)
+        data = (text + "\n").encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise OutputError(f"{path}: the result cannot be written as JSON ({error}).") from error
+
+    def write(file: BinaryIO) -> None:
+        file.write(data)
+
+    return write_atomically(path, write)
+
+
+def _fill_and_replace(target: Path, *, write: Callable[[BinaryIO], None]) -> None:
+    # Not tempfile: its files are readable by the owner alone, and a replaced file would stay so.
+    temporary = target.with_name(f".{secrets.token_hex(8)}.tmp")
+    descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_RDWR | getattr(os, "O_BINARY", 0), 0o666)
+    try:
+        with os.fdopen(descriptor, "w+b") as file:
+            write(file)
+        os.replace(temporary, target)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    if isinstance(value, PurePath):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} has no JSON form")

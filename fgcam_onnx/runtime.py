@@ -1,0 +1,200 @@
+"""Session: run a program in ONNX Runtime, on CPU or CUDA. The only user of onnxruntime's sessions."""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import DeviceError, FgcamError, InputError, NumericsError
+from .graph.model import Model
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+DEVICES = ("auto", "cpu", "cuda")
+INSTALL = 'pip install "fgcam-onnx[cpu]" (or "fgcam-onnx[gpu]" for CUDA)'
+ERRORS_ONLY = 3
+
+
+@functools.cache
+def _runtime() -> Any:
+    """Import onnxruntime, or say which package is missing or in the way."""
+    wheels = [w for w in ("onnxruntime", "onnxruntime-gpu") if _installed(w)]
+    if len(wheels) > 1:
+        raise DeviceError(
+            "onnxruntime and onnxruntime-gpu are both installed and overwrite each other; "
+            f"uninstall both, then {INSTALL}"
+        )
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise DeviceError(f"ONNX Runtime is not installed ({error}); {INSTALL}") from None
+    onnxruntime.set_default_logger_severity(ERRORS_ONLY)
+    return onnxruntime
+
+
+def _installed(wheel: str) -> bool:
+    try:
+        importlib.metadata.version(wheel)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+@functools.cache
+def resolve_device(device: str) -> str:
+    """Return ``cpu`` or ``cuda``.
+
+    ``auto`` takes CUDA where it works and says once when it falls back although the GPU wheel is installed.
+
+    Raises
+    ------
+    DeviceError
+        CUDA was asked for and is not there: names the package or library that is missing.
+    """
+    if device not in DEVICES:
+        raise DeviceError(f"unknown device {device!r}; choose one of {', '.join(DEVICES)}")
+    if device == "cpu":
+        return "cpu"
+    problem = _cuda_problem()
+    if problem is None:
+        return "cuda"
+    if device == "cuda":
+        raise DeviceError(problem)
+    if _installed("onnxruntime-gpu"):
+        warnings.warn(f"running on the CPU: {problem}", stacklevel=2)
+    return "cpu"
+
+
+def _cuda_problem() -> str | None:
+    """Return why CUDA cannot be used, or None."""
+    runtime = _runtime()
+    if "CUDAExecutionProvider" not in runtime.get_available_providers():
+        return (
+            "CUDA needs the package onnxruntime-gpu, but the CPU-only onnxruntime is installed; "
+            'pip uninstall onnxruntime, then pip install "fgcam-onnx[gpu]"'
+        )
+    if hasattr(runtime, "preload_dlls"):
+        runtime.preload_dlls()
+    from onnx import TensorProto, helper
+
+    info = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1])
+    out = helper.make_tensor_value_info("y", TensorProto.FLOAT, [1])
+    graph = helper.make_graph([helper.make_node("Neg", ["x"], ["y"])], "probe", [info], [out])
+    probe = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+    try:
+        session = runtime.InferenceSession(probe.SerializeToString(), providers=["CUDAExecutionProvider"])
+        if "CUDAExecutionProvider" in session.get_providers():
+            session.run(None, {"x": np.ones(1, np.float32)})
+            return None
+    except Exception as error:  # onnxruntime's own exception classes share no root
+        return f"CUDA does not start: {error}"
+    return (
+        "onnxruntime-gpu is installed, but a CUDA library is missing (cuBLAS, cuDNN or the driver); "
+        'pip install "fgcam-onnx[gpu]" brings the libraries, the NVIDIA driver must be there'
+    )
+
+
+@dataclass(eq=False)
+class Session:
+    """A program, ready to run.
+
+    Parameters
+    ----------
+    model : Model
+    device : {"auto", "cpu", "cuda"}
+    threads : int
+        Threads inside an operator; 0 lets ONNX Runtime choose.
+
+    Raises
+    ------
+    DeviceError
+        The runtime or the device is missing.
+    FgcamError
+        ONNX Runtime refuses the program.
+    """
+
+    model: Model
+    device: str = "cpu"
+    threads: int = 0
+    _inner: onnxruntime.InferenceSession = field(init=False, repr=False)
+    _beside: list[Any] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        runtime = _runtime()
+        self.device = resolve_device(self.device)
+        graph, beside = self.model.serialized()
+        options = runtime.SessionOptions()
+        options.intra_op_num_threads = self.threads
+        options.log_severity_level = ERRORS_ONLY
+        # the session reads these arrays without a copy, so they must live as long as it does
+        self._beside = [runtime.OrtValue.ortvalue_from_numpy(_plain(a)) for a in beside.values()]
+        options.add_external_initializers(list(beside), self._beside)
+        cuda = ("CUDAExecutionProvider", {"cudnn_conv_algo_search": "HEURISTIC"})
+        providers = ["CPUExecutionProvider"] if self.device == "cpu" else [cuda, "CPUExecutionProvider"]
+        try:
+            self._inner = runtime.InferenceSession(graph, options, providers=providers)
+        except Exception as error:  # onnxruntime's own exception classes share no root
+            raise FgcamError(f"ONNX Runtime does not load the model: {error}") from error
+
+    def run(self, feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """Run the program on ``feeds`` and return its outputs by name.
+
+        Raises
+        ------
+        InputError
+            An input is missing or does not fit.
+        FgcamError
+            ONNX Runtime fails, for instance for want of memory.
+        """
+        names = [o.name for o in self._inner.get_outputs()]
+        wanted = {i.name for i in self._inner.get_inputs()}
+        missing = wanted - feeds.keys()
+        if missing:
+            raise InputError(f"no value for input {', '.join(map(repr, sorted(missing)))}")
+        arrays = {n: np.ascontiguousarray(feeds[n]) for n in wanted}
+        try:
+            if self.device == "cuda":
+                return dict(zip(names, self._bound(arrays, names), strict=True))
+            return dict(zip(names, self._inner.run(names, arrays), strict=True))
+        except Exception as error:  # onnxruntime's own exception classes share no root
+            raise FgcamError(f"ONNX Runtime failed: {error}") from error
+
+    def _bound(self, arrays: Mapping[str, NDArray[Any]], names: list[str]) -> list[NDArray[Any]]:
+        """Run with inputs and outputs bound, so that each crosses to the device and back once."""
+        binding = self._inner.io_binding()
+        for name, array in arrays.items():
+            binding.bind_cpu_input(name, array)
+        for name in names:
+            binding.bind_output(name, "cpu")
+        self._inner.run_with_iobinding(binding)
+        outputs: list[NDArray[Any]] = binding.copy_outputs_to_cpu()
+        return outputs
+
+
+def _plain(array: NDArray[Any]) -> NDArray[Any]:
+    return np.ascontiguousarray(array)
+
+
+def check_finite(outputs: Mapping[str, NDArray[Any]], what: str) -> None:
+    """Refuse NaN and infinite values.
+
+    Raises
+    ------
+    NumericsError
+        Naming the output and how many of its values are not finite.
+    """
+    for name, array in outputs.items():
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            bad = int((~np.isfinite(array)).sum())
+            raise NumericsError(
+                f"{what}: {bad} of {array.size} values of {name!r} are NaN or infinite; "
+                "check the preprocessing (a wrong scale overflows) or the model"
+            )

@@ -1,0 +1,27 @@
+"""Gradient rules: one table, merged from the families, an operator in one family only."""
+
+from __future__ import annotations
+
+from ..graph.tape import Record
+from ..graph.value import Value
+from . import constant, contraction, elementwise, movement, normalization, pooling, reduction
+from .pullback import gradient_pullback, merged
+from .rule import EachInput, Row, Rules
+
+RULES: Rules = merged(
+    constant.RULES,
+    contraction.RULES,
+    elementwise.RULES,
+    movement.RULES,
+    normalization.RULES,
+    pooling.RULES,
+    reduction.RULES,
+)
+
+
+def pullback(record: Record, cotangents: tuple[Value | None, ...]) -> list[Value | None]:
+    """Return the vector-Jacobian product of ``record``: one cotangent or None per input."""
+    return gradient_pullback(RULES, record, cotangents)
+
+
+__all__ = ["RULES", "EachInput", "Row", "Rules", "gradient_pullback", "pullback"]

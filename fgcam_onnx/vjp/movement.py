@@ -1,0 +1,311 @@
+"""VJPs of the operators that move elements: each is the adjoint of a selection."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..errors import FgcamError
+from ..graph.value import Value
+from .rule import EachInput, Rules, refused, static
+from .separable import apply_along, resize_matrix
+
+
+def like_input(g: Value, y: Value, x: Value, *rest: Value, **attributes: Any) -> Value:
+    """Give ``g`` the shape of ``x`` again."""
+    return g.emitter.reshape_like(g, x)
+
+
+def flatten_x(g: Value, y: Value, x: Value, *, axis: int = 1) -> Value:
+    """Give ``g`` the shape of ``x`` again."""
+    return like_input(g, y, x)
+
+
+def reshape_x(g: Value, y: Value, x: Value, shape: Value, *, allowzero: int = 0) -> Value:
+    """Give ``g`` the shape of ``x`` again."""
+    return like_input(g, y, x)
+
+
+def transpose_x(g: Value, y: Value, x: Value, *, perm: Sequence[int] | None = None) -> Value:
+    """Permute the axes back."""
+    order = list(perm) if perm is not None else list(range(x.rank))[::-1]
+    return g.transpose([order.index(a) for a in range(x.rank)])
+
+
+def concat(i: int, g: Value, y: Value, *xs: Value, axis: int = 0) -> Value:
+    """Slice out the part of ``g`` that belongs to input ``i``."""
+    axis %= y.rank
+    sizes = static([x.shape[axis] for x in xs])
+    start = sum(sizes[:i])
+    e = g.emitter
+    return e.emit("Slice", g, e.ints([start]), e.ints([start + sizes[i]]), e.ints([axis]))
+
+
+def split_x(
+    g: Any, y: Any, x: Value, split: Value | None = None, *, axis: int = 0, num_outputs: int | None = None
+) -> Value:
+    """Join the parts again; a part that leads nowhere counts as zeros."""
+    parts, outputs = (g, y) if isinstance(g, tuple) else ((g,), (y,))
+    e = x.emitter
+    return e.emit(
+        "Concat", *(e.zeros_like(o) if p is None else p for p, o in zip(parts, outputs, strict=True)), axis=axis
+    )
+
+
+def slice_x(
+    g: Value, y: Value, x: Value, starts: Value, ends: Value, axes: Value | None = None, steps: Value | None = None
+) -> Value:
+    """Put ``g`` back where it was cut from, zeros elsewhere."""
+    e = g.emitter
+    bounds = [v.constant if v is not None else None for v in (starts, ends, axes, steps)]
+    if bounds[0] is None or bounds[1] is None or (axes is not None and bounds[2] is None):
+        raise FgcamError("a Slice with computed bounds has no gradient rule")
+    begin, end = [int(b) for b in bounds[0]], [int(b) for b in bounds[1]]
+    over = [int(a) % x.rank for a in bounds[2]] if bounds[2] is not None else list(range(len(begin)))
+    by = [int(s) for s in bounds[3]] if bounds[3] is not None else [1] * len(begin)
+    before, after = [0] * x.rank, [0] * x.rank
+    for a, b, s, step in zip(over, begin, end, by, strict=True):
+        if not isinstance(x.shape[a], int) and (b, step) == (0, 1) and s >= np.iinfo(np.int32).max:
+            continue
+        (size,) = static([x.shape[a]])
+        picked = range(size)[b:s:step] if step > 0 else range(size)[b : (s if s >= -size else None) : step]
+        if step < 0:
+            last = e.ints([np.iinfo(np.int64).min])
+            g = e.emit("Slice", g, e.ints([-1]), last, e.ints([a]), e.ints([-1]))
+            picked = picked[::-1]
+        if abs(step) > 1:
+            g = _spaced(g, a, abs(step))
+        if len(picked):
+            before[a], after[a] = picked[0], size - 1 - picked[-1]
+        else:
+            before[a], after[a] = 0, size
+    return _padded(g, before, after)
+
+
+def _spaced(g: Value, axis: int, step: int) -> Value:
+    """Insert ``step - 1`` zeros between the elements of ``axis``."""
+    e = g.emitter
+    (size,) = static([g.shape[axis]])
+    wide = e.emit("Unsqueeze", g, e.ints([axis + 1]))
+    ends = [0] * wide.rank
+    ends[axis + 1] = step - 1
+    spread = _padded(wide, [0] * wide.rank, ends)
+    joined = spread.reshape((*g.shape[:axis], size * step, *g.shape[axis + 1 :]))
+    return e.emit("Slice", joined, e.ints([0]), e.ints([(size - 1) * step + 1]), e.ints([axis]))
+
+
+def _padded(g: Value, before: Sequence[int], after: Sequence[int]) -> Value:
+    if not any(before) and not any(after):
+        return g
+    return g.emitter.emit("Pad", g, g.emitter.ints([*before, *after]))
+
+
+def pad_x(
+    g: Value, y: Value, x: Value, pads: Value, value: Value | None = None, axes: Value | None = None,
+    *, mode: str = "constant",
+) -> Value:  # fmt: skip
+    """Cut the padding off; reflected, repeated and wrapped elements add to where they came from."""
+    e = g.emitter
+    if pads.constant is None or (axes is not None and axes.constant is None):
+        raise FgcamError("a Pad with computed pads has no gradient rule")
+    named = [int(a) % x.rank for a in axes.constant] if axes is not None and axes.constant is not None else None
+    over = named if named is not None else list(range(x.rank))
+    widths = [int(p) for p in pads.constant]
+    pairs = {a: (widths[i], widths[len(over) + i]) for i, a in enumerate(over)}
+    pairs = {a: p for a, p in pairs.items() if p != (0, 0)}
+    if not pairs:
+        return g
+    if mode != "constant":
+        return apply_along(g, {a: _pad_matrix(static([x.shape[a]])[0], *p, mode).T for a, p in pairs.items()})
+    starts = [max(0, p[0]) for p in pairs.values()]
+    ends = [max(0, p[0]) + static([x.shape[a]])[0] + min(0, p[0]) + min(0, p[1]) for a, p in pairs.items()]
+    inner = e.emit("Slice", g, e.ints(starts), e.ints(ends), e.ints(list(pairs)))
+    cut = [[max(0, -pairs.get(a, (0, 0))[side]) for a in range(x.rank)] for side in (0, 1)]
+    return _padded(inner, cut[0], cut[1])
+
+
+def _pad_matrix(size: int, before: int, after: int, mode: str) -> np.ndarray[Any, Any]:
+    source = np.pad(np.arange(size), (before, after), {"reflect": "reflect", "edge": "edge", "wrap": "wrap"}[mode])
+    return np.eye(size)[source]
+
+
+def expand_x(g: Value, y: Value, x: Value, shape: Value) -> Value:
+    """Return ``g``: the caller sums broadcast axes away."""
+    return g
+
+
+def tile_x(g: Value, y: Value, x: Value, repeats: Value) -> Value:
+    """Sum the copies."""
+    if repeats.constant is None:
+        raise FgcamError("a Tile with computed repeats has no gradient rule")
+    for a, n in reversed(list(enumerate(int(r) for r in repeats.constant))):
+        if n > 1:
+            g = g.reshape((*g.shape[:a], n, x.shape[a], *g.shape[a + 1 :])).sum(a)
+    return g
+
+
+def gather_data(g: Value, y: Value, x: Value, indices: Value, *, axis: int = 0) -> Value:
+    """Add each slice of ``g`` to where it was taken from."""
+    e = g.emitter
+    axis %= x.rank
+    picked = indices.constant
+    if picked is not None and picked.ndim == 0 and isinstance(x.shape[axis], int):
+        g, size, at = e.emit("Unsqueeze", g, e.ints([axis])), x.shape[axis], int(picked)
+        before, after = [0] * x.rank, [0] * x.rank
+        before[axis], after[axis] = at % size, size - 1 - at % size
+        return _padded(g, before, after)
+    if indices.rank != 1:
+        g = e.reshape(g, (*x.shape[:axis], None, *x.shape[axis + 1 :])) if axis else e.reshape(g, (None, *x.shape[1:]))
+        indices = e.reshape(indices, (None,))
+    order = [axis, *(a for a in range(x.rank) if a != axis)]
+    back = [order.index(a) for a in range(x.rank)]
+    moved = e.zeros_like(x.transpose(order))
+    where = e.emit("Unsqueeze", indices, e.ints([1]))
+    return e.emit("ScatterND", moved, where, g.transpose(order), reduction="add").transpose(back)
+
+
+def gather_elements_data(g: Value, y: Value, x: Value, indices: Value, *, axis: int = 0) -> Value:
+    """Add each element of ``g`` to where it was taken from."""
+    return g.emitter.emit("ScatterElements", g.emitter.zeros_like(x), indices, g, axis=axis, reduction="add")
+
+
+def gather_nd_data(g: Value, y: Value, x: Value, indices: Value, *, batch_dims: int = 0) -> Value:
+    """Add each slice of ``g`` to where it was taken from."""
+    if batch_dims:
+        raise FgcamError("GatherND with batch_dims has no gradient rule")
+    return g.emitter.emit("ScatterND", g.emitter.zeros_like(x), indices, g, reduction="add")
+
+
+def scatter_elements_data(
+    g: Value, y: Value, x: Value, indices: Value, updates: Value, *, axis: int = 0, reduction: str = "none"
+) -> Value:
+    """Return ``g`` without what was overwritten."""
+    if reduction == "add":
+        return g
+    _only_overwriting("ScatterElements", reduction)
+    e = g.emitter
+    return e.emit("ScatterElements", g, indices, e.zeros_like(updates), axis=axis)
+
+
+def scatter_elements_updates(
+    g: Value, y: Value, x: Value, indices: Value, updates: Value, *, axis: int = 0, reduction: str = "none"
+) -> Value:
+    """Return ``g`` where the updates were written."""
+    if reduction != "add":
+        _only_overwriting("ScatterElements", reduction)
+    return g.emitter.emit("GatherElements", g, indices, axis=axis)
+
+
+def scatter_nd_data(
+    g: Value, y: Value, x: Value, indices: Value, updates: Value, *, reduction: str = "none"
+) -> Value:
+    """Return ``g`` without what was overwritten."""
+    if reduction == "add":
+        return g
+    _only_overwriting("ScatterND", reduction)
+    return g.emitter.emit("ScatterND", g, indices, g.emitter.zeros_like(updates))
+
+
+def scatter_nd_updates(
+    g: Value, y: Value, x: Value, indices: Value, updates: Value, *, reduction: str = "none"
+) -> Value:
+    """Return ``g`` where the updates were written."""
+    if reduction != "add":
+        _only_overwriting("ScatterND", reduction)
+    return g.emitter.emit("GatherND", g, indices)
+
+
+def _only_overwriting(op: str, reduction: str) -> None:
+    if reduction != "none":
+        raise FgcamError(f"{op} with reduction={reduction!r} has no gradient rule")
+
+
+def depth_to_space_x(g: Value, y: Value, x: Value, *, blocksize: int = 1, mode: str = "DCR") -> Value:
+    """Move each block back into the channels."""
+    batch, channels, height, width = x.shape
+    (c,) = static([channels])
+    b, depth = blocksize, c // blocksize**2
+    split = g.reshape((batch, depth, height, b, width, b))
+    order = (0, 3, 5, 1, 2, 4) if mode == "DCR" else (0, 1, 3, 5, 2, 4)
+    return g.emitter.reshape_like(split.transpose(order), x)
+
+
+def space_to_depth_x(g: Value, y: Value, x: Value, *, blocksize: int = 1) -> Value:
+    """Move the channels back into blocks."""
+    return g.emitter.emit("DepthToSpace", g, blocksize=blocksize)
+
+
+def resize_x(
+    g: Value,
+    y: Value,
+    x: Value,
+    roi: Value | None = None,
+    scales: Value | None = None,
+    sizes: Value | None = None,
+    *,
+    antialias: int = 0,
+    axes: Sequence[int] | None = None,
+    coordinate_transformation_mode: str = "half_pixel",
+    cubic_coeff_a: float = -0.75,
+    exclude_outside: int = 0,
+    extrapolation_value: float = 0.0,
+    keep_aspect_ratio_policy: str = "stretch",
+    mode: str = "nearest",
+    nearest_mode: str = "round_prefer_floor",
+) -> Value:
+    """Apply the transposed interpolation along each axis that changes."""
+    over = list(axes) if axes is not None else list(range(x.rank))
+    given = scales.constant if scales is not None else None
+    ratios = {a: float(given[i]) for i, a in enumerate(over)} if given is not None and given.size else {}
+    box = roi.constant if roi is not None else None
+    matrices = {}
+    for i, a in enumerate(over):
+        if x.shape[a] == y.shape[a] and ratios.get(a, 1.0) == 1.0 and (box is None or not box.size):
+            continue
+        size, out = static([x.shape[a], y.shape[a]])
+        window = (float(box[i]), float(box[len(over) + i])) if box is not None and box.size else (0.0, 1.0)
+        matrices[a] = resize_matrix(
+            size,
+            out,
+            scale=ratios.get(a, out / size),
+            mode=mode,
+            coordinates=coordinate_transformation_mode,
+            nearest=nearest_mode,
+            cubic_a=cubic_coeff_a,
+            exclude_outside=bool(exclude_outside),
+            antialias=bool(antialias),
+            roi=window,
+            extrapolate=True,
+        ).T
+    return apply_along(g, matrices)
+
+
+def trilu_x(g: Value, y: Value, x: Value, k: Value | None = None, *, upper: int = 1) -> Value:
+    """Keep the same triangle of ``g``."""
+    return g.emitter.emit("Trilu", g, k, upper=upper)
+
+
+RULES: Rules = {
+    "Concat": EachInput(concat),
+    "DepthToSpace": (depth_to_space_x,),
+    "Expand": (expand_x,),
+    "Flatten": (flatten_x,),
+    "Gather": (gather_data,),
+    "GatherElements": (gather_elements_data,),
+    "GatherND": (gather_nd_data,),
+    "Pad": (pad_x, None, refused),
+    "Reshape": (reshape_x,),
+    "Resize": (resize_x,),
+    "ScatterElements": (scatter_elements_data, None, scatter_elements_updates),
+    "ScatterND": (scatter_nd_data, None, scatter_nd_updates),
+    "Slice": (slice_x,),
+    "SpaceToDepth": (space_to_depth_x,),
+    "Split": (split_x,),
+    "Squeeze": (lambda g, y, x, axes=None: like_input(g, y, x),),
+    "Tile": (tile_x,),
+    "Transpose": (transpose_x,),
+    "Trilu": (trilu_x,),
+    "Unsqueeze": (lambda g, y, x, axes: like_input(g, y, x),),
+}

@@ -1,0 +1,63 @@
+"""Look a record's rule up in a table and apply it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..errors import FgcamError, UnsupportedOperatorError
+from ..graph.tape import Record
+from ..graph.value import Value
+from .rule import EachInput, Row, Rules
+
+
+def merged(*tables: Rules) -> dict[str, Row]:
+    """Merge tables, refusing an operator that stands in two of them."""
+    result: dict[str, Row] = {}
+    for table in tables:
+        for op, row in table.items():
+            if op in result:
+                raise ValueError(f"two rules for {op!r}")
+            result[op] = row
+    return result
+
+
+def key_of(record: Record) -> str:
+    """Return the table key of a record: the operator, with its domain where that is not ONNX's."""
+    return f"{record.domain}.{record.op}" if record.domain else record.op
+
+
+def gradient_pullback(rules: Rules, record: Record, cotangents: tuple[Value | None, ...]) -> list[Value | None]:
+    """Return one cotangent per input of ``record``, None off the tape or where there is no derivative.
+
+    Raises
+    ------
+    UnsupportedOperatorError
+        When ``rules`` has no row for the operator or no formula for an input on the tape.
+    """
+    row = rules.get(key_of(record))
+    if row is None:
+        raise UnsupportedOperatorError(
+            f"no gradient rule for {record}. Choose a layer after it, or pass rules={{**RULES, {record.op!r}: …}}."
+        )
+    used = [i for i, c in enumerate(cotangents) if c is not None]
+    if used == [0] and record.op not in ("Split", "TopK"):
+        g, y = cotangents[0], record.outputs[0]
+    else:
+        g, y = cotangents, record.outputs  # type: ignore[assignment]
+    return [_of_input(row, i, g, y, record) if on else None for i, on in enumerate(record.on_tape)]
+
+
+def _of_input(row: Row, i: int, g: Any, y: Any, record: Record) -> Value | None:
+    try:
+        if isinstance(row, EachInput):
+            result = row.rule(i, g, y, *record.inputs, **record.attrs)
+        else:
+            rule = row[i] if i < len(row) else None
+            result = None if rule is None else rule(g, y, *record.inputs, **record.attrs)
+    except UnsupportedOperatorError as error:
+        raise UnsupportedOperatorError(f"{record}: {error}") from None
+    except FgcamError as error:
+        raise type(error)(f"{record}: {error}") from error
+    if result is not None and not isinstance(result, Value):
+        raise TypeError(f"the rule of {record} returned {type(result).__name__}")
+    return result
