@@ -1,0 +1,34 @@
+"""Fine-grained, faithful explanations of exported ONNX models, without the training framework."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .errors import FgcamError
+
+if TYPE_CHECKING:
+    from .explain import Explainer, Explanation, explain
+    from .graph.loading import load
+    from .graph.model import Model
+
+__version__ = "0.1.0"
+__all__ = ["Explainer", "Explanation", "FgcamError", "Model", "__version__", "explain", "load"]
+
+_HOMES = {
+    "Explainer": "explain",
+    "Explanation": "explain",
+    "Model": "graph.model",
+    "explain": "explain",
+    "load": "graph.loading",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import the public names when they are first used: onnx takes longer to load than a command's help."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    value = getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
+    globals()[name] = value
+    return value

@@ -9,8 +9,9 @@ import numpy as np
 
 from ..errors import FgcamError
 from ..graph.value import Value
+from ..matrices import resize_matrix
 from .rule import EachInput, Rules, refused, static
-from .separable import apply_along, resize_matrix
+from .separable import apply_along
 
 
 def like_input(g: Value, y: Value, x: Value, *rest: Value, **attributes: Any) -> Value:

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from ..graph.value import Value
+from ..matrices import average_matrix
 from .rule import Rules, static
-from .separable import apply_along, average_matrix
+from .separable import apply_along
 
 
 def max_pool_x(

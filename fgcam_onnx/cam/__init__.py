@@ -1,0 +1,1 @@
+"""CAM weightings: from activations and gradients or masked runs to components per channel."""

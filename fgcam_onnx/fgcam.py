@@ -1,0 +1,68 @@
+"""FG-CAM: components at a base layer, denoised if wanted, refined layer by layer towards the input.
+
+Qiu, Jin & Zhang, AAAI 2024, arXiv:2303.09171.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .graph.emitter import Emitter
+from .graph.layers import Layer
+from .graph.model import Model
+from .graph.value import Value
+from .lrp.composites import Composite
+from .program import COMPONENTS, append_map, append_relevance, append_total, batch_of
+
+DENOISE_SHARE = 0.1
+
+
+def denoise(components: NDArray[np.float32], share: float = DENOISE_SHARE) -> NDArray[np.float32]:
+    """Keep the leading singular directions of each image's components, centred per channel.
+
+    The mean is not added back, so the result sums to about 0. The published code keeps no direction, and
+    so returns zeros, where ``int(share * min(C, h*w))`` is 0; here at least one is kept.
+
+    Parameters
+    ----------
+    components : ndarray of shape (N, C, h, w)
+    share : float in (0, 1]
+        Share of the ``min(C, h*w)`` directions to keep.
+
+    Returns
+    -------
+    ndarray of shape (N, C, h, w)
+    """
+    flat = components.reshape(*components.shape[:2], -1).astype(np.float64)
+    u, s, vt = np.linalg.svd(flat - flat.mean(axis=2, keepdims=True), full_matrices=False)
+    rank = max(1, int(share * s.shape[1]))
+    kept = (u[..., :rank] * s[:, None, :rank]) @ vt[:, :rank]
+    return kept.reshape(components.shape).astype(np.float32)
+
+
+def append_refinement(
+    emitter: Emitter, components: Value, *, base: Layer, layers: tuple[Layer, ...], composite: Composite
+) -> None:
+    """Append the maps of ``layers`` and what sums they have: outputs ``map/i``, ``sum/i``, ``total``.
+
+    ``components`` live at ``base``; each step hands a unit's component to its inputs in proportion to
+    their contribution.
+    """
+    emitter.scope = "refine"
+    names = [x.name for x in layers]
+    relevance = append_relevance(emitter, names, output=base.name, seed=components, pullback=composite)
+    for i, layer in enumerate(layers):
+        emitter.output(f"map/{i}", append_map(emitter, layer, relevance[layer.name]))
+        emitter.output(f"sum/{i}", append_total(relevance[layer.name]))
+    emitter.output("total", append_total(components))
+    emitter.output("magnitude", append_total(abs(components)))
+
+
+def refinement(model: Model, *, base: Layer, layers: tuple[Layer, ...], composite: Composite) -> Model:
+    """Return the program that refines components given as input ``fgcam/components`` (N, C, h, w)."""
+    emitter = Emitter(model)
+    shape = (batch_of(model), *base.shape[1:])
+    components = emitter.input(COMPONENTS, np.float32, shape)
+    append_refinement(emitter, components, base=base, layers=layers, composite=composite)
+    return emitter.build()

@@ -1,0 +1,1 @@
+"""Relevance propagation: modifiers, rules made of terms, and composites made of rules."""

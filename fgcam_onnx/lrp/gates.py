@@ -1,0 +1,75 @@
+"""Which operand of a product is the signal, and which the gate that scales it."""
+
+from __future__ import annotations
+
+import math
+
+from onnx import NodeProto
+
+from ..errors import UnsupportedOperatorError
+from ..graph.facts import VIEWS, facts_of
+from ..graph.tape import Record
+from ..graph.value import Value
+
+SATURATING = frozenset({"HardSigmoid", "Sigmoid", "Softmax", "Softsign", "Tanh"})
+POINTWISE = VIEWS | frozenset(
+    "Abs Add BatchNormalization Clip Div Elu Erf Exp HardSwish LeakyRelu Mul Neg Pow Reciprocal Relu Softplus"
+    " Sqrt Sub".split()
+) | SATURATING
+
+
+def signal_of(record: Record) -> int:
+    """Return the index of the input that takes the relevance of ``record``; the others are constants to it.
+
+    Of two operands the gate is the one that is broadcast, that is computed pointwise from the other
+    (``x * sigmoid(x)``), or that a saturating function made (squeeze and excitation).
+
+    Raises
+    ------
+    UnsupportedOperatorError
+        When neither operand shows itself as a gate.
+    """
+    on = [i for i, flag in enumerate(record.on_tape) if flag]
+    if len(on) == 1:
+        return on[0]
+    if record.op == "Div":
+        return 0
+    a, b = (v for i in on[:2] if (v := record.inputs[i]) is not None)
+    if a.name == b.name:
+        return on[0]
+    if _size(a) != _size(b):
+        return on[0] if _size(a) > _size(b) else on[1]
+    producers = {o: n for n in a.emitter.model.nodes for o in n.output}
+    for signal, gate, index in ((a, b, on[0]), (b, a, on[1])):
+        if signal.name in _pointwise_ancestors(gate, producers):
+            return index
+    made = [_saturates(v, producers) for v in (a, b)]
+    if made[0] != made[1]:
+        return on[1] if made[0] else on[0]
+    raise UnsupportedOperatorError(
+        f"{record} multiplies two tensors of which neither is a gate: no relevance rule. Choose a layer after it."
+    )
+
+
+def _size(v: Value) -> float:
+    return math.prod(d if isinstance(d, int) else 1 for d in v.shape)
+
+
+def _chain(v: Value, producers: dict[str, NodeProto]) -> list[NodeProto]:
+    """Return the pointwise operators that lead to ``v``, nearest first."""
+    varying = facts_of(v.emitter.model).varying
+    found, stack = [], [v.name]
+    while stack:
+        node = producers.get(stack.pop())
+        if node is not None and node.op_type in POINTWISE and node not in found:
+            found.append(node)
+            stack += [i for i in node.input if i in varying]
+    return found
+
+
+def _pointwise_ancestors(v: Value, producers: dict[str, NodeProto]) -> set[str]:
+    return {i for node in _chain(v, producers) for i in node.input}
+
+
+def _saturates(v: Value, producers: dict[str, NodeProto]) -> bool:
+    return any(node.op_type in SATURATING for node in _chain(v, producers))

@@ -1,0 +1,157 @@
+"""Relevance rules, as data. One equation, a modified gradient, propagates all of them:
+
+    R_in = sum_k c_k sum_t s_t x_t * VJP_t(R_out / z_k)      with z_k = sum_t s_t f(x_t, w_t)
+
+after Montavon et al., 2019 (doi:10.1007/978-3-030-28954-6_10).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from .. import vjp
+from ..errors import UnsupportedOperatorError
+from ..graph.tape import Record
+from ..graph.value import Value
+from .gates import signal_of
+from .modifiers import Modifier, absolute, highest, is_non_negative, keep, lowest, negative, positive
+
+Given = tuple[Value | None, ...]
+Division = Callable[[Value, Value], Value]
+
+CONTRACTIONS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+
+
+def divide_or_zero(r: Value, z: Value) -> Value:
+    """Return ``r / z``, and 0 where ``z`` is exactly 0."""
+    return np.where(z == 0, 0, r / z)
+
+
+def epsilon(size: float) -> Division:
+    """Return a division by ``z`` moved away from 0 by ``size``."""
+    return lambda r, z: r / (z + size * np.where(z >= 0, 1.0, -1.0 + 0 * z))
+
+
+@dataclass(frozen=True)
+class Term:
+    """A message: how input and weight are modified, whether the bias stays, the sign it enters with."""
+
+    x: Modifier = keep
+    w: Modifier = keep
+    bias: bool = False
+    sign: float = 1.0
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A weighted sum of groups of terms; the terms of a group share one denominator."""
+
+    groups: tuple[tuple[float, tuple[Term, ...]], ...]
+    divide: Division = divide_or_zero
+
+    def __call__(self, record: Record, given: Given) -> list[Value | None]:
+        r, i = _first(given), _input_index(record)
+        total: Value | None = None
+        for weight, terms in self.groups:
+            replays = [(t, record.replay(_modified(record, i, t))) for t in _effective(record, i, terms)]
+            z = _sum([t.sign * replay.output for t, replay in replays])
+            share = self.divide(r, z)
+            for term, replay in replays:
+                ct = vjp.pullback(replay, (share,))[i]
+                x = replay.inputs[i]
+                if ct is not None and x is not None:
+                    message = (weight * term.sign) * (x * ct)
+                    total = message if total is None else total + message
+        return [total if k == i else None for k in range(len(record.inputs))]
+
+
+def _first(given: Given) -> Value:
+    r = given[0]
+    if r is None or any(g is not None for g in given[1:]):
+        raise UnsupportedOperatorError("relevance reaches a second output, for which there is no rule")
+    return r
+
+
+def _input_index(record: Record) -> int:
+    """Return the only input on the tape."""
+    found = [i for i, on in enumerate(record.on_tape) if on]
+    if len(found) != 1:
+        raise UnsupportedOperatorError(
+            f"{record} multiplies two tensors that both depend on the input: no relevance rule. "
+            "Choose a layer after it."
+        )
+    return found[0]
+
+
+def _sum(values: Sequence[Value]) -> Value:
+    total = values[0]
+    for v in values[1:]:
+        total = total + v
+    return total
+
+
+def _effective(record: Record, i: int, terms: Sequence[Term]) -> list[Term]:
+    """Drop the terms of the negative input where the input is known non-negative."""
+    x = record.inputs[i]
+    if x is None or not is_non_negative(x):
+        return list(terms)
+    return [t for t in terms if t.x is not negative]
+
+
+def _modified(record: Record, i: int, term: Term) -> list[Value | None]:
+    """Return the record's inputs as ``term`` modifies them."""
+    inputs = list(record.inputs)
+    x = inputs[i]
+    inputs[i] = None if x is None else term.x(x)
+    if record.op in CONTRACTIONS:
+        w = inputs[1 - i]
+        inputs[1 - i] = None if w is None else term.w(w)
+        if len(inputs) > 2 and not term.bias:
+            inputs[2] = None
+    return inputs
+
+
+Z_PLUS = (Term(positive, positive), Term(negative, negative))
+Z_MINUS = (Term(positive, negative), Term(negative, positive))
+Z_BOX = (Term(), Term(lowest, positive, sign=-1.0), Term(highest, negative, sign=-1.0))
+
+positive_input = Rule(((1.0, (Term(positive),)),))
+z_box = Rule(((1.0, Z_BOX),))
+z_plus = Rule(((1.0, Z_PLUS),))
+z_rule = Rule(((1.0, (Term(),)),))
+
+
+def passthrough(record: Record, given: Given) -> list[Value | None]:
+    """Hand the relevance on unchanged, to the signal where there are several inputs."""
+    r, i = _first(given), signal_of(record)
+    return [r if k == i else None for k in range(len(record.inputs))]
+
+
+def to_maximum(record: Record, given: Given) -> list[Value | None]:
+    """Send the relevance to the first maximum; it is dropped where the maximum is 0."""
+    return vjp.pullback(record, (np.where(record.output == 0, 0, _first(given)),))
+
+
+def shares(part: Modifier) -> Callable[[Record, Given], list[Value | None]]:
+    """Return the rule of a sum that shares relevance in proportion to ``part`` of each addend."""
+
+    def rule(record: Record, given: Given) -> list[Value | None]:
+        r = _first(given)
+        if sum(record.on_tape) == 1:
+            return [r if on else None for on in record.on_tape]
+        signs = [1, -1] if record.op == "Sub" else [1] * len(record.inputs)
+        parts = [
+            part(v if s > 0 else -v) if on and v is not None else None
+            for v, s, on in zip(record.inputs, signs, record.on_tape, strict=True)
+        ]
+        share = divide_or_zero(r, _sum([p for p in parts if p is not None]))
+        return [None if p is None else p * share for p in parts]
+
+    return rule
+
+
+RESIDUAL = {"positive": shares(positive), "ratio": shares(absolute), "signed": shares(keep)}
+"""How a residual Add shares relevance: a+/(a+ + b+), |a|/(|a| + |b|), or a/(a + b)."""

@@ -1,0 +1,120 @@
+"""Programs: append scores, gradients and relevance to a model. Each function adds nodes and returns values."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from . import vjp
+from .backward import Pullback, backward
+from .errors import LayerError, TargetError
+from .graph.emitter import Emitter
+from .graph.layers import Layer
+from .graph.model import Model
+from .graph.tape import tape_between
+from .graph.value import Dim, Value
+from .vjp.rule import Rules
+
+TARGET = "fgcam/target"
+COMPONENTS = "fgcam/components"
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What a program knows of the score.
+
+    Attributes
+    ----------
+    seed : Value
+        One-hot cotangent of the logits, of their shape.
+    target : Value of shape (N,), int64
+        The class that is explained: as given, or the top one where -1 was given.
+    score : Value of shape (N,)
+        The target's logit.
+    scores : Value of shape (N, K)
+        All logits.
+    """
+
+    seed: Value
+    target: Value
+    score: Value
+    scores: Value
+
+
+def batch_of(model: Model) -> Dim:
+    """Return the batch dimension of the first input: an int where the model fixes it."""
+    shape = model.inputs[0].shape
+    return shape[0] if shape else 1
+
+
+def class_count(model: Model, logits: str) -> int:
+    """Return how many elements of ``logits`` belong to one image: the targets to choose from.
+
+    Raises
+    ------
+    TargetError
+        When the number is not fixed.
+    """
+    shape, batch = Emitter(model).shape(logits), batch_of(model)
+    rest = shape[1:]
+    if isinstance(batch, int) and all(isinstance(d, int) for d in shape):
+        return math.prod(d for d in shape if isinstance(d, int)) // batch
+    if not shape or not all(isinstance(d, int) for d in rest):
+        raise TargetError(f"the output {logits!r} has shape {list(shape)}: the number of targets is not known")
+    return math.prod(d for d in rest if isinstance(d, int))
+
+
+def append_scores(emitter: Emitter, logits: str) -> Value:
+    """Append the logits as (N, K), K elements for each image."""
+    value = emitter.value(logits)
+    batch, classes = batch_of(emitter.model), class_count(emitter.model, logits)
+    flat = emitter.reshape(value, (batch if isinstance(batch, int) else None, classes))
+    return flat if flat.dtype.kind == "f" else flat.astype(np.float32)
+
+
+def append_target(emitter: Emitter, logits: str) -> Scored:
+    """Append the choice of target: an int64 input, one per image, -1 for the top class."""
+    scores = append_scores(emitter, logits)
+    batch, classes = scores.shape[0], class_count(emitter.model, logits)
+    given = emitter.input(TARGET, np.int64, (batch_of(emitter.model),))
+    top = emitter.emit("ArgMax", scores, axis=1, keepdims=0)
+    target = emitter.where(given < 0, top, given)
+    column = emitter.reshape(target, (batch if isinstance(batch, int) else None, 1))
+    one_hot = (emitter.constant(np.arange(classes)[None]) == column).astype(scores.dtype)
+    value = emitter.value(logits)
+    seed = emitter.reshape_like(one_hot, value)
+    return Scored(seed, target, (one_hot * scores).sum(1), scores)
+
+
+def append_gradients(
+    emitter: Emitter, layers: Iterable[str], *, output: str, seed: Value, rules: Rules = vjp.RULES
+) -> dict[str, Value]:
+    """Append the gradient of ``output``, weighed by ``seed``, at every layer named."""
+    tape = tape_between(emitter, sources=layers, output=output)
+    return backward(tape, seed, lambda record, g: vjp.gradient_pullback(rules, record, g))
+
+
+def append_relevance(
+    emitter: Emitter, layers: Iterable[str], *, output: str, seed: Value, pullback: Pullback
+) -> dict[str, Value]:
+    """Append the relevance that ``pullback`` hands from ``output`` back to every layer named."""
+    layers = list(layers)
+    if layers == [output]:
+        return {output: seed}
+    behind = [x for x in layers if x != output]
+    return {output: seed} | backward(tape_between(emitter, sources=behind, output=output), seed, pullback)
+
+
+def append_map(emitter: Emitter, layer: Layer, components: Value) -> Value:
+    """Append the map: the sum of ``components`` over the channels, of shape (N, h, w)."""
+    if components.rank != 4:
+        raise LayerError(f"layer {layer.name!r} has shape {list(components.shape)}, not (N, C, H, W)")
+    return components.sum(layer.channel_axis)
+
+
+def append_total(value: Value) -> Value:
+    """Append the sum over all but the batch, of shape (N,)."""
+    return value.sum(list(range(1, value.rank)))
