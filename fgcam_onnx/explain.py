@@ -95,9 +95,11 @@ class Explanation:
     def _repr_png_(self) -> bytes:
         from io import BytesIO
 
-        from .imaging import contact_sheet, heatmap_image
+        from PIL import Image
 
-        tiles = [(n, heatmap_image(m[0])) for n, m in self.maps.items()]
+        from .imaging import contact_sheet, heatmap
+
+        tiles = [(n, Image.fromarray(heatmap(m[0], percentile=99.5))) for n, m in self.maps.items()]
         buffer = BytesIO()
         contact_sheet(tiles).save(buffer, "PNG")
         return buffer.getvalue()

@@ -47,7 +47,11 @@ def resize_matrix(
     length = scale * size
     span = (roi[1] - roi[0]) * (size - 1)
     aligned = o * ((size - 1) / (length - 1)) if length > 1 else np.zeros(out)
-    cropped = roi[0] * (size - 1) + o * (span / (length - 1)) if length > 1 else 0.5 * (roi[0] + roi[1]) * (size - 1) + 0 * o
+    cropped = (
+        roi[0] * (size - 1) + o * (span / (length - 1))
+        if length > 1
+        else 0.5 * (roi[0] + roi[1]) * (size - 1) + 0 * o
+    )
     symmetric = size / 2 * (1 - out / length) + (o + 0.5) / scale - 0.5
     where = {
         "half_pixel": (o + 0.5) / scale - 0.5,

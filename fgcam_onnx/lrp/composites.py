@@ -58,6 +58,10 @@ class Composite:
     name: str
     cases: tuple[tuple[Selector, Pullback], ...]
 
+    def accepts(self, record: Record) -> bool:
+        """Tell whether a case accepts ``record``."""
+        return any(accepts(record) for accepts, _ in self.cases)
+
     def __call__(self, record: Record, given: Given) -> list[Value | None]:
         for accepts, rule in self.cases:
             if accepts(record):

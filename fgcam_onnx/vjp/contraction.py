@@ -50,7 +50,14 @@ def conv_x(
     if any(m < 0 or m >= max(stride[a], dilation[a]) for a, m in enumerate(missing)):
         return _conv_x_cropped(g, w, size, covered, pad, stride, dilation, group)
     return g.emitter.emit(
-        "ConvTranspose", g, w, pads=pad, strides=stride, dilations=dilation, group=group, output_padding=missing
+        "ConvTranspose",
+        g,
+        w,
+        pads=pad,
+        strides=stride,
+        dilations=dilation,
+        group=group,
+        output_padding=missing,
     )
 
 
@@ -126,9 +133,7 @@ def conv_transpose_x(
     needed = [max(0, -p) for p in (*begin, *end)]
     if any(needed):
         raise FgcamError("ConvTranspose with negative padding has no gradient rule")
-    return g.emitter.emit(
-        "Conv", g, w, pads=[*begin, *end], strides=stride, dilations=dilation, group=group
-    )
+    return g.emitter.emit("Conv", g, w, pads=[*begin, *end], strides=stride, dilations=dilation, group=group)
 
 
 def conv_bias(g: Value, *_: Array, **__: object) -> Value:
@@ -181,7 +186,11 @@ def matmul_b(g: Value, y: Value, a: Value, b: Value) -> Value:
     """Return ``a^T @ g``, vectors taken as matrices of one row or column."""
     e = g.emitter
     if a.rank == 1:
-        return e.emit("Unsqueeze", a, e.ints([-1])) * e.emit("Unsqueeze", g, e.ints([-2])) if b.rank > 1 else g * a
+        return (
+            e.emit("Unsqueeze", a, e.ints([-1])) * e.emit("Unsqueeze", g, e.ints([-2]))
+            if b.rank > 1
+            else g * a
+        )
     if b.rank == 1:
         return e.emit("Squeeze", swapped(a) @ e.emit("Unsqueeze", g, e.ints([-1])), e.ints([-1]))
     return swapped(a) @ g
@@ -225,7 +234,9 @@ def _equation(equation: str, ranks: Sequence[int]) -> tuple[list[str], str]:
     ]
     if not arrow:
         joined = "".join(terms).replace(".", "")
-        right = ("..." if "..." in left else "") + "".join(sorted(c for c in set(joined) if joined.count(c) == 1))
+        right = ("..." if "..." in left else "") + "".join(
+            sorted(c for c in set(joined) if joined.count(c) == 1)
+        )
     return spelled, right.replace("...", dots)
 
 

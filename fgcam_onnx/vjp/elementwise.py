@@ -136,7 +136,9 @@ def mod_b(g: Array, y: Array, a: Array, b: Array, *, fmod: int = 0) -> Array:
     return -g * floor
 
 
-def cast_x(g: Array, y: Array, x: Array, *, saturate: int = 1, to: Any = None, round_mode: str = "up") -> Array:
+def cast_x(
+    g: Array, y: Array, x: Array, *, saturate: int = 1, to: Any = None, round_mode: str = "up"
+) -> Array:
     """Cast back; an integer on the way has no derivative but the straight-through one."""
     return g.astype(x.dtype)
 

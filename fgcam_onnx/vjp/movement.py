@@ -51,12 +51,20 @@ def split_x(
     parts, outputs = (g, y) if isinstance(g, tuple) else ((g,), (y,))
     e = x.emitter
     return e.emit(
-        "Concat", *(e.zeros_like(o) if p is None else p for p, o in zip(parts, outputs, strict=True)), axis=axis
+        "Concat",
+        *(e.zeros_like(o) if p is None else p for p, o in zip(parts, outputs, strict=True)),
+        axis=axis,
     )
 
 
 def slice_x(
-    g: Value, y: Value, x: Value, starts: Value, ends: Value, axes: Value | None = None, steps: Value | None = None
+    g: Value,
+    y: Value,
+    x: Value,
+    starts: Value,
+    ends: Value,
+    axes: Value | None = None,
+    steps: Value | None = None,
 ) -> Value:
     """Put ``g`` back where it was cut from, zeros elsewhere."""
     e = g.emitter
@@ -111,7 +119,9 @@ def pad_x(
     e = g.emitter
     if pads.constant is None or (axes is not None and axes.constant is None):
         raise FgcamError("a Pad with computed pads has no gradient rule")
-    named = [int(a) % x.rank for a in axes.constant] if axes is not None and axes.constant is not None else None
+    named = (
+        [int(a) % x.rank for a in axes.constant] if axes is not None and axes.constant is not None else None
+    )
     over = named if named is not None else list(range(x.rank))
     widths = [int(p) for p in pads.constant]
     pairs = {a: (widths[i], widths[len(over) + i]) for i, a in enumerate(over)}
@@ -128,7 +138,9 @@ def pad_x(
 
 
 def _pad_matrix(size: int, before: int, after: int, mode: str) -> np.ndarray[Any, Any]:
-    source = np.pad(np.arange(size), (before, after), {"reflect": "reflect", "edge": "edge", "wrap": "wrap"}[mode])
+    source = np.pad(
+        np.arange(size), (before, after), {"reflect": "reflect", "edge": "edge", "wrap": "wrap"}[mode]
+    )
     return np.eye(size)[source]
 
 
@@ -158,7 +170,11 @@ def gather_data(g: Value, y: Value, x: Value, indices: Value, *, axis: int = 0) 
         before[axis], after[axis] = at % size, size - 1 - at % size
         return _padded(g, before, after)
     if indices.rank != 1:
-        g = e.reshape(g, (*x.shape[:axis], None, *x.shape[axis + 1 :])) if axis else e.reshape(g, (None, *x.shape[1:]))
+        g = (
+            e.reshape(g, (*x.shape[:axis], None, *x.shape[axis + 1 :]))
+            if axis
+            else e.reshape(g, (None, *x.shape[1:]))
+        )
         indices = e.reshape(indices, (None,))
     order = [axis, *(a for a in range(x.rank) if a != axis)]
     back = [order.index(a) for a in range(x.rank)]

@@ -64,7 +64,9 @@ def group_normalization_x(
     batch, channels, *space = x.shape
     size = channels // num_groups if isinstance(channels, int) else None
     if scale.shape == (num_groups,) and channels != num_groups:
-        scale = e.emit("Expand", scale.reshape((num_groups, 1)), e.ints([num_groups, size or 1])).reshape((channels,))
+        scale = e.emit("Expand", scale.reshape((num_groups, 1)), e.ints([num_groups, size or 1])).reshape(
+            (channels,)
+        )
     grouped = (batch, num_groups, size, *space)
     gs = (g * per_channel(scale, x.rank)).reshape(grouped)
     return e.reshape_like(_normalized_x(gs, x.reshape(grouped), range(2, x.rank + 1), epsilon), x)
@@ -96,7 +98,10 @@ def lrn_x(
     before, after = (size - 1) // 2, size // 2
     base = bias + (alpha / size) * _channel_window(x * x, before, after)
     inner = _channel_window(g * y / base, after, before)
-    return g * e.emit("Pow", base, e.constant(np.asarray(-beta, x.dtype))) - (2 * alpha * beta / size) * x * inner
+    return (
+        g * e.emit("Pow", base, e.constant(np.asarray(-beta, x.dtype)))
+        - (2 * alpha * beta / size) * x * inner
+    )
 
 
 def _channel_window(x: Value, before: int, after: int) -> Value:
@@ -113,7 +118,11 @@ def _channel_window(x: Value, before: int, after: int) -> Value:
 
 
 def _product(dims: Sequence[object]) -> int | None:
-    return int(np.prod([d for d in dims if isinstance(d, int)])) if all(isinstance(d, int) for d in dims) else None
+    return (
+        int(np.prod([d for d in dims if isinstance(d, int)]))
+        if all(isinstance(d, int) for d in dims)
+        else None
+    )
 
 
 def softmax_x(g: Value, y: Value, x: Value, *, axis: int = -1) -> Value:

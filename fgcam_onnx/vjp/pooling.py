@@ -117,7 +117,14 @@ def lp_pool_x(
     """Return ``sign(x) |x|^(p-1)`` times the window sum of ``g / y^(p-1)``; 0 where ``y`` is."""
     safe = np.where(y > 0, g / np.power(np.where(y > 0, y, 1), float(p - 1)), 0)
     spread = average_pool_x(
-        safe, y, x, count_include_pad=1, dilations=dilations, kernel_shape=kernel_shape, pads=pads, strides=strides
+        safe,
+        y,
+        x,
+        count_include_pad=1,
+        dilations=dilations,
+        kernel_shape=kernel_shape,
+        pads=pads,
+        strides=strides,
     )
     return np.sign(x) * np.power(np.abs(x), float(p - 1)) * spread * math.prod(kernel_shape)
 

@@ -26,7 +26,9 @@ def key_of(record: Record) -> str:
     return f"{record.domain}.{record.op}" if record.domain else record.op
 
 
-def gradient_pullback(rules: Rules, record: Record, cotangents: tuple[Value | None, ...]) -> list[Value | None]:
+def gradient_pullback(
+    rules: Rules, record: Record, cotangents: tuple[Value | None, ...]
+) -> list[Value | None]:
     """Return one cotangent per input of ``record``, None off the tape or where there is no derivative.
 
     Raises

@@ -31,7 +31,13 @@ def _rule(slope: Callable[[Value, Value, Value, list[int]], Value]) -> InputRule
     """Make a rule of ``slope(g, y, x, axes)``, whose result is broadcast to ``x``."""
 
     def rule(
-        g: Value, y: Value, x: Value, axes: Value | None = None, *, keepdims: int = 1, noop_with_empty_axes: int = 0
+        g: Value,
+        y: Value,
+        x: Value,
+        axes: Value | None = None,
+        *,
+        keepdims: int = 1,
+        noop_with_empty_axes: int = 0,
     ) -> Value:
         over = reduced_axes(x, axes, noop_with_empty_axes)
         ct = slope(_kept(g, over, keepdims), _kept(y, over, keepdims), x, over)
@@ -66,7 +72,14 @@ def _mean(g: Value, y: Value, x: Value, axes: list[int]) -> Value:
 
 
 def top_k_x(
-    g: Any, y: Any, x: Value, k: Value, *, axis: int = -1, largest: int = 1, sorted: int = 1  # noqa: A002
+    g: Any,
+    y: Any,
+    x: Value,
+    k: Value,
+    *,
+    axis: int = -1,
+    largest: int = 1,
+    sorted: int = 1,  # noqa: A002
 ) -> Value:
     """Send ``g`` back to the places the values came from."""
     g = g[0] if isinstance(g, tuple) else g

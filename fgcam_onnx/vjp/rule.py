@@ -19,10 +19,11 @@ class EachInput:
     rule: Callable[..., Array]
 
 
-
 def refused(*_: Array, **__: object) -> Array:
     """Stand for an input whose derivative exists but has no rule."""
-    raise UnsupportedOperatorError("the weight of this operator depends on the input, for which there is no rule")
+    raise UnsupportedOperatorError(
+        "the weight of this operator depends on the input, for which there is no rule"
+    )
 
 
 Row = tuple[InputRule | None, ...] | EachInput
@@ -40,5 +41,7 @@ def static(dims: Sequence[object]) -> list[int]:
         When one of them is free.
     """
     if not all(isinstance(d, int) for d in dims):
-        raise FgcamError(f"a dimension of {list(dims)} that must be known is dynamic; fix the input's size (--shape)")
+        raise FgcamError(
+            f"a dimension of {list(dims)} that must be known is dynamic; fix the input's size (--shape)"
+        )
     return [d for d in dims if isinstance(d, int)]

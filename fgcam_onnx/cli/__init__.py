@@ -1,0 +1,73 @@
+"""The command line: turns strings into values, nothing more. Each command is imported when it is used."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Any, NoReturn
+
+import click
+
+from .. import __version__
+from ..errors import FgcamError
+
+COMMANDS = {
+    "explain": "Explain predictions on pictures: what the model looks at, as overlays or raw maps.",
+    "inspect": "Show what is in a model: inputs, outputs, layers to explain at, operators without rules.",
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are called, so that help is quick."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of the commands."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import and return a command, or None."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f".{cmd_name}", __name__).command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        """Find the command, suggesting a near one for a misspelt name."""
+        from ..errors import suggest
+
+        if args and args[0] not in COMMANDS:
+            ctx.fail(f"No such command {args[0]!r}.{suggest(args[0], COMMANDS)}")
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="fgcam")
+def cli() -> None:
+    """Explain the predictions of an exported model.onnx, without the framework it was trained in.
+
+    \b
+    fgcam inspect model.onnx
+    fgcam explain model.onnx cat.jpg --preprocess imagenet --labels labels.txt -o out
+    """
+
+
+def main() -> NoReturn:
+    """Run the command line; an expected error is one line and exit code 1, never a traceback."""
+    try:
+        code = cli.main(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except click.Abort:
+        click.echo("Aborted.", err=True)
+        code = 130
+    except FgcamError as error:
+        click.secho("error: ", fg="red", bold=True, err=True, nl=False)
+        click.echo(str(error), err=True)
+        code = 1
+    sys.exit(code if isinstance(code, int) else 0)

@@ -1,0 +1,139 @@
+"""``fgcam explain``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .values import Numbers, Size, parse_target, resolve_preprocess
+
+if TYPE_CHECKING:
+    from ..explain import Explainer
+    from ..pictures import Picture
+
+
+@click.command(name="explain", context_settings={"show_default": True})
+@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("images", nargs=-1, required=True)
+@click.option("--method", default="fgcam", help="fgcam, or gradcam at any layer.")
+@click.option("--base", default="gradcam", help="The CAM that fgcam refines: gradcam or scorecam.")
+@click.option("--denoise", is_flag=True, help="Keep the leading singular directions of the base's components.")
+@click.option(
+    "--layer", "layers", multiple=True, default=["input"], metavar="NAME|input|all",
+    help="Where maps are wanted: tensor, node, exporter scope (layer4) or a unique prefix; repeatable.",
+)  # fmt: skip
+@click.option("--base-layer", metavar="NAME", help="Where the base is computed.  [default: the deepest]")
+@click.option(
+    "--target", metavar="ID|LABEL|top:K", help="The class to explain.  [default: the top class of each picture]"
+)
+@click.option("--residual", default="positive", help="How residual sums share: positive, signed or ratio.")
+@click.option(
+    "--preprocess", "spec", metavar="PRESET|FILE",
+    help="imagenet, tf, caffe, unit, none, or a JSON/TOML file.  [default: the model's sidecar]",
+)  # fmt: skip
+@click.option("--size", type=Size(), help="Model input size, where the model leaves it open.")
+@click.option("--resize", type=click.Choice(["crop", "stretch", "pad"]), help="How pictures are brought to size.")
+@click.option("--layout", type=click.Choice(["NCHW", "NHWC"]))
+@click.option("--channels", type=click.Choice(["RGB", "BGR", "GREY"]))
+@click.option("--scale", type=float, help="Preprocessing is (pixel * scale - mean) / std.")
+@click.option("--mean", type=Numbers())
+@click.option("--std", type=Numbers())
+@click.option("--labels", "labels_file", type=click.Path(path_type=Path), help="Class names: .txt or .json.")
+@click.option("--input", "input_name", metavar="NAME", help="The image input, where there are several.")
+@click.option("--output", "output_name", metavar="NAME", help="The output to explain, where there are several.")
+@click.option("-o", "--out", type=click.Path(path_type=Path), default=Path("explanations"), help="Output folder.")
+@click.option("--overlay/--raw", default=True, help="Write overlays (PNG) or the raw signed maps (NPY).")
+@click.option("--colormap", help="Any matplotlib colormap.  [default: turbo; seismic when signed]")
+@click.option("--alpha", type=click.FloatRange(0, 1), default=0.5, help="Strength of the overlay.")
+@click.option("--signed", is_flag=True, help="Show what speaks against the class, too.")
+@click.option("--batch", type=click.IntRange(1), default=8, help="Pictures (Score-CAM: masks) run at once.")
+@click.option("--device", default="auto", help="auto, cpu or cuda.")
+@click.option("--threads", type=click.IntRange(0), default=0, help="Threads; 0 lets ONNX Runtime choose.")
+@click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
+def command(model: Path, images: tuple[str, ...], **options: Any) -> None:
+    """Explain what MODEL sees in IMAGES: files, folders or globs.
+
+    Writes an overlay for each picture, layer and target, and explanations.json with targets, scores and
+    conservation (sum of the map over sum of the components it was refined from). The exit code is 1 when
+    a picture failed; the others are still done.
+
+    \b
+    fgcam explain model.onnx photos/ --labels labels.txt
+    fgcam explain model.onnx dog.jpg --target "tabby cat" --layer input --layer layer2
+    fgcam explain model.onnx dog.jpg --base scorecam --denoise --raw -o maps
+    """
+    from ..graph.loading import load
+    from ..imaging import find_images, find_sidecar, read_labels, save_json, sidecar_labels
+    from ..pictures import explain_pictures, unique_stems, write_picture
+    from .progress import Meter
+
+    paths = find_images(images)
+    loaded = load(model)
+    explainer = _explainer(loaded, options, meter := Meter(quiet=options["as_json"]))
+    image_input = next(i for i in loaded.inputs if i.name == explainer.input)
+    overrides = {k: options[k] for k in ("size", "resize", "layout", "channels", "scale", "mean", "std")}
+    preprocess, origin = resolve_preprocess(model, options["spec"], image_input, **overrides)
+    sidecar = find_sidecar(model)
+    labels_file = options["labels_file"] or (sidecar_labels(sidecar) if sidecar else None)
+    labels = read_labels(labels_file) if labels_file else ()
+    targets, top = parse_target(options["target"], labels)
+    results: list[Picture] = []
+    style = {"colormap": options["colormap"], "alpha": options["alpha"], "signed": options["signed"]}
+    with meter.pictures(len(paths)) as advance:
+        found = explain_pictures(
+            explainer, paths, preprocess=preprocess, targets=targets, top=top, labels=labels,
+            batch=options["batch"],
+        )  # fmt: skip
+        for picture, stem in zip(found, unique_stems(paths), strict=True):
+            write_picture(
+                picture, options["out"], stem=stem, raw=not options["overlay"],
+                **(style if options["overlay"] else {}),
+            )  # fmt: skip
+            results.append(picture)
+            advance()
+    summary = {
+        "model": str(model),
+        "method": options["method"],
+        "base": options["base"] if options["method"] == "fgcam" else None,
+        "denoise": options["denoise"],
+        "layers": list(options["layers"]),
+        "preprocess": origin,
+        "images": [p.summary() for p in results],
+    }
+    path = save_json(options["out"] / "explanations.json", summary)
+    if options["as_json"]:
+        click.echo(json.dumps(summary, indent=1))
+    else:
+        from .tables import explanations_table
+
+        explanations_table(results, preprocess=origin, summary=path)
+    failed = [p for p in results if p.error]
+    for picture in failed:
+        click.echo(f"{picture.path}: {picture.error}", err=True)
+    if failed:
+        click.echo(f"{len(failed)} of {len(results)} pictures failed", err=True)
+        sys.exit(1)
+
+
+def _explainer(model: Any, options: dict[str, Any], meter: Any) -> Explainer:
+    from ..explain import Explainer
+
+    return Explainer(
+        model,
+        method=options["method"],
+        layers=options["layers"],
+        base=options["base"],
+        base_layer=options["base_layer"],
+        denoise=options["denoise"],
+        residual=options["residual"],
+        device=options["device"],
+        threads=options["threads"],
+        batch=options["batch"],
+        input=options["input_name"],
+        output=options["output_name"],
+        progress=meter.masks,
+    )

@@ -1,0 +1,215 @@
+"""Explain picture files: read, preprocess, explain in batches, write; one bad picture never loses the others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from .cam.perturbation import softmax
+from .errors import FgcamError, NumericsError
+from .explain import Explainer, Explanation, safe_name
+from .imaging import Preprocess, overlay, panel, read_image, save_npy, save_png
+
+Targets = Sequence[int | None]
+"""What to explain of each picture: class indices, None for the top class."""
+
+
+@dataclass(frozen=True)
+class Explained:
+    """One target of one picture.
+
+    Attributes
+    ----------
+    target : int
+    label : str
+    score, probability : float
+        The target's logit and its softmax probability.
+    maps : dict of str to ndarray of shape (h, w)
+        Raw map per layer.
+    conservation : dict of str to float or None
+    """
+
+    target: int
+    label: str
+    score: float
+    probability: float
+    maps: dict[str, NDArray[np.float32]]
+    conservation: dict[str, float | None]
+    files: list[str] = field(default_factory=list)
+
+    def summary(self) -> dict[str, Any]:
+        """Return everything but the maps as plain values."""
+        return {
+            "target": self.target,
+            "label": self.label,
+            "score": round(self.score, 6),
+            "probability": round(self.probability, 6),
+            "conservation": self.conservation,
+            "files": self.files,
+        }
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What became of one picture: its explanations, or the error that stopped it."""
+
+    path: Path
+    view: Image.Image | None
+    explained: list[Explained]
+    error: str = ""
+
+    def summary(self) -> dict[str, Any]:
+        """Return the result as plain values."""
+        if self.error:
+            return {"image": str(self.path), "error": self.error}
+        return {"image": str(self.path), "explanations": [e.summary() for e in self.explained]}
+
+
+@dataclass(frozen=True)
+class _Read:
+    path: Path
+    view: Image.Image
+    x: NDArray[Any]
+
+
+def explain_pictures(
+    explainer: Explainer,
+    paths: Iterable[Path],
+    *,
+    preprocess: Preprocess,
+    targets: Targets = (None,),
+    top: int = 0,
+    labels: Sequence[str] = (),
+    batch: int = 8,
+) -> Iterator[Picture]:
+    """Yield one :class:`Picture` for each path, in order.
+
+    Parameters
+    ----------
+    explainer : Explainer
+    paths : iterable of Path
+    preprocess : Preprocess
+    targets : sequence of int or None
+        Explained for every picture.
+    top : int
+        Where positive, the ``top`` classes of each picture are explained instead.
+    labels : sequence of str
+        Class names, by index.
+    batch : int
+        Pictures explained at once.
+    """
+    waiting = iter(paths)
+    while chunk := list(islice(waiting, batch)):
+        read = {p: _read(p, preprocess) for p in chunk}
+        good = [r for r in read.values() if isinstance(r, _Read)]
+        done = _explain(explainer, good, targets, top, labels)
+        for path in chunk:
+            result = read[path]
+            if isinstance(result, _Read):
+                explained = done[path]
+                if isinstance(explained, str):
+                    yield Picture(path, result.view, [], explained)
+                else:
+                    yield Picture(path, result.view, explained)
+            else:
+                yield Picture(path, None, [], result)
+
+
+def _read(path: Path, preprocess: Preprocess) -> _Read | str:
+    try:
+        image = read_image(path)
+        return _Read(path, preprocess.view(image), preprocess(image))
+    except FgcamError as error:
+        return str(error)
+
+
+def _explain(
+    explainer: Explainer, read: Sequence[_Read], targets: Targets, top: int, labels: Sequence[str]
+) -> dict[Path, list[Explained] | str]:
+    """Explain pictures together; where the numbers of one go wrong, each alone."""
+    if not read:
+        return {}
+    try:
+        return dict(zip((r.path for r in read), _batch(explainer, read, targets, top, labels), strict=True))
+    except NumericsError as error:
+        if len(read) == 1:
+            return {read[0].path: str(error)}
+        return {r.path: _explain(explainer, [r], targets, top, labels)[r.path] for r in read}
+
+
+def _batch(
+    explainer: Explainer, read: Sequence[_Read], targets: Targets, top: int, labels: Sequence[str]
+) -> list[list[Explained]]:
+    x = np.concatenate([r.x for r in read])
+    results: list[list[Explained]] = [[] for _ in read]
+    if not top:
+        for target in targets:
+            _collect(results, explainer(x, target=target), labels)
+        return results
+    first = explainer(x)
+    _collect(results, first, labels)
+    ranked = np.argsort(-first.scores, axis=1, kind="stable")
+    for rank in range(1, min(top, ranked.shape[1])):
+        _collect(results, explainer(x, target=ranked[:, rank]), labels)
+    return results
+
+
+def _collect(results: list[list[Explained]], e: Explanation, labels: Sequence[str]) -> None:
+    probabilities = softmax(e.scores)
+    for n, found in enumerate(results):
+        target = int(e.target[n])
+        kept = {k: None if np.isnan(v[n]) else round(float(v[n]), 6) for k, v in e.conservation.items()}
+        found.append(
+            Explained(
+                target,
+                labels[target] if target < len(labels) else str(target),
+                float(e.score[n]),
+                float(probabilities[n, target]),
+                {k: m[n] for k, m in e.maps.items()},
+                kept,
+            )
+        )
+
+
+def write_picture(picture: Picture, folder: Path, *, stem: str, raw: bool = False, **style: Any) -> None:
+    """Write a picture's maps into ``folder`` and note the files in its explanations.
+
+    An overlay (PNG) of each map, and a sheet of all beside the picture where there are several; with
+    ``raw`` the maps themselves (NPY, float32, signed).
+
+    Raises
+    ------
+    OutputError
+        A file cannot be written.
+    """
+    if picture.view is None:
+        return
+    tiles: list[tuple[str, Image.Image]] = []
+    for explained in picture.explained:
+        for layer, values in explained.maps.items():
+            name = f"{stem}.{safe_name(layer)}.{safe_name(explained.label.split(',')[0])}"
+            if raw:
+                explained.files.append(str(save_npy(folder / f"{name}.npy", values)))
+                continue
+            over = overlay(picture.view, values, **style)
+            explained.files.append(str(save_png(folder / f"{name}.png", over)))
+            tiles.append((f"{explained.label.split(',')[0]} at {layer}", over))
+    if len(tiles) > 1:
+        save_png(folder / f"{stem}.sheet.png", panel(picture.view, tiles))
+
+
+def unique_stems(paths: Sequence[Path]) -> list[str]:
+    """Return a file stem for each path; a stem that was taken gets a number."""
+    seen: dict[str, int] = {}
+    stems = []
+    for path in paths:
+        count = seen[path.stem] = seen.get(path.stem, 0) + 1
+        stems.append(path.stem if count == 1 else f"{path.stem}_{count}")
+    return stems

@@ -1,0 +1,225 @@
+"""Time explanations as multiples of the model's own forward pass in ONNX Runtime.
+
+The nets have the shape of VGG16 and ResNet50 and seeded random weights; any other model is named by path.
+All programs of a net are timed in turn, round after round, and the median of the rounds' ratios is given,
+so that other load on the machine touches all alike::
+
+    python tools/bench.py --rounds 9
+    python tools/bench.py --net resnet50 --batch 4 --threads 1 --json
+    python tools/bench.py --model model.onnx
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+
+from fgcam_onnx.cam.gradient import grad_cam
+from fgcam_onnx.fgcam import append_refinement
+from fgcam_onnx.graph.emitter import Emitter
+from fgcam_onnx.graph.layers import INPUT, Layer, default_base, find_layer
+from fgcam_onnx.graph.loading import load
+from fgcam_onnx.graph.model import Model
+from fgcam_onnx.graph.score import find_score
+from fgcam_onnx.lrp.composites import fg_cam
+from fgcam_onnx.program import TARGET, append_gradients, append_map, append_target
+from fgcam_onnx.runtime import Session
+from nets import NETS
+
+FLOOR = {"gradcam": 1, "input gradient": 2, "fgcam": 3}
+"""Convolutions that a program cannot do without, for each convolution of the model."""
+
+AIM = {"gradcam": 1.1, "input gradient": 2.3, "fgcam": 3.4}
+
+
+def gradcam(model: Model) -> Model:
+    """Return the program of Grad-CAM's map at the deepest layer."""
+    logits = find_score(model).logits
+    base = default_base(model, logits=logits)
+    emitter, components = with_components(model, logits, base)
+    emitter.output("map", append_map(emitter, base, components))
+    return emitter.build()
+
+
+def input_gradient(model: Model) -> Model:
+    """Return the program of the score's gradient at the graph input."""
+    logits = find_score(model).logits
+    emitter = Emitter(model)
+    seed = append_target(emitter, logits).seed
+    name = model.inputs[0].name
+    emitter.output("gradient", append_gradients(emitter, [name], output=logits, seed=seed)[name])
+    return emitter.build()
+
+
+def fgcam(model: Model) -> Model:
+    """Return the program of FG-CAM's map at the input, refined from Grad-CAM's components."""
+    logits = find_score(model).logits
+    base, layer = default_base(model, logits=logits), find_layer(model, INPUT, logits=logits)
+    emitter, components = with_components(model, logits, base)
+    append_refinement(emitter, components, base=base, layers=(layer,), composite=fg_cam())
+    return emitter.build()
+
+
+def with_components(model: Model, logits: str, base: Layer) -> tuple[Emitter, Any]:
+    """Return an emitter with Grad-CAM's components at ``base`` appended."""
+    emitter = Emitter(model)
+    seed = append_target(emitter, logits).seed
+    gradient = append_gradients(emitter, [base.name], output=logits, seed=seed)[base.name]
+    return emitter, grad_cam(emitter.value(base.name), gradient, base.spatial_axes)
+
+
+PROGRAMS: dict[str, Callable[[Model], Model]] = {
+    "gradcam": gradcam,
+    "input gradient": input_gradient,
+    "fgcam": fgcam,
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one program costs: times in seconds, ``ratio`` to the forward pass."""
+
+    net: str
+    program: str
+    ratio: float
+    spread: tuple[float, float]
+    milliseconds: float
+    nodes: int
+    load: float
+    build: float
+    session: float
+
+
+def measure(path: Path, *, net: str, batch: int, threads: int, rounds: int, only: list[str]) -> list[Row]:
+    """Time the programs of the model at ``path``, each round running all of them once."""
+    loaded, model = timed(lambda: load(path))
+    opened, forward = timed(lambda: plain_session(path, threads))
+    runs: dict[str, Callable[[], Any]] = {}
+    facts: dict[str, tuple[int, float, float]] = {"forward": (len(model.nodes), 0.0, opened)}
+    feeds = feeds_of(model, batch)
+    runs["forward"] = lambda: forward.run(None, feeds)
+    given = feeds | {TARGET: np.full(len(next(iter(feeds.values()))), 1, np.int64)}
+    for name in only:
+        build, program = timed(lambda name=name: PROGRAMS[name](model))
+        start, session = timed(lambda program=program: Session(program, threads=threads))
+        facts[name] = (len(program.nodes), build, start)
+        runs[name] = lambda session=session: session.run(given)
+    seconds: dict[str, list[float]] = {name: [] for name in runs}
+    for turn in range(rounds + 1):
+        for name, run in runs.items():
+            took, _ = timed(run)
+            if turn:
+                seconds[name].append(took)
+    rows = []
+    for name, (nodes, build, start) in facts.items():
+        ratios = [a / b for a, b in zip(seconds[name], seconds["forward"], strict=True)]
+        spread = (min(ratios), max(ratios))
+        each = statistics.median(seconds[name]) * 1e3
+        rows.append(Row(net, name, statistics.median(ratios), spread, each, nodes, loaded, build, start))
+    return rows
+
+
+def timed(run: Callable[[], Any]) -> tuple[float, Any]:
+    """Return how many seconds ``run`` takes, and its result."""
+    start = time.perf_counter()
+    result = run()
+    return time.perf_counter() - start, result
+
+
+def plain_session(path: Path, threads: int) -> onnxruntime.InferenceSession:
+    """Return a session of the untouched file, with the settings that programs get."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+
+def feeds_of(model: Model, batch: int) -> dict[str, np.ndarray]:
+    """Return seeded normal inputs; a free first dimension becomes ``batch``."""
+    rng = np.random.default_rng(1)
+    shapes = {i.name: (batch if not isinstance(i.shape[0], int) else i.shape[0], *i.shape[1:]) for i in model.inputs}
+    return {i.name: rng.standard_normal(shapes[i.name]).astype(i.dtype) for i in model.inputs}
+
+
+def versions() -> str:
+    """Return what the times depend on."""
+    cpu = next((x.split(":")[1] for x in read("/proc/cpuinfo") if x.startswith("model name")), platform.processor())
+    return (
+        f"onnxruntime {onnxruntime.__version__}, onnx {onnx.__version__}, Python {platform.python_version()}, "
+        f"{cpu.strip()}, {os.cpu_count()} cores"
+    )
+
+
+def read(path: str) -> list[str]:
+    """Return the lines of a file, none where it does not exist."""
+    return Path(path).read_text().splitlines() if Path(path).is_file() else []
+
+
+def table(rows: list[Row], settings: str) -> str:
+    """Return the rows as a Markdown table."""
+    lines = [
+        "| net | program | × forward | range | ms | floor | over floor | nodes | load s | build s | session s |",
+        "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for r in rows:
+        floor = FLOOR.get(r.program, 1)
+        lines.append(
+            f"| {r.net} | {r.program} | {r.ratio:.2f} | {r.spread[0]:.2f}–{r.spread[1]:.2f} | {r.milliseconds:.0f}"
+            f" | {floor} | {100 * (r.ratio / floor - 1):+.0f} % | {r.nodes} | {r.load:.2f} | {r.build:.2f}"
+            f" | {r.session:.2f} |"
+        )
+    note = "Floor: convolutions needed for each convolution of the model. × forward: median of the rounds' ratios."
+    return "\n".join([*lines, "", note, f"{settings}; {versions()}."])
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Read the arguments, measure and print."""
+    parser = argparse.ArgumentParser(description="time explanations against the forward pass")
+    parser.add_argument("--net", choices=sorted(NETS), action="append", help="a built-in net; default all")
+    parser.add_argument("--model", type=Path, action="append", help="any model.onnx instead")
+    parser.add_argument("--program", choices=PROGRAMS, action="append", help="default all")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--batch", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=0, help="inside an operator; 0 lets ONNX Runtime choose")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a Markdown table")
+    parser.add_argument("--check", action="store_true", help="fail where a ratio misses its aim")
+    arguments = parser.parse_args(argv)
+    onnxruntime.set_default_logger_severity(3)
+    options: Mapping[str, Any] = {
+        "batch": arguments.batch,
+        "threads": arguments.threads,
+        "rounds": arguments.rounds,
+        "only": arguments.program or list(PROGRAMS),
+    }
+    rows: list[Row] = []
+    for path in arguments.model or []:
+        rows += measure(path, net=path.stem, **options)
+    for net in arguments.net or ([] if arguments.model else sorted(NETS)):
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / f"{net}.onnx"
+            path.write_bytes(NETS[net]().SerializeToString())
+            rows += measure(path, net=net, **options)
+    if arguments.json:
+        print(json.dumps({"versions": versions(), **options, "rows": [vars(r) for r in rows]}, indent=2))
+    else:
+        settings = f"Batch {arguments.batch}, {arguments.rounds} rounds, threads {arguments.threads or 'default'}"
+        print(table(rows, settings))
+    missed = [f"{r.net} {r.program} {r.ratio:.2f}" for r in rows if r.ratio > AIM.get(r.program, np.inf)]
+    if arguments.check and missed:
+        raise SystemExit(f"over the aim: {', '.join(missed)}")
+
+
+if __name__ == "__main__":
+    main()
