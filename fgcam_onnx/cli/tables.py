@@ -35,11 +35,11 @@ def explanations_table(pictures: Sequence[Picture], *, preprocess: str, summary:
                     Text(label if not i else ""),
                     f"{e.probability:.3f}" if not i else "",
                     kept[i] if i < len(kept) else "",
-                    Text(file),
+                    Text(Path(file).name),
                 )
     console.print(table)
     console.print(Text(f"preprocessing: {preprocess}"), style="dim")
-    console.print(Text(f"summary: {summary}"), style="dim", soft_wrap=True)
+    console.print(Text(f"written to {summary.parent}/, summary in {summary}"), style="dim", soft_wrap=True)
 
 
 def rows_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:

@@ -30,15 +30,7 @@ def folded(
     if not _foldable(proto, small):
         read = _reads(proto)
         return proto, {n: a for n, a in constants.items() if n in read}
-    open_proto = ModelProto()
-    open_proto.CopyFrom(proto)
-    for name, array in constants.items():
-        if name in small:
-            open_proto.graph.initializer.append(numpy_helper.from_array(array, name))
-        else:
-            kind = helper.np_dtype_to_tensor_dtype(array.dtype)
-            open_proto.graph.input.append(helper.make_tensor_value_info(name, kind, array.shape))
-    typed = onnx.shape_inference.infer_shapes(open_proto, data_prop=True)
+    typed = onnx.shape_inference.infer_shapes(closed(proto, constants), data_prop=True)
     onnxruntime.set_default_logger_severity(ERRORS_ONLY)
     graph = gs.import_onnx(typed)
     graph.fold_constants(size_threshold=LARGE * 64).cleanup().toposort()
@@ -54,6 +46,19 @@ def folded(
         result.graph.node.append(node)
     read = _reads(result)
     return result, {n: a for n, a in kept.items() if n in read}
+
+
+def closed(proto: ModelProto, constants: Mapping[str, NDArray[Any]]) -> ModelProto:
+    """Return a valid model for onnx's own tools: small constants inside, large ones as typed inputs."""
+    closed = ModelProto()
+    closed.CopyFrom(proto)
+    for name, array in constants.items():
+        if array.size <= LARGE or array.dtype == object:
+            closed.graph.initializer.append(numpy_helper.from_array(array, name))
+        else:
+            kind = helper.np_dtype_to_tensor_dtype(array.dtype)
+            closed.graph.input.append(helper.make_tensor_value_info(name, kind, array.shape))
+    return closed
 
 
 def _foldable(proto: ModelProto, small: Mapping[str, Any]) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,13 +12,14 @@ import numpy as np
 import onnx
 from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
-from onnx import ModelProto, NodeProto, TensorProto, TypeProto, ValueInfoProto, helper, numpy_helper
+from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 
 from ..errors import ModelError
 from .canonical import canonical_nodes, legacy_nodes
-from .folding import folded
-from .model import LARGE, Model
+from .folding import closed, folded
+from .inference import BATCH, infer_types
+from .model import Model
 from .value import Dim, Shape
 
 OPSET = 18
@@ -26,8 +27,6 @@ OPSET = 18
 
 OLDEST_IR, NEWEST_IR = 8, 10
 """File format versions: opset 18 needs 8, and every supported runtime reads 10."""
-
-BATCH = "N"
 
 
 def load(path: str | Path | ModelProto, *, shapes: Mapping[str, Shape] | None = None) -> Model:
@@ -77,11 +76,10 @@ def bind(model: Model, shapes: Mapping[str, Shape]) -> Model:
         if info.type.HasField("tensor_type"):
             info.type.tensor_type.ClearField("shape")
     proto, constants = folded(proto, model.constants)
-    typed = _typed(proto, constants)
-    del proto.graph.output[:]
-    proto.graph.output.extend(typed.graph.output)
-    types = {n: _type_of(a) for n, a in constants.items()}
-    types |= {i.name: i.type for i in (*typed.graph.input, *typed.graph.value_info, *typed.graph.output)}
+    types = infer_types(proto, constants)
+    for info in proto.graph.output:
+        if info.name in types:
+            info.type.CopyFrom(types[info.name])
     nodes = canonical_nodes(proto.graph.node, types)
     del proto.graph.node[:]
     proto.graph.node.extend(nodes)
@@ -204,25 +202,12 @@ def _raised(proto: ModelProto, constants: dict[str, NDArray[Any]], opset: int) -
         return proto
     foreign = [o for o in proto.opset_import if o.domain]
     try:
-        raised = onnx.version_converter.convert_version(_closed(proto, constants), OPSET)
+        raised = onnx.version_converter.convert_version(closed(proto, constants), OPSET)
     except Exception as error:  # the converter raises RuntimeError, ValidationError and others
         raise ModelError(f"opset {opset} cannot be raised to {OPSET}: {error}") from None
     present = {o.domain for o in raised.opset_import}
     raised.opset_import.extend(o for o in foreign if o.domain not in present)
     return _opened(raised, constants)
-
-
-def _closed(proto: ModelProto, constants: Mapping[str, NDArray[Any]]) -> ModelProto:
-    """Return a valid model for onnx's own tools: small constants inside, large ones as typed inputs."""
-    closed = ModelProto()
-    closed.CopyFrom(proto)
-    for name, array in constants.items():
-        if array.size <= LARGE or array.dtype == object:
-            closed.graph.initializer.append(numpy_helper.from_array(array, name))
-        else:
-            kind = helper.np_dtype_to_tensor_dtype(array.dtype)
-            closed.graph.input.append(helper.make_tensor_value_info(name, kind, array.shape))
-    return closed
 
 
 def _opened(closed: ModelProto, constants: dict[str, NDArray[Any]]) -> ModelProto:
@@ -258,21 +243,3 @@ def _bind_input(info: ValueInfoProto, shape: Shape | None) -> None:
             dim.dim_param = BATCH
         elif fixed is None:
             dim.dim_param = dim.dim_param or f"{info.name}_{i}"
-
-
-def _type_of(array: NDArray[Any]) -> TypeProto:
-    kind = TensorProto.STRING if array.dtype == object else helper.np_dtype_to_tensor_dtype(array.dtype)
-    return helper.make_tensor_type_proto(kind, array.shape)
-
-
-def _typed(proto: ModelProto, constants: Mapping[str, NDArray[Any]]) -> ModelProto:
-    """Return the model with the type of every tensor that inference reaches."""
-    try:
-        return onnx.shape_inference.infer_shapes(_closed(proto, constants), data_prop=True, strict_mode=True)
-    except onnx.shape_inference.InferenceError as error:
-        raise ModelError(f"the graph is not consistent: {error}") from None
-
-
-def names_of(specs: Iterable[Any]) -> str:
-    """Return the names of inputs or outputs, for messages."""
-    return ", ".join(repr(s.name) for s in specs)

@@ -40,7 +40,7 @@ def panel(image: Image.Image, overlays: Sequence[tuple[str, Image.Image]], *, ti
         If the result would be too large to make.
     """
     tile = min(640, max(224, *image.size))
-    tiles = [("input", image), *overlays]
+    tiles = [("picture", image), *overlays]
     return _sheet(tiles, columns=len(tiles), tile=tile, title=title)
 
 
