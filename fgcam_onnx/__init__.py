@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from .errors import FgcamError
 
 if TYPE_CHECKING:
-    from .explain import Explainer, Explanation, explain
+    from .explainer import Explainer, Explanation, explain
     from .graph.loading import load
     from .graph.model import Model
 
@@ -15,10 +15,10 @@ __version__ = "0.1.0"
 __all__ = ["Explainer", "Explanation", "FgcamError", "Model", "__version__", "explain", "load"]
 
 _HOMES = {
-    "Explainer": "explain",
-    "Explanation": "explain",
+    "Explainer": "explainer",
+    "Explanation": "explainer",
     "Model": "graph.model",
-    "explain": "explain",
+    "explain": "explainer",
     "load": "graph.loading",
 }
 

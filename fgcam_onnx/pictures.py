@@ -14,7 +14,7 @@ from PIL import Image
 
 from .cam.perturbation import softmax
 from .errors import FgcamError, NumericsError
-from .explain import Explainer, Explanation, safe_name
+from .explainer import Explainer, Explanation, safe_name
 from .imaging import Preprocess, overlay, panel, read_image, save_npy, save_png
 
 Targets = Sequence[int | None]

@@ -12,7 +12,7 @@ import click
 from .values import Numbers, Size, parse_target, resolve_preprocess
 
 if TYPE_CHECKING:
-    from ..explain import Explainer
+    from ..explainer import Explainer
     from ..pictures import Picture
 
 
@@ -120,7 +120,7 @@ def command(model: Path, images: tuple[str, ...], **options: Any) -> None:
 
 
 def _explainer(model: Any, options: dict[str, Any], meter: Any) -> Explainer:
-    from ..explain import Explainer
+    from ..explainer import Explainer
 
     return Explainer(
         model,

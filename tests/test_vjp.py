@@ -1,0 +1,69 @@
+"""Every gradient rule, held against oracles that share nothing with it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from oracles import (
+    Slopes,
+    compiled_gradients,
+    dot_test,
+    gradients,
+    needed,
+    probe,
+    scaled,
+    seed_of,
+    slopes,
+)
+from spec import Spec
+from specs import SPECS
+
+from fgcam_onnx import vjp
+
+DIFFERENTIABLE = {op for op, row in vjp.RULES.items() if isinstance(row, vjp.EachInput) or any(row)}
+EXACT, MEASURED, SINGLE = 1e-12, 1e-7, 1e-4
+
+every = pytest.mark.parametrize("spec", SPECS, ids=str)
+linear = pytest.mark.parametrize("spec", [s for s in SPECS if s.linear], ids=str)
+
+
+def rng_of(spec: Spec) -> np.random.Generator:
+    return np.random.default_rng(list(str(spec).encode()))
+
+
+def test_every_rule_has_a_spec_and_every_spec_a_rule() -> None:
+    assert {s.op for s in SPECS} == DIFFERENTIABLE
+
+
+def test_no_two_specs_have_the_same_name() -> None:
+    assert len({str(s) for s in SPECS}) == len(SPECS)
+
+
+@every
+def test_a_rule_agrees_with_the_directional_difference(spec: Spec) -> None:
+    tested = probe(spec.model(), wrt=spec.wrt, output=spec.output)
+    for name in spec.wrt:
+        found = slopes(tested, spec.feeds(), name, rng_of(spec))
+        assert found.agree(rtol=MEASURED), f"{name}: {found}"
+        assert not found.scaled(1.01).agree(rtol=MEASURED), f"{name}: the oracle sees nothing here: {found}"
+
+
+@linear
+def test_a_linear_rule_is_the_adjoint(spec: Spec) -> None:
+    tested = probe(spec.model(), wrt=spec.wrt, output=spec.output)
+    for name in spec.wrt:
+        found = dot_test(tested, spec.feeds(), name, rng_of(spec))
+        assert found.agree(rtol=EXACT), f"{name}: {found}"
+
+
+@every
+def test_a_compiled_rule_agrees_with_the_interpreted_one(spec: Spec) -> None:
+    double = probe(spec.model(), wrt=spec.wrt, output=spec.output)
+    single = probe(spec.model(np.float32), wrt=spec.wrt, output=spec.output)
+    seed = seed_of(double, spec.feeds(), rng_of(spec))
+    expected = gradients(double, spec.feeds(), seed)
+    kind = single.gradient.inputs[-1].dtype
+    found = compiled_gradients(single, spec.feeds(np.float32), seed.astype(kind))
+    for name in spec.wrt:
+        limit = SINGLE * np.abs(expected[name]).max()
+        np.testing.assert_allclose(found[name], expected[name], rtol=0, atol=limit)
