@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import DeviceError, FgcamError, InputError, NumericsError
-from .graph.model import Model
+from .graph.model import Model, smallest_program
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -83,14 +83,8 @@ def _cuda_problem() -> str | None:
         )
     if hasattr(runtime, "preload_dlls"):
         runtime.preload_dlls()
-    from onnx import TensorProto, helper
-
-    info = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1])
-    out = helper.make_tensor_value_info("y", TensorProto.FLOAT, [1])
-    graph = helper.make_graph([helper.make_node("Neg", ["x"], ["y"])], "probe", [info], [out])
-    probe = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
     try:
-        session = runtime.InferenceSession(probe.SerializeToString(), providers=["CUDAExecutionProvider"])
+        session = runtime.InferenceSession(smallest_program(), providers=["CUDAExecutionProvider"])
         if "CUDAExecutionProvider" in session.get_providers():
             session.run(None, {"x": np.ones(1, np.float32)})
             return None
@@ -159,7 +153,7 @@ class Session:
         missing = wanted - feeds.keys()
         if missing:
             raise InputError(f"no value for input {', '.join(map(repr, sorted(missing)))}")
-        arrays = {n: np.ascontiguousarray(feeds[n]) for n in wanted}
+        arrays = {n: np.asarray(feeds[n], order="C") for n in wanted}
         try:
             if self.device == "cuda":
                 return dict(zip(names, self._bound(arrays, names), strict=True))

@@ -38,6 +38,15 @@ REARRANGES = frozenset(
 LINEAR_PREPROCESSING = VIEWS | frozenset({"Add", "BatchNormalization", "Div", "Mul", "Pad", "Slice", "Sub"})
 
 
+Node = NodeProto
+
+
+@functools.lru_cache(maxsize=32)
+def producers_of(model: Model) -> Mapping[str, Node]:
+    """Return the node that makes each tensor, by the tensor's name."""
+    return {o: n for n in model.nodes for o in n.output if o}
+
+
 @dataclass(frozen=True)
 class Facts:
     """What is known of each tensor of a model.

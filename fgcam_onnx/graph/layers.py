@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from onnx import NodeProto
 
 from ..errors import LayerError, suggest
-from .facts import VIEWS, facts_of
+from .facts import VIEWS, facts_of, producers_of
 from .model import Model, dims_of
 from .value import Shape
 
@@ -78,7 +78,7 @@ def _candidates(model: Model, logits: str) -> dict[str, Layer]:
     facts = facts_of(model)
     ancestors = _ancestors(model, logits)
     gates = _bottlenecks(model, logits, ancestors)
-    producers = {o: n for n in model.nodes for o in n.output if o}
+    producers = producers_of(model)
     found: dict[str, Layer] = {}
     names = [i.name for i in model.inputs] + [o for n in model.nodes for o in n.output]
     for name in names:

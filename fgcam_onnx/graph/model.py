@@ -154,3 +154,11 @@ def _spec(info: onnx.ValueInfoProto) -> TensorSpec:
         return TensorSpec(info.name, np.dtype(object), ())
     shape = dims_of(info.type) if kind.HasField("shape") else (None,)
     return TensorSpec(info.name, helper.tensor_dtype_to_np_dtype(kind.elem_type), shape)
+
+
+def smallest_program() -> bytes:
+    """Return a program of one node (y = -x, one float), to find out whether a device works."""
+    ends = [helper.make_tensor_value_info(n, TensorProto.FLOAT, [1]) for n in "xy"]
+    graph = helper.make_graph([helper.make_node("Neg", ["x"], ["y"])], "smallest", ends[:1], ends[1:])
+    opsets = [helper.make_opsetid("", 18)]
+    return helper.make_model(graph, opset_imports=opsets, ir_version=8).SerializeToString()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..errors import TargetError, suggest
-from .facts import VIEWS
+from .facts import VIEWS, producers_of
 from .model import Model, TensorSpec
 
 SQUASHING = frozenset({"LogSoftmax", "Sigmoid", "Softmax"})
@@ -43,7 +43,7 @@ def find_score(model: Model, output: str | None = None, *, before_softmax: bool 
     if name not in model.types:
         every = [o.name for o in model.outputs]
         raise TargetError(f"no output {name!r}; the model has {', '.join(every)}.{suggest(name, every)}")
-    producers = {o: n for n in model.nodes for o in n.output}
+    producers = producers_of(model)
     tensor = name
     while (node := producers.get(tensor)) is not None and before_softmax:
         if node.op_type in SQUASHING:

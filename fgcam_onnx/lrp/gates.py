@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import math
 
-from onnx import NodeProto
-
 from ..errors import UnsupportedOperatorError
-from ..graph.facts import VIEWS, facts_of
+from ..graph.facts import VIEWS, Node, facts_of, producers_of
 from ..graph.tape import Record
 from ..graph.value import Value
 
@@ -39,11 +37,10 @@ def signal_of(record: Record) -> int:
         return on[0]
     if _size(a) != _size(b):
         return on[0] if _size(a) > _size(b) else on[1]
-    producers = {o: n for n in a.emitter.model.nodes for o in n.output}
     for signal, gate, index in ((a, b, on[0]), (b, a, on[1])):
-        if signal.name in _pointwise_ancestors(gate, producers):
+        if signal.name in _pointwise_ancestors(gate):
             return index
-    made = [_saturates(v, producers) for v in (a, b)]
+    made = [_saturates(v) for v in (a, b)]
     if made[0] != made[1]:
         return on[1] if made[0] else on[0]
     raise UnsupportedOperatorError(
@@ -55,10 +52,12 @@ def _size(v: Value) -> float:
     return math.prod(d if isinstance(d, int) else 1 for d in v.shape)
 
 
-def _chain(v: Value, producers: dict[str, NodeProto]) -> list[NodeProto]:
+def _chain(v: Value) -> list[Node]:
     """Return the pointwise operators that lead to ``v``, nearest first."""
-    varying = facts_of(v.emitter.model).varying
-    found, stack = [], [v.name]
+    model = v.emitter.model
+    varying, producers = facts_of(model).varying, producers_of(model)
+    found: list[Node] = []
+    stack = [v.name]
     while stack:
         node = producers.get(stack.pop())
         if node is not None and node.op_type in POINTWISE and node not in found:
@@ -67,9 +66,9 @@ def _chain(v: Value, producers: dict[str, NodeProto]) -> list[NodeProto]:
     return found
 
 
-def _pointwise_ancestors(v: Value, producers: dict[str, NodeProto]) -> set[str]:
-    return {i for node in _chain(v, producers) for i in node.input}
+def _pointwise_ancestors(v: Value) -> set[str]:
+    return {i for node in _chain(v) for i in node.input}
 
 
-def _saturates(v: Value, producers: dict[str, NodeProto]) -> bool:
-    return any(node.op_type in SATURATING for node in _chain(v, producers))
+def _saturates(v: Value) -> bool:
+    return any(node.op_type in SATURATING for node in _chain(v))

@@ -204,16 +204,23 @@ def swapped(x: Value) -> Value:
 
 
 def einsum(i: int, g: Value, y: Value, *xs: Value, equation: str = "") -> Value:
-    """Contract ``g`` with the other operands; indices that only operand ``i`` has are broadcast."""
+    """Contract ``g`` with the other operands; indices that only operand ``i`` has are broadcast.
+
+    An index that operand ``i`` repeats stands for a diagonal: each repetition gets a letter of its own,
+    tied to the first by an identity matrix.
+    """
     terms, result = _equation(equation, [x.rank for x in xs])
-    mine = terms[i]
-    if len(set(mine)) < len(mine):
-        raise FgcamError(f"Einsum {equation!r} takes a diagonal: no gradient rule")
+    e = g.emitter
     others = [(t, x) for k, (t, x) in enumerate(zip(terms, xs, strict=True)) if k != i]
+    mine = ""
+    free = (c for c in string.ascii_letters if c not in "".join([*terms, result]))
+    for c, size in zip(terms[i], xs[i].shape, strict=True):
+        mine += next(free) if c in mine else c
+        if mine[-1] != c:
+            others.append((c + mine[-1], e.constant(np.eye(*static([size]), dtype=g.dtype))))
     available = set(result).union(*(t for t, _ in others))
     kept = "".join(c for c in mine if c in available)
     spec = ",".join([result, *(t for t, _ in others)]) + "->" + kept
-    e = g.emitter
     ct = e.emit("Einsum", g, *(x for _, x in others), equation=spec)
     lost = [a for a, c in enumerate(mine) if c not in available]
     if lost:

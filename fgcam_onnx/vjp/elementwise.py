@@ -136,11 +136,19 @@ def mod_b(g: Array, y: Array, a: Array, b: Array, *, fmod: int = 0) -> Array:
     return -g * floor
 
 
+def pow_a(g: Array, y: Array, a: Array, b: Array) -> Array:
+    """Return ``g * b * a^(b-1)``, 0 where ``b`` is; squares are written without Pow, which is slow."""
+    if b.constant is not None and b.constant.size == 1 and b.constant.item() == 2:
+        return 2 * g * a
+    slope = b.astype(g.dtype) * np.power(a, b - 1)
+    return g * slope if b.constant is not None and b.constant.all() else np.where(b == 0, 0, g * slope)
+
+
 def cast_x(
-    g: Array, y: Array, x: Array, *, saturate: int = 1, to: Any = None, round_mode: str = "up"
-) -> Array:
-    """Cast back; an integer on the way has no derivative but the straight-through one."""
-    return g.astype(x.dtype)
+    g: Array, y: Array, x: Array, *, round_mode: str = "up", saturate: int = 1, to: int
+) -> Array | None:
+    """Cast back; there is no derivative to or from integers."""
+    return g.astype(x.dtype) if x.dtype.kind == g.dtype.kind else None
 
 
 # fmt: off
@@ -177,7 +185,7 @@ RULES: Rules = {
     "Mul":         (lambda g, y, a, b: g * b, lambda g, y, a, b: g * a),
     "Neg":         (lambda g, y, x: -g,),
     "PRelu":       (lambda g, y, x, slope: np.where(x > 0, g, g * slope), prelu_slope),
-    "Pow":         (lambda g, y, a, b: g * b * np.power(a, b - 1), lambda g, y, a, b: g * y * np.log(a)),
+    "Pow":         (pow_a, lambda g, y, a, b: g * y * np.log(a)),
     "Reciprocal":  (lambda g, y, x: -g * y * y,),
     "Relu":        (relu_x,),
     "Selu":        (selu_x,),
