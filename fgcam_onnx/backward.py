@@ -39,8 +39,8 @@ def backward(tape: Tape, seed: Value, pullback: Pullback) -> dict[str, Value]:
         returned = pullback(record, given)
         if all(ct is None for ct in returned):
             blocked.append(record)
-        for x, ct in zip(record.inputs, returned, strict=True):
-            if x is not None and ct is not None:
+        for x, on_tape, ct in zip(record.inputs, record.on_tape, returned, strict=True):
+            if on_tape and x is not None and ct is not None:
                 ct = unbroadcast(ct, x)
                 known = cotangents.get(x.name)
                 cotangents[x.name] = ct if known is None else known + ct

@@ -46,7 +46,7 @@ def resize_matrix(
     o = np.arange(out, dtype=np.float64)
     length = scale * size
     span = (roi[1] - roi[0]) * (size - 1)
-    aligned = o * ((size - 1) / (length - 1)) if length > 1 else np.zeros(out)
+    aligned = o * (size - 1) / (length - 1) if length > 1 else np.zeros(out)
     cropped = (
         roi[0] * (size - 1) + o * (span / (length - 1))
         if length > 1
@@ -68,7 +68,7 @@ def resize_matrix(
         if coordinates == "tf_crop_and_resize" and extrapolate and not 0 <= x <= size - 1:
             continue
         taps, weights = _taps(x, mode, nearest, cubic_a, stretch, size if antialias else None)
-        if exclude_outside or antialias:
+        if exclude_outside:
             inside = (taps >= 0) & (taps < size)
             weights = np.where(inside, weights, 0) / weights[inside].sum()
         np.add.at(matrix[row], np.clip(taps, 0, size - 1), weights)

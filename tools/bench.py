@@ -170,7 +170,7 @@ def read(path: str) -> list[str]:
 def table(rows: list[Row], settings: str) -> str:
     """Return the rows as a Markdown table."""
     lines = [
-        "| net | program | × forward | fastest | ms | floor | over it | nodes | load s | build s | session s |",
+        "| net | program | × forward | fastest | ms | floor | over it | nodes | load | build | session |",
         "| --- | --- " + "| ---: " * 9 + "|",
     ]
     for r in rows:
@@ -183,7 +183,7 @@ def table(rows: list[Row], settings: str) -> str:
         lines.append(f"| {' | '.join(map(str, cells))} |")
     note = (
         "× forward: median of the rounds' ratios; fastest: ratio of the fastest runs. "
-        "Floor: convolutions needed for each one of the model."
+        "Floor: convolutions needed for each one of the model. Load, build and session in seconds."
     )
     return "\n".join([*lines, "", note, f"{settings}; {versions()}."])
 

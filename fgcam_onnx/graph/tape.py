@@ -10,6 +10,7 @@ from onnx import NodeProto, helper
 
 from ..errors import LayerError
 from .emitter import Emitter
+from .facts import facts_of
 from .value import Value
 
 
@@ -50,9 +51,10 @@ class Record:
         return self.outputs[0]
 
     @property
-    def x(self) -> Value:
-        """The first input that lies on the tape."""
-        return next(v for v, on in zip(self.inputs, self.on_tape, strict=True) if on and v is not None)
+    def varying(self) -> tuple[int, ...]:
+        """The inputs that depend on the graph's input, whether the walk continues to them or not."""
+        varies = facts_of(self.emitter.model).varying
+        return tuple(i for i, v in enumerate(self.inputs) if v is not None and v.name in varies)
 
     def replay(self, inputs: Sequence[Value | None]) -> Record:
         """Emit the operator again on other inputs; the same inputs give the same outputs."""

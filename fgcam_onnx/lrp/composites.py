@@ -48,7 +48,10 @@ def op(*names: str) -> Selector:
 
 def reads_input(record: Record) -> bool:
     """Accept the operator that multiplies the graph input by weights, linear preprocessing before it aside."""
-    return record.op in CONTRACTIONS and record.x.name in facts_of(record.emitter.model).preprocessed
+    preprocessed = facts_of(record.emitter.model).preprocessed
+    return record.op in CONTRACTIONS and any(
+        x is not None and x.name in preprocessed for x in (record.inputs[i] for i in record.varying)
+    )
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ def signal_of(record: Record) -> int:
     UnsupportedOperatorError
         When neither operand shows itself as a gate.
     """
-    on = [i for i, flag in enumerate(record.on_tape) if flag]
+    on = record.varying
     if len(on) == 1:
         return on[0]
     if record.op == "Div":

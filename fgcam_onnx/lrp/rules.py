@@ -76,8 +76,8 @@ def _first(given: Given) -> Value:
 
 
 def _input_index(record: Record) -> int:
-    """Return the only input on the tape."""
-    found = [i for i, on in enumerate(record.on_tape) if on]
+    """Return the only input that is not constant."""
+    found = record.varying
     if len(found) != 1:
         raise UnsupportedOperatorError(
             f"{record} multiplies two tensors that both depend on the input: no relevance rule. "
@@ -140,12 +140,13 @@ def shares(part: Modifier) -> Callable[[Record, Given], list[Value | None]]:
 
     def rule(record: Record, given: Given) -> list[Value | None]:
         r = _first(given)
-        if sum(record.on_tape) == 1:
-            return [r if on else None for on in record.on_tape]
+        varying = record.varying
+        if len(varying) == 1:
+            return [r if i in varying else None for i in range(len(record.inputs))]
         signs = [1, -1] if record.op == "Sub" else [1] * len(record.inputs)
         parts = [
-            part(v if s > 0 else -v) if on and v is not None else None
-            for v, s, on in zip(record.inputs, signs, record.on_tape, strict=True)
+            part(v if s > 0 else -v) if i in varying and v is not None else None
+            for i, (v, s) in enumerate(zip(record.inputs, signs, strict=True))
         ]
         share = divide_or_zero(r, _sum([p for p in parts if p is not None]))
         return [None if p is None else p * share for p in parts]

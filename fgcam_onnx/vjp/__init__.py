@@ -6,7 +6,7 @@ from ..graph.tape import Record
 from ..graph.value import Value
 from . import constant, contraction, elementwise, movement, normalization, pooling, reduction
 from .pullback import gradient_pullback, merged
-from .rule import EachInput, Row, Rules
+from .rule import AllOutputs, EachInput, Row, Rules
 
 RULES: Rules = merged(
     constant.RULES,
@@ -24,4 +24,4 @@ def pullback(record: Record, cotangents: tuple[Value | None, ...]) -> list[Value
     return gradient_pullback(RULES, record, cotangents)
 
 
-__all__ = ["RULES", "EachInput", "Row", "Rules", "gradient_pullback", "pullback"]
+__all__ = ["RULES", "AllOutputs", "EachInput", "Row", "Rules", "gradient_pullback", "pullback"]

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from .rule import Rules
+from .rule import Rules, refused
 
+# fmt: off
 STEPS = (
-    "And ArgMax ArgMin Bernoulli BitShift Ceil ConstantOfShape Equal EyeLike Floor Greater GreaterOrEqual Hardmax"
-    " IsInf IsNaN Less LessOrEqual NonMaxSuppression NonZero Not OneHot Or RandomNormalLike RandomUniformLike Range"
-    " Round Shape Sign Size Unique Xor"
-).split()
+    "And", "ArgMax", "ArgMin", "Bernoulli", "BitShift", "Ceil", "ConstantOfShape", "Equal", "EyeLike", "Floor",
+    "Greater", "GreaterOrEqual", "Hardmax", "IsInf", "IsNaN", "Less", "LessOrEqual", "NonMaxSuppression", "NonZero",
+    "Not", "Or", "RandomNormalLike", "RandomUniformLike", "Round", "Shape", "Sign", "Size", "Xor",
+)
+# fmt: on
 
-RULES: Rules = {op: (None,) * 5 for op in STEPS}
+RULES: Rules = {
+    **dict.fromkeys(STEPS, (None,) * 5),
+    "OneHot": (None, None, refused),
+    "Range": (refused, refused, refused),
+    "Unique": (refused,),
+}

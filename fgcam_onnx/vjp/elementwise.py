@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import FgcamError
 from ..graph.value import Array
 from .rule import EachInput, Rules
 
@@ -29,6 +30,25 @@ def clip_x(g: Array, y: Array, x: Array, low: Array = None, high: Array = None) 
     if high is None:
         return np.where(x >= low, g, 0)
     return np.where(np.logical_and(x >= low, x <= high), g, 0)
+
+
+def clip_low(g: Array, y: Array, x: Array, low: Array, high: Array = None) -> Array:
+    """Pass ``g`` where ``x`` is below the lower bound."""
+    return np.where(x < low, g, 0)
+
+
+def clip_high(g: Array, y: Array, x: Array, low: Array, high: Array) -> Array:
+    """Pass ``g`` where ``x`` is above the upper bound."""
+    return np.where(x > high, g, 0)
+
+
+def dropout_x(
+    g: Array, y: Array, x: Array, ratio: Array = None, training: Array = None, *, seed: int | None = None
+) -> Array:
+    """Return ``g``: at inference nothing is dropped."""
+    if training is not None and (training.constant is None or training.constant.any()):
+        raise FgcamError("Dropout in training mode has no gradient rule; export the model for inference")
+    return g
 
 
 def relu_x(g: Array, y: Array, x: Array) -> Array:
@@ -148,7 +168,7 @@ def cast_x(
     g: Array, y: Array, x: Array, *, round_mode: str = "up", saturate: int = 1, to: int
 ) -> Array | None:
     """Cast back; there is no derivative to or from integers."""
-    return g.astype(x.dtype) if x.dtype.kind == g.dtype.kind else None
+    return None if {x.dtype.kind, g.dtype.kind} & set("biu") else g.astype(x.dtype)
 
 
 # fmt: off
@@ -163,11 +183,11 @@ RULES: Rules = {
     "Atanh":       (lambda g, y, x: g / (1 - x * x),),
     "Cast":        (cast_x,),
     "Celu":        (celu_x,),
-    "Clip":        (clip_x,),
+    "Clip":        (clip_x, clip_low, clip_high),
     "Cos":         (lambda g, y, x: -g * np.sin(x),),
     "Cosh":        (lambda g, y, x: g * np.sinh(x),),
     "Div":         (lambda g, y, a, b: g / b, lambda g, y, a, b: -g * y / b),
-    "Dropout":     (lambda g, y, x, ratio=None, training=None, *, seed=0: g,),
+    "Dropout":     (dropout_x,),
     "Elu":         (elu_x,),
     "Erf":         (erf_slope,),
     "Exp":         (lambda g, y, x: g * y,),

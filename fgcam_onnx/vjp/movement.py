@@ -10,7 +10,8 @@ import numpy as np
 from ..errors import FgcamError
 from ..graph.value import Value
 from ..matrices import resize_matrix
-from .rule import EachInput, Rules, refused, static
+from .rule import AllOutputs, EachInput, Rules, refused, static
+from .scattering import added
 from .separable import apply_along
 
 
@@ -48,11 +49,10 @@ def split_x(
     g: Any, y: Any, x: Value, split: Value | None = None, *, axis: int = 0, num_outputs: int | None = None
 ) -> Value:
     """Join the parts again; a part that leads nowhere counts as zeros."""
-    parts, outputs = (g, y) if isinstance(g, tuple) else ((g,), (y,))
     e = x.emitter
     return e.emit(
         "Concat",
-        *(e.zeros_like(o) if p is None else p for p, o in zip(parts, outputs, strict=True)),
+        *(e.zeros_like(o) if p is None else p for p, o in zip(g, y, strict=True)),
         axis=axis,
     )
 
@@ -178,21 +178,22 @@ def gather_data(g: Value, y: Value, x: Value, indices: Value, *, axis: int = 0) 
         indices = e.reshape(indices, (None,))
     order = [axis, *(a for a in range(x.rank) if a != axis)]
     back = [order.index(a) for a in range(x.rank)]
-    moved = e.zeros_like(x.transpose(order))
-    where = e.emit("Unsqueeze", indices, e.ints([1]))
-    return e.emit("ScatterND", moved, where, g.transpose(order), reduction="add").transpose(back)
+    where = e.emit("Unsqueeze", indices.astype(np.int64), e.ints([1]))
+    return added("ScatterND", x.transpose(order), where, g.transpose(order)).transpose(back)
 
 
 def gather_elements_data(g: Value, y: Value, x: Value, indices: Value, *, axis: int = 0) -> Value:
     """Add each element of ``g`` to where it was taken from."""
-    return g.emitter.emit("ScatterElements", g.emitter.zeros_like(x), indices, g, axis=axis, reduction="add")
+    return added("ScatterElements", x, indices, g, axis=axis)
 
 
 def gather_nd_data(g: Value, y: Value, x: Value, indices: Value, *, batch_dims: int = 0) -> Value:
     """Add each slice of ``g`` to where it was taken from."""
     if batch_dims:
-        raise FgcamError("GatherND with batch_dims has no gradient rule")
-    return g.emitter.emit("ScatterND", g.emitter.zeros_like(x), indices, g, reduction="add")
+        sizes = static(indices.shape[:-1])
+        places = np.indices(sizes)[:batch_dims]
+        indices = g.emitter.emit("Concat", g.emitter.constant(np.moveaxis(places, 0, -1)), indices, axis=-1)
+    return added("ScatterND", x, indices, g)
 
 
 def scatter_elements_data(
@@ -275,7 +276,13 @@ def resize_x(
     """Apply the transposed interpolation along each axis that changes."""
     over = list(axes) if axes is not None else list(range(x.rank))
     given = scales.constant if scales is not None else None
+    wanted = sizes.constant if sizes is not None else None
     ratios = {a: float(given[i]) for i, a in enumerate(over)} if given is not None and given.size else {}
+    if keep_aspect_ratio_policy != "stretch" and wanted is not None:
+        choose = min if keep_aspect_ratio_policy == "not_larger" else max
+        ratios = dict.fromkeys(
+            over, choose(w / static([x.shape[a]])[0] for a, w in zip(over, wanted, strict=True))
+        )
     box = roi.constant if roi is not None else None
     matrices = {}
     for i, a in enumerate(over):
@@ -319,7 +326,7 @@ RULES: Rules = {
     "ScatterND": (scatter_nd_data, None, scatter_nd_updates),
     "Slice": (slice_x,),
     "SpaceToDepth": (space_to_depth_x,),
-    "Split": (split_x,),
+    "Split": AllOutputs((split_x,)),
     "Squeeze": (lambda g, y, x, axes=None: like_input(g, y, x),),
     "Tile": (tile_x,),
     "Transpose": (transpose_x,),

@@ -21,7 +21,6 @@ def batch_normalization_x(
     *, epsilon: float = 1e-5, momentum: float = 0.9, training_mode: int = 0,
 ) -> Value:  # fmt: skip
     """Return ``g * scale / sqrt(var + epsilon)``: statistics are constants at inference."""
-    g = g[0] if isinstance(g, tuple) else g
     return g * per_channel(scale / np.sqrt(var + epsilon), x.rank)
 
 
@@ -43,7 +42,6 @@ def layer_normalization_x(
     *, axis: int = -1, epsilon: float = 1e-5, stash_type: int = 1,
 ) -> Value:  # fmt: skip
     """Differentiate through mean and variance over the axes from ``axis`` on."""
-    g = g[0] if isinstance(g, tuple) else g
     axes = range(axis % x.rank, x.rank)
     return _normalized_x(g * scale, x, axes, epsilon)
 

@@ -4,33 +4,31 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from ..graph.value import Value
 from ..matrices import average_matrix
 from .rule import Rules, static
+from .scattering import added
 from .separable import apply_along
 
 
 def max_pool_x(
-    g: Any,
-    y: Any,
+    g: Value,
+    y: Value,
     x: Value,
     *,
     auto_pad: str = "NOTSET",
     ceil_mode: int = 0,
     dilations: Sequence[int] | None = None,
-    kernel_shape: Sequence[int] = (),
+    kernel_shape: Sequence[int],
     pads: Sequence[int] | None = None,
     storage_order: int = 0,
     strides: Sequence[int] | None = None,
 ) -> Value:
     """Send ``g`` to the first maximum of each window; windows may overlap."""
     e = x.emitter
-    if isinstance(g, tuple):
-        g = g[0]
     _, where = e.emit_many(
         "MaxPool",
         x,
@@ -41,16 +39,8 @@ def max_pool_x(
         pads=pads,
         strides=strides,
     )
-    flat = e.reshape(x, (None,))
-    sent = e.emit(
-        "ScatterElements",
-        e.zeros_like(flat),
-        e.reshape(where, (None,)),
-        e.reshape(g, (None,)),
-        axis=0,
-        reduction="add",
-    )
-    return e.reshape_like(sent, x)
+    flat, places, sent = (e.reshape(v, (None,)) for v in (x, where, g))
+    return e.reshape_like(added("ScatterElements", flat, places, sent, axis=0), x)
 
 
 def average_pool_x(
@@ -62,7 +52,7 @@ def average_pool_x(
     ceil_mode: int = 0,
     count_include_pad: int = 0,
     dilations: Sequence[int] | None = None,
-    kernel_shape: Sequence[int] = (),
+    kernel_shape: Sequence[int],
     pads: Sequence[int] | None = None,
     strides: Sequence[int] | None = None,
 ) -> Value:
@@ -109,7 +99,7 @@ def lp_pool_x(
     auto_pad: str = "NOTSET",
     ceil_mode: int = 0,
     dilations: Sequence[int] | None = None,
-    kernel_shape: Sequence[int] = (),
+    kernel_shape: Sequence[int],
     p: int = 2,
     pads: Sequence[int] | None = None,
     strides: Sequence[int] | None = None,

@@ -7,7 +7,7 @@ from typing import Any
 from ..errors import FgcamError, UnsupportedOperatorError
 from ..graph.tape import Record
 from ..graph.value import Value
-from .rule import EachInput, Row, Rules
+from .rule import AllOutputs, EachInput, Row, Rules
 
 
 def merged(*tables: Rules) -> dict[str, Row]:
@@ -41,20 +41,24 @@ def gradient_pullback(
         raise UnsupportedOperatorError(
             f"no gradient rule for {record}. Choose a layer after it, or pass rules={{**RULES, {record.op!r}: …}}."
         )
-    used = [i for i, c in enumerate(cotangents) if c is not None]
-    if used == [0] and record.op not in ("Split", "TopK"):
+    if not isinstance(row, AllOutputs) and any(c is not None for c in cotangents[1:]):
+        raise UnsupportedOperatorError(
+            f"only the first output of {record} has a gradient rule. Choose a layer after it."
+        )
+    return [_of_input(row, i, cotangents, record) if on else None for i, on in enumerate(record.on_tape)]
+
+
+def _of_input(row: Row, i: int, cotangents: tuple[Value | None, ...], record: Record) -> Value | None:
+    g: Any = cotangents
+    y: Any = record.outputs
+    if not isinstance(row, AllOutputs):
         g, y = cotangents[0], record.outputs[0]
-    else:
-        g, y = cotangents, record.outputs  # type: ignore[assignment]
-    return [_of_input(row, i, g, y, record) if on else None for i, on in enumerate(record.on_tape)]
-
-
-def _of_input(row: Row, i: int, g: Any, y: Any, record: Record) -> Value | None:
     try:
         if isinstance(row, EachInput):
             result = row.rule(i, g, y, *record.inputs, **record.attrs)
         else:
-            rule = row[i] if i < len(row) else None
+            rules = row.rules if isinstance(row, AllOutputs) else row
+            rule = rules[i] if i < len(rules) else None
             result = None if rule is None else rule(g, y, *record.inputs, **record.attrs)
     except UnsupportedOperatorError as error:
         raise UnsupportedOperatorError(f"{record}: {error}") from None

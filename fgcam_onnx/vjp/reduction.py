@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import FgcamError
 from ..graph.value import Value
-from .rule import InputRule, Rules, static
+from .rule import AllOutputs, InputRule, Rules, static
 
 
 def reduced_axes(x: Value, axes: Value | None, noop: int = 0) -> list[int]:
@@ -82,9 +82,8 @@ def top_k_x(
     sorted: int = 1,  # noqa: A002
 ) -> Value:
     """Send ``g`` back to the places the values came from."""
-    g = g[0] if isinstance(g, tuple) else g
     e = x.emitter
-    return e.emit("ScatterElements", e.zeros_like(x), y[1], g, axis=axis, reduction="add")
+    return e.emit("ScatterElements", e.zeros_like(x), y[1], g[0], axis=axis)
 
 
 # fmt: off
@@ -100,6 +99,6 @@ RULES: Rules = {
     "ReduceProd":      (_rule(_prod),),
     "ReduceSum":       (_rule(lambda g, y, x, axes: g),),
     "ReduceSumSquare": (_rule(lambda g, y, x, axes: 2 * g * x),),
-    "TopK":            (top_k_x,),
+    "TopK":            AllOutputs((top_k_x,)),
 }
 # fmt: on

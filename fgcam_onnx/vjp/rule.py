@@ -9,7 +9,7 @@ from ..errors import FgcamError, UnsupportedOperatorError
 from ..graph.value import Array
 
 InputRule = Callable[..., Array]
-"""``rule(g, y, *inputs, **attributes) -> cotangent of one input``."""
+"""``rule(g, y, *inputs, **attributes) -> cotangent of one input``, None where there is no derivative."""
 
 
 @dataclass(frozen=True)
@@ -19,17 +19,24 @@ class EachInput:
     rule: Callable[..., Array]
 
 
+@dataclass(frozen=True)
+class AllOutputs:
+    """Formulas that read all outputs: their ``g`` and ``y`` are tuples, ``g`` with None where nothing came."""
+
+    rules: tuple[InputRule | None, ...]
+
+
+Row = tuple[InputRule | None, ...] | EachInput | AllOutputs
+"""One formula per input, None where there is no derivative; later inputs may be left out (no derivative)."""
+
+Rules = Mapping[str, Row]
+
+
 def refused(*_: Array, **__: object) -> Array:
     """Stand for an input whose derivative exists but has no rule."""
     raise UnsupportedOperatorError(
-        "the weight of this operator depends on the input, for which there is no rule"
+        "a parameter of this operator depends on the layer, and has no gradient rule. Choose a layer after it."
     )
-
-
-Row = tuple[InputRule | None, ...] | EachInput
-"""One rule per input, None where there is no derivative; later inputs may be left out (no rule)."""
-
-Rules = Mapping[str, Row]
 
 
 def static(dims: Sequence[object]) -> list[int]:
