@@ -130,7 +130,11 @@ def dot_test(tested: Probe, feeds: Feeds, name: str, rng: np.random.Generator) -
     at_zero = interpreted(tested.forward, {**feeds, name: np.zeros_like(x)})[tested.output]
     adjoint = gradients(tested, feeds, seed)[name]
     forward, backward = seed * (at_x - at_zero), adjoint * x
-    return Slopes(float(backward.sum()), float(forward.sum()), float(np.abs(forward).sum()))
+    return Slopes(
+        float(backward.sum()),
+        float(forward.sum()),
+        max(float(np.abs(forward).sum()), float(np.abs(backward).sum())),
+    )
 
 
 def scaled(rules: Rules, op: str, factor: float = 1.01) -> Rules:
@@ -143,7 +147,12 @@ def scaled(rules: Rules, op: str, factor: float = 1.01) -> Rules:
 
 def retyped(proto: ModelProto, kind: int) -> ModelProto:
     """Return ``proto`` with every float tensor, constant and Cast target as ``kind``."""
-    floats = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE, onnx.TensorProto.BFLOAT16)
+    floats = (
+        onnx.TensorProto.FLOAT,
+        onnx.TensorProto.FLOAT16,
+        onnx.TensorProto.DOUBLE,
+        onnx.TensorProto.BFLOAT16,
+    )
     dtype = onnx.helper.tensor_dtype_to_np_dtype(kind)
     copy = ModelProto()
     copy.CopyFrom(proto)
@@ -152,7 +161,9 @@ def retyped(proto: ModelProto, kind: int) -> ModelProto:
             info.type.tensor_type.elem_type = kind
     for tensor in copy.graph.initializer:
         if tensor.data_type in floats:
-            tensor.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(tensor).astype(dtype), tensor.name))
+            tensor.CopyFrom(
+                onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(tensor).astype(dtype), tensor.name)
+            )
     for node in copy.graph.node:
         for attribute in node.attribute:
             if attribute.HasField("t") and attribute.t.data_type in floats:

@@ -1,12 +1,52 @@
-"""Operators that onnx's reference interpreter lacks, or computes in float32 or wrongly, in float64."""
+"""Operators that onnx's reference interpreter lacks, computes in float32, or gets wrong: written out plainly."""
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
 from onnx.reference.op_run import OpRun
-from onnx.reference.ops.op_conv_transpose import ConvTranspose as DenseConvTranspose
+
+
+class ConvTranspose(OpRun):
+    """The interpreter's own raises for groups, and for an output shape without auto_pad."""
+
+    op_domain = ""
+
+    def _run(
+        self, X, W, B=None, auto_pad=None, dilations=None, group=None, kernel_shape=None,
+        output_padding=None, output_shape=None, pads=None, strides=None,
+    ):  # fmt: skip
+        n, group = X.ndim - 2, group or 1
+        stride, dilation = strides or [1] * n, dilations or [1] * n
+        extra, kernel = output_padding or [0] * n, W.shape[2:]
+        full = [
+            s * (i - 1) + e + (k - 1) * d + 1
+            for s, i, e, k, d in zip(stride, X.shape[2:], extra, kernel, dilation, strict=True)
+        ]
+        same = auto_pad in ("SAME_UPPER", "SAME_LOWER")
+        if same and output_shape is None:
+            output_shape = [i * s for i, s in zip(X.shape[2:], stride, strict=True)]
+        if output_shape is not None:
+            total = [f - o for f, o in zip(full, output_shape, strict=True)]
+            begin = [t // 2 if auto_pad == "SAME_UPPER" else t - t // 2 for t in total]
+            end = [t - b for t, b in zip(total, begin, strict=True)]
+        else:
+            begin, end = (pads or [0] * 2 * n)[:n], (pads or [0] * 2 * n)[n:]
+        x = X.reshape(X.shape[0], group, -1, *X.shape[2:])
+        w = W.reshape(group, -1, *W.shape[1:])
+        y = np.zeros((X.shape[0], group, W.shape[1], *full), X.dtype)
+        for at in itertools.product(*map(range, kernel)):
+            where = tuple(
+                slice(k * d, k * d + s * (i - 1) + 1, s)
+                for k, d, s, i in zip(at, dilation, stride, X.shape[2:], strict=True)
+            )
+            y[(..., *where)] += np.einsum("ngc...,gco->ngo...", x, w[(..., *at)])
+        y = y.reshape(X.shape[0], -1, *full)
+        kept = tuple(slice(b, f - e) for b, f, e in zip(begin, full, end, strict=True))
+        y = y[(..., *kept)]
+        return (y if B is None else y + B.reshape(-1, *[1] * n),)
 
 
 class Erf(OpRun):
@@ -15,19 +55,118 @@ class Erf(OpRun):
     op_domain = ""
 
     def _run(self, x):
-        return (np.vectorize(math.erf, otypes=[x.dtype])(x),)
+        return (_erf(x),)
 
 
-class ConvTranspose(DenseConvTranspose):
-    """The interpreter's own raises for more than one group."""
+class Gelu(OpRun):
+    """The interpreter expands it, with its own Erf."""
 
     op_domain = ""
 
-    def _run(self, X, W, B=None, group=1, **attributes):
-        group = group or 1
-        parts = zip(np.split(X, group, axis=1), np.split(W, group, axis=0), strict=True)
-        y = np.concatenate([super(ConvTranspose, self)._run(x, w, None, group=1, **attributes)[0] for x, w in parts], 1)
-        return (y if B is None else y + B.reshape(-1, *[1] * (X.ndim - 2)),)
+    def _run(self, x, approximate=None):
+        if approximate == "tanh":
+            return (0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3))),)
+        return (0.5 * x * (1 + _erf(x / np.sqrt(2))),)
 
 
-NEW_OPS = [ConvTranspose, Erf]
+class GlobalMaxPool(OpRun):
+    """The interpreter's own loses an axis where there is not exactly two of space."""
+
+    op_domain = ""
+
+    def _run(self, x):
+        return (x.max(axis=tuple(range(2, x.ndim)), keepdims=True),)
+
+
+class LRN(OpRun):
+    """The interpreter's own loops over the batch instead of the channels."""
+
+    op_domain = ""
+
+    def _run(self, x, alpha=None, beta=None, bias=None, size=None):
+        total = np.zeros_like(x)
+        for c in range(x.shape[1]):
+            first, last = max(0, c - (size - 1) // 2), c + size // 2 + 1
+            total[:, c] = (x[:, first:last] ** 2).sum(axis=1)
+        return (x / (bias + alpha / size * total) ** beta,)
+
+
+class LpNormalization(OpRun):
+    """The interpreter's own forgets the absolute value where p is 1."""
+
+    op_domain = ""
+
+    def _run(self, x, axis=None, p=None):
+        norm = np.linalg.norm(x, ord=p, axis=axis, keepdims=True)
+        return (np.divide(x, norm, out=np.zeros_like(x), where=norm != 0),)
+
+
+class MaxPool(OpRun):
+    """The interpreter's own errs with asymmetric pads, and where strides are left out."""
+
+    op_domain = ""
+
+    def _run(
+        self, x, auto_pad=None, ceil_mode=None, dilations=None, kernel_shape=None, pads=None,
+        storage_order=None, strides=None,
+    ):  # fmt: skip
+        n, space = x.ndim - 2, x.shape[2:]
+        stride, dilation, pad = strides or [1] * n, dilations or [1] * n, list(pads or [0] * 2 * n)
+        reach = [(k - 1) * d + 1 for k, d in zip(kernel_shape, dilation, strict=True)]
+        rounded = math.ceil if ceil_mode else math.floor
+        out = [rounded((space[a] + pad[a] + pad[n + a] - reach[a]) / stride[a]) + 1 for a in range(n)]
+        out = [o - ((o - 1) * stride[a] >= space[a] + pad[a]) for a, o in enumerate(out)]
+        y, where = np.zeros((*x.shape[:2], *out), x.dtype), np.zeros((*x.shape[:2], *out), np.int64)
+        places = np.arange(x.size).reshape(x.shape)
+        for at in itertools.product(*map(range, out)):
+            spans = (
+                [i for i in range(o * s - p, o * s - p + r, d) if 0 <= i < size]
+                for o, s, p, r, d, size in zip(at, stride, pad, reach, dilation, space, strict=False)
+            )
+            window = np.ix_(*map(range, x.shape[:2]), *spans)
+            seen = x[window].reshape(*x.shape[:2], -1)
+            first = seen.argmax(axis=2)[..., None]
+            y[(..., *at)] = np.take_along_axis(seen, first, 2)[..., 0]
+            flat = places[window].reshape(seen.shape)
+            where[(..., *at)] = np.take_along_axis(flat, first, 2)[..., 0]
+        return (y, where) if len(self.output) > 1 else (y,)
+
+
+class Pad(OpRun):
+    """The interpreter's own refuses negative pads."""
+
+    op_domain = ""
+
+    def _run(self, x, pads, value=None, axes=None, mode=None):
+        axes = range(x.ndim) if axes is None else axes
+        widths = np.zeros((x.ndim, 2), int)
+        for i, a in enumerate(axes):
+            widths[a] = pads[i], pads[len(pads) // 2 + i]
+        fill = {"constant_values": value.item() if value is not None else 0} if mode == "constant" else {}
+        wide = np.pad(x, np.maximum(widths, 0), mode, **fill)
+        return (
+            wide[
+                tuple(slice(max(0, -b), d - max(0, -e)) for (b, e), d in zip(widths, wide.shape, strict=True))
+            ],
+        )
+
+
+class ScatterElements(OpRun):
+    """The interpreter's own wants as many indices as elements along every other axis."""
+
+    op_domain = ""
+
+    def _run(self, x, indices, updates, axis=None, reduction=None):
+        y = x.copy()
+        into = {"add": np.add, "mul": np.multiply, "max": np.maximum, "min": np.minimum}.get(reduction)
+        for at in np.ndindex(indices.shape):
+            to = (*at[: axis % x.ndim], indices[at], *at[axis % x.ndim + 1 :])
+            y[to] = updates[at] if into is None else into(y[to], updates[at])
+        return (y,)
+
+
+def _erf(x):
+    return np.vectorize(math.erf, otypes=[x.dtype])(x)
+
+
+NEW_OPS = [ConvTranspose, Erf, Gelu, GlobalMaxPool, LRN, LpNormalization, MaxPool, Pad, ScatterElements]

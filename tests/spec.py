@@ -68,7 +68,9 @@ class Spec:
         last = outputs[0]
         if self.joined > 1:
             flat = [f"flat{i}" for i in range(self.joined)]
-            nodes += [helper.make_node("Reshape", [y, "all"], [f]) for y, f in zip(outputs, flat, strict=False)]
+            nodes += [
+                helper.make_node("Reshape", [y, "all"], [f]) for y, f in zip(outputs, flat, strict=False)
+            ]
             nodes += [helper.make_node("Concat", flat, ["joined"], axis=0)]
             last = "joined"
         fixed, fed = [], []
@@ -82,7 +84,9 @@ class Spec:
                 fixed.append(numpy_helper.from_array(a.astype(dtype) if a.dtype == np.float64 else a, name))
         if self.joined > 1:
             fixed.append(numpy_helper.from_array(np.array([-1]), "all"))
-        result = onnx.ValueInfoProto(name=last, type=helper.make_tensor_type_proto(self.result_kind(kind), None))
+        result = onnx.ValueInfoProto(
+            name=last, type=helper.make_tensor_type_proto(self.result_kind(kind), None)
+        )
         graph = helper.make_graph(nodes, "spec", fed, [result], fixed)
         return helper.make_model(graph, opset_imports=[helper.make_opsetid("", self.opset)], ir_version=IR)
 

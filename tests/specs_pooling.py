@@ -27,7 +27,9 @@ SPECS: tuple[Spec, ...] = (
     average("asymmetric pads", pads=[0, 2, 1, 0]),
     average("asymmetric pads counted", pads=[0, 2, 1, 0], count_include_pad=1),
     average("ceil mode", strides=[2, 4], ceil_mode=1),
-    average("ceil mode padded and counted", strides=[3, 2], pads=[1, 1, 1, 1], ceil_mode=1, count_include_pad=1),
+    average(
+        "ceil mode padded and counted", strides=[3, 2], pads=[1, 1, 1, 1], ceil_mode=1, count_include_pad=1
+    ),
     average("dilated", kernel_shape=[2, 2], dilations=[2, 3]),
     average("auto_pad SAME_UPPER", kernel_shape=[2, 3], strides=[2, 2], auto_pad="SAME_UPPER"),
     average("auto_pad SAME_LOWER", kernel_shape=[2, 3], strides=[2, 2], auto_pad="SAME_LOWER"),
@@ -41,8 +43,15 @@ SPECS: tuple[Spec, ...] = (
     spec("GlobalMaxPool", apart(2, 3, 4), about="one axis"),
     spec("GlobalMaxPool", apart(1, 2, 3, 2, 2), about="three axes"),
     spec("LpPool", apart(2, 2, 5, 6), kernel_shape=[2, 2]),
-    spec("LpPool", apart(2, 2, 5, 6), about="cubed, overlapping, padded", kernel_shape=[3, 3], p=3, strides=[2, 1],
-         pads=[1, 0, 1, 1]),
+    spec(
+        "LpPool",
+        apart(2, 2, 5, 6),
+        about="cubed, overlapping, padded",
+        kernel_shape=[3, 3],
+        p=3,
+        strides=[2, 1],
+        pads=[1, 0, 1, 1],
+    ),
     spec("LpPool", apart(2, 2, 5, 6), about="absolute values", kernel_shape=[2, 3], p=1, strides=[2, 2]),
     spec("LpPool", apart(2, 2, 5, 6), about="dilated", kernel_shape=[2, 2], dilations=[2, 1]),
     maxpool(""),

@@ -26,19 +26,31 @@ def to_size(about: str, sizes: tuple[int, ...], *, roi: np.ndarray | None = None
 
 SPECS: tuple[Spec, ...] = (
     *(
-        by_scale(f"{mode} {way} {coordinates}", factors, mode=mode, coordinate_transformation_mode=coordinates)
+        by_scale(
+            f"{mode} {way} {coordinates}", factors, mode=mode, coordinate_transformation_mode=coordinates
+        )
         for mode in MODES
         for coordinates in COORDINATES
         for way, factors in (("up", UP), ("down", DOWN))
     ),
     *(
-        to_size(f"{mode} to a size, {coordinates}", (1, 2, 8, 4), mode=mode, coordinate_transformation_mode=coordinates)
+        to_size(
+            f"{mode} to a size, {coordinates}",
+            (1, 2, 8, 4),
+            mode=mode,
+            coordinate_transformation_mode=coordinates,
+        )
         for mode in MODES
         for coordinates in ("half_pixel", "align_corners", "pytorch_half_pixel")
     ),
     *(by_scale(f"nearest {how}", UP, mode="nearest", nearest_mode=how) for how in NEAREST),
     *(
-        by_scale(f"nearest {how} asymmetric", (1, 1, 2.5, 0.7), nearest_mode=how, coordinate_transformation_mode="asymmetric")
+        by_scale(
+            f"nearest {how} asymmetric",
+            (1, 1, 2.5, 0.7),
+            nearest_mode=how,
+            coordinate_transformation_mode="asymmetric",
+        )
         for how in NEAREST
     ),
     by_scale("cubic, other coefficient", UP, mode="cubic", cubic_coeff_a=-0.5),
@@ -52,10 +64,27 @@ SPECS: tuple[Spec, ...] = (
     to_size("not larger", (8, 9), mode="linear", axes=[2, 3], keep_aspect_ratio_policy="not_larger"),
     to_size("not smaller", (8, 9), mode="linear", axes=[2, 3], keep_aspect_ratio_policy="not_smaller"),
     to_size("one row", (1, 2, 1, 6), mode="linear", coordinate_transformation_mode="pytorch_half_pixel"),
-    to_size("linear crop", (1, 2, 3, 4), roi=np.array([0, 0, 0.2, 0.3, 1, 1, 0.8, 0.9], np.float32), mode="linear",
-            coordinate_transformation_mode="tf_crop_and_resize"),
-    to_size("cubic crop, axes", (3, 4), roi=np.array([0.2, 0.3, 0.8, 0.9], np.float32), mode="cubic", axes=[2, 3],
-            coordinate_transformation_mode="tf_crop_and_resize"),
-    to_size("crop beyond the picture", (1, 2, 3, 4), roi=np.array([0, 0, 0.4, 0.6, 1, 1, 1.2, 1.7], np.float32),
-            mode="linear", coordinate_transformation_mode="tf_crop_and_resize", extrapolation_value=10.0),
+    to_size(
+        "linear crop",
+        (1, 2, 3, 4),
+        roi=np.array([0, 0, 0.2, 0.3, 1, 1, 0.8, 0.9], np.float32),
+        mode="linear",
+        coordinate_transformation_mode="tf_crop_and_resize",
+    ),
+    to_size(
+        "cubic crop, axes",
+        (3, 4),
+        roi=np.array([0.2, 0.3, 0.8, 0.9], np.float32),
+        mode="cubic",
+        axes=[2, 3],
+        coordinate_transformation_mode="tf_crop_and_resize",
+    ),
+    to_size(
+        "crop beyond the picture",
+        (1, 2, 3, 4),
+        roi=np.array([0, 0, 0.4, 0.6, 1, 1, 1.2, 1.7], np.float32),
+        mode="linear",
+        coordinate_transformation_mode="tf_crop_and_resize",
+        extrapolation_value=10.0,
+    ),
 )

@@ -123,7 +123,9 @@ class Emitter:
     def constant(self, array: NDArray[Any]) -> Value:
         """Return ``array`` as an initializer; equal small arrays are stored once."""
         array = np.asarray(array)
-        key = (array.dtype.str, str(array.dtype), array.shape, array.tobytes()) if array.size <= LARGE else None
+        key = (
+            (array.dtype.str, str(array.dtype), array.shape, array.tobytes()) if array.size <= LARGE else None
+        )
         if key is not None and key in self._interned:
             return Value(self, self._interned[key])
         name = f"{PREFIX}constant_{len(self._constants)}"
@@ -254,5 +256,3 @@ def _key(node: NodeProto) -> tuple[Any, ...]:
     """Return what makes two nodes compute the same, their names aside."""
     attributes = tuple(sorted(a.SerializeToString(deterministic=True) for a in node.attribute))
     return (node.op_type, node.domain, tuple(node.input), attributes)
-
-

@@ -16,23 +16,20 @@ VIEWS = frozenset({"Cast", "Dropout", "Flatten", "Identity", "Reshape", "Squeeze
 """Operators that show the same elements again."""
 
 NON_NEGATIVE = frozenset(
-    "Abs Exp HardSigmoid ReduceL1 ReduceL2 ReduceSumSquare Relu Sigmoid Softmax Softplus Sqrt"
-    " ThresholdedRelu".split()
+    ["Abs", "Exp", "HardSigmoid", "ReduceL1", "ReduceL2", "ReduceSumSquare", "Relu", "Sigmoid", "Softmax", "Softplus", "Sqrt", "ThresholdedRelu"]
 )
 KEEPS_SIGN = VIEWS | frozenset(
-    "Add AveragePool Concat DepthToSpace Div Expand Gather GlobalAveragePool GlobalMaxPool MaxPool Mean Min Mul"
-    " ReduceMax ReduceMean ReduceMin ReduceSum Slice SpaceToDepth Split Sum Tile".split()
+    ["Add", "AveragePool", "Concat", "DepthToSpace", "Div", "Expand", "Gather", "GlobalAveragePool", "GlobalMaxPool", "MaxPool", "Mean", "Min", "Mul", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceSum", "Slice", "SpaceToDepth", "Split", "Sum", "Tile"]
 )
 """Non-negative where all their data inputs are."""
 
 SPATIAL = frozenset(
-    "AveragePool BatchNormalization Conv ConvInteger ConvTranspose DepthToSpace GlobalAveragePool GlobalMaxPool"
-    " GroupNormalization InstanceNormalization LRN LpPool MaxPool QLinearConv SpaceToDepth".split()
+    ["AveragePool", "BatchNormalization", "Conv", "ConvInteger", "ConvTranspose", "DepthToSpace", "GlobalAveragePool", "GlobalMaxPool", "GroupNormalization", "InstanceNormalization", "LRN", "LpPool", "MaxPool", "QLinearConv", "SpaceToDepth"]
 )
 """Operators whose input and output have their channels at axis 1."""
 
 REARRANGES = frozenset(
-    "Einsum Flatten Gather GatherElements GatherND Gemm MatMul Reshape ScatterND Shape Squeeze Unsqueeze".split()
+    ["Einsum", "Flatten", "Gather", "GatherElements", "GatherND", "Gemm", "MatMul", "Reshape", "ScatterND", "Shape", "Squeeze", "Unsqueeze"]
 )
 
 LINEAR_PREPROCESSING = VIEWS | frozenset({"Add", "BatchNormalization", "Div", "Mul", "Pad", "Slice", "Sub"})
@@ -104,16 +101,14 @@ def _non_negative(model: Model, varying: set[str]) -> set[str]:
         if op in NON_NEGATIVE or _clips_at_zero(model, node):
             found.update(node.output)
         elif op in ("Max", "Clip"):
-            if any(known(i) for i in node.input[:1 if op == "Clip" else None]):
+            if any(known(i) for i in node.input[: 1 if op == "Clip" else None]):
                 found.update(node.output)
         elif op in ("Pad", "Resize", "Split", "Slice", "Gather", "Expand", "Tile") or op in VIEWS:
             mode = next((a.s for a in node.attribute if a.name == "mode"), b"")
             if known(node.input[0]) and mode != b"cubic":
                 found.add(node.output[0])
                 found.update(node.output if op == "Split" else [])
-        elif op in KEEPS_SIGN and all(known(i) for i in node.input if i):
-            found.update(node.output)
-        elif op == "Mul" and len(set(node.input)) == 1:
+        elif (op in KEEPS_SIGN and all(known(i) for i in node.input if i)) or (op == "Mul" and len(set(node.input)) == 1):
             found.update(node.output)
     return found
 

@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx
 from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
-from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
-from onnx.external_data_helper import ExternalDataInfo, uses_external_data
+from onnx import ModelProto, NodeProto, ValueInfoProto, numpy_helper
 
 from ..errors import ModelError
 from .canonical import canonical_nodes, legacy_nodes
+from .checking import check_graph, check_text
 from .folding import closed, folded
 from .inference import BATCH, infer_types
 from .model import Model
 from .value import Dim, Shape
+from .weights import constant_node, read_tensor
 
 OPSET = 18
 """Oldest opset the emissions are written for; older files are raised to it."""
+
+LARGEST = 2**31
+"""Bytes that a protobuf can hold."""
 
 OLDEST_IR, NEWEST_IR = 8, 10
 """File format versions: opset 18 needs 8, and every supported runtime reads 10."""
@@ -51,6 +53,7 @@ def load(path: str | Path | ModelProto, *, shapes: Mapping[str, Shape] | None = 
     else:
         file = Path(path)
         proto = _read(file)
+    check_text(proto)
     proto, constants = _split(proto, file.parent if file else None)
     opset = next((o.version for o in proto.opset_import if not o.domain), 0)
     proto = _raised(proto, constants, opset)
@@ -88,16 +91,22 @@ def bind(model: Model, shapes: Mapping[str, Shape]) -> Model:
 
 def _read(path: Path) -> ModelProto:
     """Parse ``path`` without its external data."""
+    if path.is_dir():
+        raise ModelError(f"{path} is a folder; name the .onnx file in it")
     if not path.is_file():
-        raise ModelError(f"{path}: no such file")
+        raise ModelError(f"{path}: {'not a regular file' if path.exists() else 'no such file'}")
     try:
+        size = path.stat().st_size
+        if size > LARGEST:
+            raise ModelError(f"{path} is larger than 2 GB, which no ONNX file is: weights that large lie beside it")
         proto = onnx.load(path, load_external_data=False, format="protobuf")
     except (DecodeError, ValueError) as error:
         raise ModelError(f"{path} is not an ONNX file, or is truncated: {error}") from None
     except OSError as error:
         raise ModelError(f"{path} cannot be read: {error.strerror}") from None
     if not proto.graph.node or not proto.opset_import:
-        raise ModelError(f"{path} is not an ONNX model: it holds no graph")
+        empty = "is empty" if size == 0 else "holds no graph"
+        raise ModelError(f"{path} is not an ONNX model: it {empty}")
     return proto
 
 
@@ -112,11 +121,11 @@ def _split(proto: ModelProto, folder: Path | None) -> tuple[ModelProto, dict[str
     graph = proto.graph
     if graph.sparse_initializer:
         raise ModelError("sparse initializers are not supported; export the model with dense weights")
-    constants = {t.name: _array(t, folder) for t in graph.initializer}
+    constants = {t.name: read_tensor(t, folder) for t in graph.initializer}
     nodes: list[NodeProto] = []
     for node in graph.node:
         node.domain = "" if node.domain == "ai.onnx" else node.domain
-        array = _constant_node(node, folder)
+        array = constant_node(node, folder)
         if array is None:
             nodes.append(node)
         else:
@@ -129,7 +138,6 @@ def _split(proto: ModelProto, folder: Path | None) -> tuple[ModelProto, dict[str
     kept.graph.input.extend(inputs)
     for name in outputs & constants.keys():
         raise ModelError(f"output {name!r} is a constant: there is nothing to explain")
-    _check_names(kept, constants)
     kept.ir_version = min(max(kept.ir_version, OLDEST_IR), NEWEST_IR)
     return kept, constants
 
@@ -145,59 +153,12 @@ def _without_data(proto: ModelProto) -> ModelProto:
     return proto
 
 
-def _constant_node(node: NodeProto, folder: Path | None) -> NDArray[Any] | None:
-    """Return the array of a Constant node, or None for any other."""
-    if node.op_type != "Constant" or node.domain or len(node.attribute) != 1:
-        return None
-    attribute = node.attribute[0]
-    if attribute.name == "value":
-        return _array(attribute.t, folder)
-    value = helper.get_attribute_value(attribute)
-    kinds = {"value_float": np.float32, "value_floats": np.float32, "value_int": np.int64, "value_ints": np.int64}
-    return np.asarray(value, kinds[attribute.name]) if attribute.name in kinds else None
-
-
-def _array(tensor: TensorProto, folder: Path | None) -> NDArray[Any]:
-    """Return the values of ``tensor``; external data is mapped, not read."""
-    if not uses_external_data(tensor):
-        try:
-            return numpy_helper.to_array(tensor)
-        except (ValueError, TypeError) as error:
-            raise ModelError(f"weight {tensor.name!r} is damaged: {error}") from None
-    info = ExternalDataInfo(tensor)
-    if folder is None:
-        raise ModelError(f"weight {tensor.name!r} lies in {info.location!r}: load the model by its path")
-    root = folder.resolve()
-    file = (root / info.location).resolve()
-    if os.path.isabs(info.location) or not file.is_relative_to(root):
-        raise ModelError(f"weight {tensor.name!r} points outside the model's folder: {info.location!r}")
-    if not file.is_file():
-        raise ModelError(f"external data {info.location!r} of weight {tensor.name!r} is missing in {folder}")
-    dtype = helper.tensor_dtype_to_np_dtype(tensor.data_type)
-    count = int(np.prod(tensor.dims, dtype=np.int64))
-    offset = info.offset or 0
-    if dtype.itemsize * count + offset > file.stat().st_size:
-        raise ModelError(f"external data {info.location!r} is truncated: weight {tensor.name!r} ends past it")
-    if count == 0:
-        return np.zeros(tuple(tensor.dims), dtype)
-    return np.memmap(file, dtype, "r", offset, tuple(tensor.dims))
-
-
-def _check_names(proto: ModelProto, constants: Mapping[str, Any]) -> None:
-    """Refuse graphs in which a tensor name is written twice."""
-    seen = {i.name for i in proto.graph.input} | set(constants)
-    for node in proto.graph.node:
-        for name in filter(None, node.output):
-            if name in seen:
-                raise ModelError(f"tensor {name!r} is written twice: the graph is not valid ONNX")
-            seen.add(name)
-
-
 def _raised(proto: ModelProto, constants: dict[str, NDArray[Any]], opset: int) -> ModelProto:
     """Return ``proto`` at opset 18 or newer."""
     nodes = legacy_nodes(proto.graph.node, constants)
     del proto.graph.node[:]
     proto.graph.node.extend(nodes)
+    check_graph(proto, constants)
     if opset >= OPSET:
         return proto
     foreign = [o for o in proto.opset_import if o.domain]
@@ -215,7 +176,7 @@ def _opened(closed: ModelProto, constants: dict[str, NDArray[Any]]) -> ModelProt
     constants |= {t.name: numpy_helper.to_array(t) for t in closed.graph.initializer}
     nodes = []
     for node in closed.graph.node:
-        array = _constant_node(node, None)
+        array = constant_node(node, None)
         if array is None:
             nodes.append(node)
         else:

@@ -145,7 +145,9 @@ def dims_of(kind: TypeProto) -> Shape:
 def _unranked() -> Exception:
     from ..errors import ModelError
 
-    return ModelError("shape inference found no rank for a tensor on the way; bind the input's shape (--shape)")
+    return ModelError(
+        "shape inference found no rank for a tensor on the way; bind the input's shape (--shape)"
+    )
 
 
 def _spec(info: onnx.ValueInfoProto) -> TensorSpec:

@@ -7,7 +7,6 @@ ONNX schema. The caller sums broadcast axes away, which makes the rule of ``Add`
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 
