@@ -21,9 +21,11 @@ def backward(tape: Tape, seed: Value, pullback: Pullback) -> dict[str, Value]:
     Parameters
     ----------
     tape : Tape
+        What to walk.
     seed : Value
         Cotangent of the tape's output, of its shape.
     pullback : Pullback
+        What to do at each record.
 
     Raises
     ------

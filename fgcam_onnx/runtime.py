@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import importlib.metadata
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,38 +13,12 @@ from numpy.typing import NDArray
 
 from .errors import DeviceError, FgcamError, InputError, NumericsError
 from .graph.model import Model, smallest_program
+from .wheels import ERRORS_ONLY, is_installed, onnxruntime_module
 
 if TYPE_CHECKING:
     import onnxruntime
 
 DEVICES = ("auto", "cpu", "cuda")
-INSTALL = 'pip install "fgcam-onnx[cpu]" (or "fgcam-onnx[gpu]" for CUDA)'
-ERRORS_ONLY = 3
-
-
-@functools.cache
-def _runtime() -> Any:
-    """Import onnxruntime, or say which package is missing or in the way."""
-    wheels = [w for w in ("onnxruntime", "onnxruntime-gpu") if _installed(w)]
-    if len(wheels) > 1:
-        raise DeviceError(
-            "onnxruntime and onnxruntime-gpu are both installed and overwrite each other; "
-            f"uninstall both, then {INSTALL}"
-        )
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise DeviceError(f"ONNX Runtime is not installed ({error}); {INSTALL}") from None
-    onnxruntime.set_default_logger_severity(ERRORS_ONLY)
-    return onnxruntime
-
-
-def _installed(wheel: str) -> bool:
-    try:
-        importlib.metadata.version(wheel)
-    except importlib.metadata.PackageNotFoundError:
-        return False
-    return True
 
 
 @functools.cache
@@ -68,14 +41,14 @@ def resolve_device(device: str) -> str:
         return "cuda"
     if device == "cuda":
         raise DeviceError(problem)
-    if _installed("onnxruntime-gpu"):
+    if is_installed("onnxruntime-gpu"):
         warnings.warn(f"running on the CPU: {problem}", stacklevel=2)
     return "cpu"
 
 
 def _cuda_problem() -> str | None:
     """Return why CUDA cannot be used, or None."""
-    runtime = _runtime()
+    runtime = onnxruntime_module()
     if "CUDAExecutionProvider" not in runtime.get_available_providers():
         return (
             "CUDA needs the package onnxruntime-gpu, but the CPU-only onnxruntime is installed; "
@@ -122,7 +95,7 @@ class Session:
     _beside: list[Any] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        runtime = _runtime()
+        runtime = onnxruntime_module()
         self.device = resolve_device(self.device)
         graph, beside = self.model.serialized()
         options = runtime.SessionOptions()

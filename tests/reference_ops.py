@@ -1,4 +1,4 @@
-"""Operators that onnx's reference interpreter lacks, computes in float32, or gets wrong: written out plainly."""
+"""Operators that onnx's reference interpreter refuses, computes in float32, or gets wrong, written plainly."""
 
 from __future__ import annotations
 
@@ -58,6 +58,18 @@ class Erf(OpRun):
         return (_erf(x),)
 
 
+class GatherElements(OpRun):
+    """The interpreter's own wants as many indices as elements along every other axis."""
+
+    op_domain = ""
+
+    def _run(self, x, indices, axis=None):
+        y = np.empty(indices.shape, x.dtype)
+        for at in np.ndindex(indices.shape):
+            y[at] = x[(*at[: axis % x.ndim], indices[at], *at[axis % x.ndim + 1 :])]
+        return (y,)
+
+
 class Gelu(OpRun):
     """The interpreter expands it, with its own Erf."""
 
@@ -76,6 +88,18 @@ class GlobalMaxPool(OpRun):
 
     def _run(self, x):
         return (x.max(axis=tuple(range(2, x.ndim)), keepdims=True),)
+
+
+class GroupNormalization(OpRun):
+    """The interpreter expands it, and computes its statistics in float32."""
+
+    op_domain = ""
+
+    def _run(self, x, scale, bias, epsilon=None, num_groups=None, stash_type=None):
+        grouped = x.reshape(x.shape[0], num_groups, -1)
+        hat = (grouped - grouped.mean(2, keepdims=True)) / np.sqrt(grouped.var(2, keepdims=True) + epsilon)
+        channels = (-1, *[1] * (x.ndim - 2))
+        return (hat.reshape(x.shape) * scale.reshape(channels) + bias.reshape(channels),)
 
 
 class LRN(OpRun):
@@ -169,4 +193,16 @@ def _erf(x):
     return np.vectorize(math.erf, otypes=[x.dtype])(x)
 
 
-NEW_OPS = [ConvTranspose, Erf, Gelu, GlobalMaxPool, LRN, LpNormalization, MaxPool, Pad, ScatterElements]
+NEW_OPS = [
+    ConvTranspose,
+    Erf,
+    GatherElements,
+    Gelu,
+    GlobalMaxPool,
+    GroupNormalization,
+    LRN,
+    LpNormalization,
+    MaxPool,
+    Pad,
+    ScatterElements,
+]

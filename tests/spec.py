@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,6 +29,8 @@ class Spec:
         Whether the output is linear (or affine) in each differentiated input alone.
     joined : int
         How many of the node's outputs are flattened and joined to the one that is differentiated.
+    compiled : bool
+        Whether ONNX Runtime computes the same forward pass: some orders are left open, some attributes refused.
     """
 
     op: str
@@ -39,6 +41,7 @@ class Spec:
     outputs: int = 1
     joined: int = 1
     opset: int = OPSET
+    compiled: bool = True
 
     def __str__(self) -> str:
         return f"{self.op}-{self.about}".replace(" ", "_") if self.about else self.op
@@ -49,11 +52,12 @@ class Spec:
 
     @property
     def wrt(self) -> tuple[str, ...]:
-        row = vjp.RULES[self.op]
+        found = formulas(self.op)
+        each = isinstance(vjp.RULES[self.op], vjp.EachInput)
         return tuple(
             name
             for i, (name, a) in enumerate(zip(self.names, self.inputs, strict=True))
-            if a is not None and a.dtype == np.float64 and _has_rule(row, i)
+            if a is not None and a.dtype == np.float64 and (each or i in found)
         )
 
     def feeds(self, dtype: type = np.float64) -> dict[str, np.ndarray]:
@@ -98,8 +102,13 @@ class Spec:
         return "joined" if self.joined > 1 else "y0"
 
 
-def _has_rule(row: vjp.Row, i: int) -> bool:
-    return isinstance(row, vjp.EachInput) or (i < len(row) and row[i] not in (None, refused))
+def formulas(op: str) -> dict[int, Callable[..., Any]]:
+    """Return the formulas in the row of ``op`` by input; that of any input stands at 0."""
+    row = vjp.RULES[op]
+    if isinstance(row, vjp.EachInput):
+        return {0: row.rule}
+    rules = row.rules if isinstance(row, vjp.AllOutputs) else row
+    return {i: rule for i, rule in enumerate(rules) if rule is not None and rule is not refused}
 
 
 def spec(
@@ -110,10 +119,11 @@ def spec(
     outputs: int = 1,
     joined: int = 1,
     opset: int = OPSET,
+    compiled: bool = True,
     **attrs: Any,
 ) -> Spec:
     """Write a row of the table."""
-    return Spec(op, about, inputs, attrs, linear, max(outputs, joined), joined, opset)
+    return Spec(op, about, inputs, attrs, linear, max(outputs, joined), joined, opset, compiled)
 
 
 def normal(*shape: int, seed: int = 0) -> np.ndarray:

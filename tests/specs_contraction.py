@@ -57,6 +57,15 @@ SPECS: tuple[Spec, ...] = (
     transposed(
         "output padding", X, normal(4, 3, 3, 3), strides=[2, 2], pads=[1, 1, 1, 1], output_padding=[1, 1]
     ),
+    transposed("output padding alone", X, normal(4, 3, 3, 3), strides=[2, 3], output_padding=[1, 2]),
+    transposed(
+        "output shape and padding",
+        X,
+        normal(4, 3, 3, 3),
+        strides=[2, 2],
+        output_shape=[14, 12],
+        output_padding=[1, 1],
+    ),
     transposed("dilated", X, normal(4, 3, 3, 3), dilations=[2, 2], pads=[1, 1, 1, 1]),
     transposed("groups", X, normal(4, 3, 3, 3), normal(6), group=2, strides=[2, 2]),
     transposed("output shape", X, normal(4, 3, 3, 3), strides=[2, 2], output_shape=[14, 12]),

@@ -11,6 +11,7 @@ PACKAGE = Path(__file__).parent.parent / "fgcam_onnx"
 
 LEVELS: tuple[tuple[str, ...], ...] = (
     ("errors", "matrices"),
+    ("wheels",),
     ("imaging", "graph"),
     ("vjp", "backward", "runtime", "cam"),
     ("lrp", "quantized"),
@@ -25,8 +26,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
 DOORS = {
     "onnx": ("graph/",),
     "onnx_graphsurgeon": ("graph/",),
-    # graphsurgeon folds through onnxruntime, whose logger is lowered there
-    "onnxruntime": ("runtime.py", "graph/folding.py"),
+    "onnxruntime": ("wheels.py",),
 }
 NEVER = ("jax", "paddle", "tensorflow", "torch")
 

@@ -5,23 +5,22 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from oracles import (
-    Slopes,
     compiled_gradients,
     dot_test,
     gradients,
-    needed,
     probe,
-    scaled,
     seed_of,
     slopes,
 )
-from spec import Spec
+from spec import Spec, formulas
 from specs import SPECS
 
 from fgcam_onnx import vjp
 
-DIFFERENTIABLE = {op for op, row in vjp.RULES.items() if isinstance(row, vjp.EachInput) or any(row)}
+DIFFERENTIABLE = {op for op in vjp.RULES if formulas(op)}
 EXACT, MEASURED, SINGLE = 1e-12, 1e-7, 1e-4
+SINGLE_INSIDE = {"Resize": 1e-5}
+"""Operators whose coefficients the interpreter computes in float32 even for float64 inputs."""
 
 every = pytest.mark.parametrize("spec", SPECS, ids=str)
 linear = pytest.mark.parametrize("spec", [s for s in SPECS if s.linear], ids=str)
@@ -42,10 +41,11 @@ def test_no_two_specs_have_the_same_name() -> None:
 @every
 def test_a_rule_agrees_with_the_directional_difference(spec: Spec) -> None:
     tested = probe(spec.model(), wrt=spec.wrt, output=spec.output)
+    limit = SINGLE_INSIDE.get(spec.op, MEASURED)
     for name in spec.wrt:
         found = slopes(tested, spec.feeds(), name, rng_of(spec))
-        assert found.agree(rtol=MEASURED), f"{name}: {found}"
-        assert not found.scaled(1.01).agree(rtol=MEASURED), f"{name}: the oracle sees nothing here: {found}"
+        assert found.agree(rtol=limit), f"{name}: {found}"
+        assert not found.scaled(1.01).agree(rtol=limit), f"{name}: the oracle sees nothing here: {found}"
 
 
 @linear
@@ -53,10 +53,10 @@ def test_a_linear_rule_is_the_adjoint(spec: Spec) -> None:
     tested = probe(spec.model(), wrt=spec.wrt, output=spec.output)
     for name in spec.wrt:
         found = dot_test(tested, spec.feeds(), name, rng_of(spec))
-        assert found.agree(rtol=EXACT), f"{name}: {found}"
+        assert found.agree(rtol=SINGLE_INSIDE.get(spec.op, EXACT)), f"{name}: {found}"
 
 
-@every
+@pytest.mark.parametrize("spec", [s for s in SPECS if s.compiled], ids=str)
 def test_a_compiled_rule_agrees_with_the_interpreted_one(spec: Spec) -> None:
     double = probe(spec.model(), wrt=spec.wrt, output=spec.output)
     single = probe(spec.model(np.float32), wrt=spec.wrt, output=spec.output)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from onnx import NodeProto, TypeProto, helper, numpy_helper
 
 from ..errors import FgcamError, UnsupportedOperatorError
+from .gaps import KEEPS_TYPE
 from .model import LARGE, Model, dims_of
 from .value import Dim, Shape, Value
 
@@ -103,6 +104,8 @@ class Emitter:
                 "its output type is not known to onnx"
             ) from None
         types = {n: self._types[n] for n in node.input if n}
+        if node.op_type in KEEPS_TYPE:
+            return {node.output[0]: types[node.input[0]]}
         data = {
             n: numpy_helper.from_array(self._constants[n], n)
             for n in node.input

@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import onnx
 import onnx_graphsurgeon as gs
-import onnxruntime
 from numpy.typing import NDArray
 from onnx import ModelProto, helper, numpy_helper
+from onnx_graphsurgeon.logger import G_LOGGER
 
+from ..errors import ModelError
+from ..wheels import onnxruntime_module
+from .gaps import infer_shapes
 from .model import LARGE
 
-# graphsurgeon folds through onnxruntime, which by default reports each pass that it skips
-ERRORS_ONLY = 3
+FOLDED_BYTES = LARGE * 64
+PASSES = 3
+
+GROWING = frozenset(
+    "BlackmanWindow CenterCropPad ConstantOfShape Expand HammingWindow HannWindow MelWeightMatrix OneHot Pad Range"
+    " Resize Tile Upsample".split()
+)
+"""Operators whose inputs' values, not shapes, say how much they make."""
+
+UNBOUNDED = frozenset({"Loop", "Scan"})
 
 
 def folded(
@@ -30,10 +42,7 @@ def folded(
     if not _foldable(proto, small):
         read = _reads(proto)
         return proto, {n: a for n, a in constants.items() if n in read}
-    typed = onnx.shape_inference.infer_shapes(closed(proto, constants), data_prop=True)
-    onnxruntime.set_default_logger_severity(ERRORS_ONLY)
-    graph = gs.import_onnx(typed)
-    graph.fold_constants(size_threshold=LARGE * 64).cleanup().toposort()
+    graph = _folded(closed(proto, constants))
     clean = gs.export_onnx(graph)
     kept = dict(constants) | {t.name: numpy_helper.to_array(t) for t in clean.graph.initializer}
     result = ModelProto()
@@ -46,6 +55,44 @@ def folded(
         result.graph.node.append(node)
     read = _reads(result)
     return result, {n: a for n, a in kept.items() if n in read}
+
+
+def _folded(model: ModelProto) -> gs.Graph:
+    """Fold as long as a pass finds the size of what the one before had to leave."""
+    onnxruntime_module()  # graphsurgeon folds through it
+    for _ in range(PASSES):
+        try:
+            model = infer_shapes(model, data_prop=True)
+        except (onnx.shape_inference.InferenceError, MemoryError) as error:
+            raise ModelError(f"the graph is not consistent: {error}") from None
+        left: list[str] = []
+        graph = gs.import_onnx(model)
+        with G_LOGGER.suppress():
+            graph.fold_constants(size_threshold=FOLDED_BYTES, should_exclude_node=_leaves(left))
+        graph.cleanup().toposort()
+        if not left:
+            break
+        model = gs.export_onnx(graph)
+    return graph
+
+
+def _leaves(left: list[str]) -> Callable[[gs.Node], bool]:
+    """Return what tells a node that is not to be folded; those of unknown size are noted in ``left``."""
+
+    def leaves(node: gs.Node) -> bool:
+        if node.op in UNBOUNDED:
+            return True
+        for output in node.outputs:
+            shape = output.shape
+            if shape is None or not all(isinstance(d, int) for d in shape):
+                if node.op in GROWING:
+                    left.append(node.name)
+                    return True
+            elif math.prod(shape) > FOLDED_BYTES:
+                return True
+        return False
+
+    return leaves
 
 
 def closed(proto: ModelProto, constants: Mapping[str, NDArray[Any]]) -> ModelProto:

@@ -11,6 +11,7 @@ from onnx import ModelProto, TensorProto, TypeProto, helper
 
 from ..errors import ModelError
 from .folding import closed, folded
+from .gaps import infer_shapes
 from .model import dims_of
 
 BATCH = "N"
@@ -48,8 +49,8 @@ def type_of(array: NDArray[Any]) -> TypeProto:
 
 def _infer(proto: ModelProto, constants: Mapping[str, NDArray[Any]]) -> dict[str, TypeProto]:
     try:
-        typed = onnx.shape_inference.infer_shapes(closed(proto, constants), data_prop=True, strict_mode=True)
-    except onnx.shape_inference.InferenceError as error:
+        typed = infer_shapes(closed(proto, constants), data_prop=True, strict_mode=True)
+    except (onnx.shape_inference.InferenceError, MemoryError) as error:
         raise ModelError(f"the graph is not consistent: {error}") from None
     graph = typed.graph
     types = {n: type_of(a) for n, a in constants.items()}
@@ -57,7 +58,7 @@ def _infer(proto: ModelProto, constants: Mapping[str, NDArray[Any]]) -> dict[str
 
 
 def _ranked(kind: TypeProto) -> bool:
-    return kind.HasField("tensor_type") and kind.tensor_type.HasField("shape")
+    return bool(kind.HasField("tensor_type") and kind.tensor_type.HasField("shape"))
 
 
 def _settled(types: Mapping[str, TypeProto]) -> bool:

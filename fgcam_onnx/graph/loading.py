@@ -121,15 +121,17 @@ def _split(proto: ModelProto, folder: Path | None) -> tuple[ModelProto, dict[str
     graph = proto.graph
     if graph.sparse_initializer:
         raise ModelError("sparse initializers are not supported; export the model with dense weights")
-    constants = {t.name: read_tensor(t, folder) for t in graph.initializer}
+    constants: dict[str, NDArray[Any]] = {}
+    for tensor in graph.initializer:
+        _add(constants, tensor.name, read_tensor(tensor, folder))
     nodes: list[NodeProto] = []
     for node in graph.node:
         node.domain = "" if node.domain == "ai.onnx" else node.domain
         array = constant_node(node, folder)
-        if array is None:
+        if array is not None:
+            _add(constants, node.output[0], array)
+        elif any(node.output):
             nodes.append(node)
-        else:
-            constants[node.output[0]] = array
     inputs = [i for i in graph.input if i.name not in constants]
     outputs = {o.name for o in graph.output}
     kept = ModelProto()
@@ -140,6 +142,12 @@ def _split(proto: ModelProto, folder: Path | None) -> tuple[ModelProto, dict[str
         raise ModelError(f"output {name!r} is a constant: there is nothing to explain")
     kept.ir_version = min(max(kept.ir_version, OLDEST_IR), NEWEST_IR)
     return kept, constants
+
+
+def _add(constants: dict[str, NDArray[Any]], name: str, array: NDArray[Any]) -> None:
+    if name in constants:
+        raise ModelError(f"tensor {name!r} is written twice: the graph is not valid ONNX")
+    constants[name] = array
 
 
 def _without_data(proto: ModelProto) -> ModelProto:
@@ -155,6 +163,10 @@ def _without_data(proto: ModelProto) -> ModelProto:
 
 def _raised(proto: ModelProto, constants: dict[str, NDArray[Any]], opset: int) -> ModelProto:
     """Return ``proto`` at opset 18 or newer."""
+    newest = onnx.defs.onnx_opset_version()
+    if not 0 < opset <= newest:
+        known = f"the installed onnx {onnx.__version__} knows 1 to {newest}; upgrade onnx, or export with an older one"
+        raise ModelError(f"the model is written in opset {opset} of ai.onnx; {known}")
     nodes = legacy_nodes(proto.graph.node, constants)
     del proto.graph.node[:]
     proto.graph.node.extend(nodes)

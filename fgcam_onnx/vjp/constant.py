@@ -6,9 +6,10 @@ from .rule import Rules, refused
 
 # fmt: off
 STEPS = (
-    "And", "ArgMax", "ArgMin", "Bernoulli", "BitShift", "Ceil", "ConstantOfShape", "Equal", "EyeLike", "Floor",
-    "Greater", "GreaterOrEqual", "Hardmax", "IsInf", "IsNaN", "Less", "LessOrEqual", "NonMaxSuppression", "NonZero",
-    "Not", "Or", "RandomNormalLike", "RandomUniformLike", "Round", "Shape", "Sign", "Size", "Xor",
+    "And", "ArgMax", "ArgMin", "Bernoulli", "BitShift", "Ceil", "ConstantOfShape", "Equal", "EyeLike",
+    "Floor", "Greater", "GreaterOrEqual", "Hardmax", "IsInf", "IsNaN", "Less", "LessOrEqual",
+    "NonMaxSuppression", "NonZero", "Not", "Or", "RandomNormalLike", "RandomUniformLike", "Round", "Shape",
+    "Sign", "Size", "Xor",
 )
 # fmt: on
 

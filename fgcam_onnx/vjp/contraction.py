@@ -126,13 +126,15 @@ def conv_transpose_x(
         for i, s, d, k, o in zip(size, stride, dilation, kernel, out, strict=True)
     ]
     if output_shape is not None or auto_pad not in ("NOTSET", "VALID"):
-        begin = [t // 2 if auto_pad != "SAME_LOWER" else t - t // 2 for t in total]
+        shared = [max(0, t + p) for t, p in zip(total, output_padding or [0] * n, strict=True)]
+        begin = [t // 2 if auto_pad == "SAME_UPPER" else t - t // 2 for t in shared]
     else:
         begin = list((pads or [0] * 2 * n)[:n])
     end = [t - p for t, p in zip(total, begin, strict=True)]
-    needed = [max(0, -p) for p in (*begin, *end)]
-    if any(needed):
-        raise FgcamError("ConvTranspose with negative padding has no gradient rule")
+    beyond = [min(0, p) for p in end]
+    if any(beyond):
+        g = g.emitter.emit("Pad", g, g.emitter.ints([0] * (4 + n) + beyond))
+        end = [max(0, p) for p in end]
     return g.emitter.emit("Conv", g, w, pads=[*begin, *end], strides=stride, dilations=dilation, group=group)
 
 
@@ -175,8 +177,7 @@ def matmul_a(g: Value, y: Value, a: Value, b: Value) -> Value:
     """Return ``g @ b^T``, vectors taken as matrices of one row or column."""
     e = g.emitter
     if b.rank == 1:
-        outer = e.emit("Unsqueeze", g, e.ints([-1])) * b
-        return outer
+        return e.emit("Unsqueeze", g, e.ints([-1])) * b
     if a.rank == 1:
         return e.emit("Squeeze", e.emit("Unsqueeze", g, e.ints([-2])) @ swapped(b), e.ints([-2]))
     return g @ swapped(b)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import FgcamError
 from ..graph.value import Value
-from ..matrices import resize_matrix
+from ..matrices import Matrix, resize_matrix
 from .rule import AllOutputs, EachInput, Rules, refused, static
 from .scattering import added
 from .separable import apply_along
@@ -137,11 +138,11 @@ def pad_x(
     return _padded(inner, cut[0], cut[1])
 
 
-def _pad_matrix(size: int, before: int, after: int, mode: str) -> np.ndarray[Any, Any]:
-    source = np.pad(
-        np.arange(size), (before, after), {"reflect": "reflect", "edge": "edge", "wrap": "wrap"}[mode]
-    )
-    return np.eye(size)[source]
+def _pad_matrix(size: int, before: int, after: int, mode: str) -> Matrix:
+    """Return the matrix that pads one axis; ONNX's modes are NumPy's."""
+    pad: Callable[..., NDArray[np.int64]] = np.pad
+    matrix: Matrix = np.eye(size)[pad(np.arange(size), (before, after), mode)]
+    return matrix
 
 
 def expand_x(g: Value, y: Value, x: Value, shape: Value) -> Value:
@@ -164,11 +165,12 @@ def gather_data(g: Value, y: Value, x: Value, indices: Value, *, axis: int = 0) 
     e = g.emitter
     axis %= x.rank
     picked = indices.constant
-    if picked is not None and picked.ndim == 0 and isinstance(x.shape[axis], int):
-        g, size, at = e.emit("Unsqueeze", g, e.ints([axis])), x.shape[axis], int(picked)
+    size = x.shape[axis]
+    if picked is not None and picked.ndim == 0 and isinstance(size, int):
+        at = int(picked) % size
         before, after = [0] * x.rank, [0] * x.rank
-        before[axis], after[axis] = at % size, size - 1 - at % size
-        return _padded(g, before, after)
+        before[axis], after[axis] = at, size - 1 - at
+        return _padded(e.emit("Unsqueeze", g, e.ints([axis])), before, after)
     if indices.rank != 1:
         g = (
             e.reshape(g, (*x.shape[:axis], None, *x.shape[axis + 1 :]))

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
-from ..graph.value import Value
+from ..graph.value import Array, Value
 from .rule import Rules, refused
 
 
@@ -17,30 +16,30 @@ def per_channel(v: Value, rank: int) -> Value:
 
 
 def batch_normalization_x(
-    g: Any, y: Any, x: Value, scale: Value, bias: Value, mean: Value, var: Value,
+    g: Value, y: Value, x: Value, scale: Value, bias: Value, mean: Value, var: Value,
     *, epsilon: float = 1e-5, momentum: float = 0.9, training_mode: int = 0,
-) -> Value:  # fmt: skip
+) -> Array:  # fmt: skip
     """Return ``g * scale / sqrt(var + epsilon)``: statistics are constants at inference."""
     return g * per_channel(scale / np.sqrt(var + epsilon), x.rank)
 
 
-def _centred(x: Value, axes: Sequence[int], epsilon: float) -> tuple[Value, Value]:
+def _centred(x: Value, axes: Sequence[int], epsilon: float) -> tuple[Array, Array]:
     """Return the normalised ``x`` and the inverse standard deviation over ``axes``."""
     centred = x - x.mean(axes, keepdims=True)
-    inverse = 1 / np.sqrt(np.mean(centred * centred, axis=axes, keepdims=True) + epsilon)
+    inverse = 1 / np.sqrt((centred * centred).mean(axes, keepdims=True) + epsilon)
     return centred * inverse, inverse
 
 
-def _normalized_x(gs: Value, x: Value, axes: Sequence[int], epsilon: float) -> Value:
+def _normalized_x(gs: Value, x: Value, axes: Sequence[int], epsilon: float) -> Array:
     """Return the cotangent of ``x`` given that of its normalised form."""
     hat, inverse = _centred(x, axes, epsilon)
     return inverse * (gs - gs.mean(axes, keepdims=True) - hat * (gs * hat).mean(axes, keepdims=True))
 
 
 def layer_normalization_x(
-    g: Any, y: Any, x: Value, scale: Value, bias: Value | None = None,
+    g: Value, y: Value, x: Value, scale: Value, bias: Value | None = None,
     *, axis: int = -1, epsilon: float = 1e-5, stash_type: int = 1,
-) -> Value:  # fmt: skip
+) -> Array:  # fmt: skip
     """Differentiate through mean and variance over the axes from ``axis`` on."""
     axes = range(axis % x.rank, x.rank)
     return _normalized_x(g * scale, x, axes, epsilon)
@@ -48,7 +47,7 @@ def layer_normalization_x(
 
 def instance_normalization_x(
     g: Value, y: Value, x: Value, scale: Value, bias: Value, *, epsilon: float = 1e-5
-) -> Value:
+) -> Array:
     """Differentiate through mean and variance over space."""
     return _normalized_x(g * per_channel(scale, x.rank), x, range(2, x.rank), epsilon)
 
@@ -56,15 +55,11 @@ def instance_normalization_x(
 def group_normalization_x(
     g: Value, y: Value, x: Value, scale: Value, bias: Value,
     *, epsilon: float = 1e-5, num_groups: int = 1, stash_type: int = 1,
-) -> Value:  # fmt: skip
+) -> Array:  # fmt: skip
     """Differentiate through mean and variance over each group of channels and space."""
     e = x.emitter
     batch, channels, *space = x.shape
     size = channels // num_groups if isinstance(channels, int) else None
-    if scale.shape == (num_groups,) and channels != num_groups:
-        scale = e.emit("Expand", scale.reshape((num_groups, 1)), e.ints([num_groups, size or 1])).reshape(
-            (channels,)
-        )
     grouped = (batch, num_groups, size, *space)
     gs = (g * per_channel(scale, x.rank)).reshape(grouped)
     return e.reshape_like(_normalized_x(gs, x.reshape(grouped), range(2, x.rank + 1), epsilon), x)
@@ -72,15 +67,15 @@ def group_normalization_x(
 
 def rms_normalization_x(
     g: Value, y: Value, x: Value, scale: Value, *, axis: int = -1, epsilon: float = 1e-5, stash_type: int = 1
-) -> Value:
+) -> Array:
     """Differentiate through the root mean square over the axes from ``axis`` on."""
     axes = range(axis % x.rank, x.rank)
-    inverse = 1 / np.sqrt(np.mean(x * x, axis=axes, keepdims=True) + epsilon)
+    inverse = 1 / np.sqrt((x * x).mean(axes, keepdims=True) + epsilon)
     hat, gs = x * inverse, g * scale
     return inverse * (gs - hat * (gs * hat).mean(axes, keepdims=True))
 
 
-def lp_normalization_x(g: Value, y: Value, x: Value, *, axis: int = -1, p: int = 2) -> Value:
+def lp_normalization_x(g: Value, y: Value, x: Value, *, axis: int = -1, p: int = 2) -> Array:
     """Differentiate ``x / norm_p(x)`` along ``axis``."""
     axes = [axis % x.rank]
     norm = np.abs(x).sum(axes, keepdims=True) if p == 1 else np.sqrt((x * x).sum(axes, keepdims=True))
@@ -128,7 +123,7 @@ def softmax_x(g: Value, y: Value, x: Value, *, axis: int = -1) -> Value:
     return y * (g - (g * y).sum(axis, keepdims=True))
 
 
-def log_softmax_x(g: Value, y: Value, x: Value, *, axis: int = -1) -> Value:
+def log_softmax_x(g: Value, y: Value, x: Value, *, axis: int = -1) -> Array:
     """Return ``g - exp(y) * sum(g)``."""
     return g - np.exp(y) * g.sum(axis, keepdims=True)
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..graph.value import Value
+from ..graph.value import Array, Value
 from ..matrices import average_matrix
 from .rule import Rules, static
 from .scattering import added
@@ -92,8 +92,8 @@ def global_max_pool_x(g: Value, y: Value, x: Value) -> Value:
 
 
 def lp_pool_x(
-    g: Value,
-    y: Value,
+    g: Array,
+    y: Array,
     x: Value,
     *,
     auto_pad: str = "NOTSET",
@@ -103,7 +103,7 @@ def lp_pool_x(
     p: int = 2,
     pads: Sequence[int] | None = None,
     strides: Sequence[int] | None = None,
-) -> Value:
+) -> Array:
     """Return ``sign(x) |x|^(p-1)`` times the window sum of ``g / y^(p-1)``; 0 where ``y`` is."""
     safe = np.where(y > 0, g / np.power(np.where(y > 0, y, 1), float(p - 1)), 0)
     spread = average_pool_x(

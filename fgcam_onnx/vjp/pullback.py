@@ -39,7 +39,8 @@ def gradient_pullback(
     row = rules.get(key_of(record))
     if row is None:
         raise UnsupportedOperatorError(
-            f"no gradient rule for {record}. Choose a layer after it, or pass rules={{**RULES, {record.op!r}: …}}."
+            f"no gradient rule for {record}. "
+            f"Choose a layer after it, or pass rules={{**RULES, {record.op!r}: …}}."
         )
     if not isinstance(row, AllOutputs) and any(c is not None for c in cotangents[1:]):
         raise UnsupportedOperatorError(

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 
 from ..errors import FgcamError
-from ..graph.value import Value
+from ..graph.value import Array, Value
 from .rule import AllOutputs, InputRule, Rules, static
 
 
@@ -27,7 +26,7 @@ def _kept(v: Value, axes: Sequence[int], keepdims: int) -> Value:
     return v if keepdims or not axes else v.emitter.emit("Unsqueeze", v, v.emitter.ints(sorted(axes)))
 
 
-def _rule(slope: Callable[[Value, Value, Value, list[int]], Value]) -> InputRule:
+def _rule(slope: Callable[[Array, Array, Array, list[int]], Array]) -> InputRule:
     """Make a rule of ``slope(g, y, x, axes)``, whose result is broadcast to ``x``."""
 
     def rule(
@@ -38,7 +37,7 @@ def _rule(slope: Callable[[Value, Value, Value, list[int]], Value]) -> InputRule
         *,
         keepdims: int = 1,
         noop_with_empty_axes: int = 0,
-    ) -> Value:
+    ) -> Array:
         over = reduced_axes(x, axes, noop_with_empty_axes)
         ct = slope(_kept(g, over, keepdims), _kept(y, over, keepdims), x, over)
         return ct if ct.shape == x.shape else x.emitter.expand_like(ct, x)
@@ -46,13 +45,13 @@ def _rule(slope: Callable[[Value, Value, Value, list[int]], Value]) -> InputRule
     return rule
 
 
-def _extremum(g: Value, y: Value, x: Value, axes: list[int]) -> Value:
+def _extremum(g: Array, y: Array, x: Array, axes: list[int]) -> Array:
     """Share ``g`` among equal extrema, as torch's amax does."""
     hit = (x == y).astype(x.dtype)
     return g * hit / hit.sum(axes, keepdims=True)
 
 
-def _prod(g: Value, y: Value, x: Value, axes: list[int]) -> Value:
+def _prod(g: Array, y: Array, x: Array, axes: list[int]) -> Array:
     """Return ``g`` times the product of the others; exact also where one factor is 0."""
     zero = (x == 0).astype(x.dtype)
     zeros = zero.sum(axes, keepdims=True)
@@ -66,14 +65,14 @@ def cum_sum_x(g: Value, y: Value, x: Value, axis: Value, *, exclusive: int = 0, 
     return g.emitter.emit("CumSum", g, axis, exclusive=exclusive or None, reverse=None if reverse else 1)
 
 
-def _mean(g: Value, y: Value, x: Value, axes: list[int]) -> Value:
+def _mean(g: Array, y: Array, x: Array, axes: list[int]) -> Array:
     """Return an equal part of ``g``."""
     return g * (1 / math.prod(static([x.shape[a] for a in axes])))
 
 
 def top_k_x(
-    g: Any,
-    y: Any,
+    g: tuple[Value, ...],
+    y: tuple[Value, ...],
     x: Value,
     k: Value,
     *,

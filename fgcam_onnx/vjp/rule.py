@@ -9,7 +9,7 @@ from ..errors import FgcamError, UnsupportedOperatorError
 from ..graph.value import Array
 
 InputRule = Callable[..., Array]
-"""``rule(g, y, *inputs, **attributes) -> cotangent of one input``, None where there is no derivative."""
+"""``rule(g, y, *inputs, **attributes) -> cotangent of one input``; None where there is none."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class EachInput:
 
 @dataclass(frozen=True)
 class AllOutputs:
-    """Formulas that read all outputs: their ``g`` and ``y`` are tuples, ``g`` with None where nothing came."""
+    """Formulas that read every output: ``g`` and ``y`` are tuples, ``g`` with None where nothing came."""
 
     rules: tuple[InputRule | None, ...]
 

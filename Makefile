@@ -1,0 +1,44 @@
+# Everything runs in an environment of its own, .venv; PYTHON chooses the interpreter (3.11 or newer).
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+RUNTIME ?= cpu
+DEMO := demo
+
+.PHONY: demo test check bench gpu clean
+
+$(BIN)/.installed-$(RUNTIME): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed; say which: make PYTHON=python3.12"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[$(RUNTIME)]"
+	@touch $@
+
+$(BIN)/.installed-dev: pyproject.toml $(BIN)/.installed-$(RUNTIME)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[$(RUNTIME),dev]"
+	@touch $@
+
+demo: $(BIN)/.installed-$(RUNTIME)  ## explain the bundled pictures, and say where the overlays are
+	@$(BIN)/fgcam explain exported_models/vgg_shapes.dynamo.onnx exported_models/pictures -o $(DEMO)/fgcam \
+		--layer input --layer features.10
+	@$(BIN)/fgcam explain exported_models/resnet_shapes.torchscript.onnx exported_models/pictures/two.png \
+		--target top:2 -o $(DEMO)/two
+	@echo "overlays: $(DEMO)/fgcam/*.png and $(DEMO)/two/*.png; one sheet per picture: *.sheet.png"
+
+test: check  ## everything: style, types, layering, tests
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+check: $(BIN)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(BIN)/.installed-$(RUNTIME)  ## ratios to the plain forward pass
+	$(BIN)/python tools/bench.py
+
+gpu: $(BIN)/.installed-dev  ## published maps on CUDA, and fgcam over the plain forward pass at batch 1 and 32
+	$(BIN)/python -m pytest -rs tests/test_gpu.py
+	$(BIN)/python tools/bench.py --device cuda --batch 1 --batch 32
+
+clean:
+	rm -rf $(VENV) $(DEMO) explanations
