@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from .errors import DeviceError, FgcamError, InputError, NumericsError
 from .graph.model import Model, smallest_program
-from .wheels import ERRORS_ONLY, is_installed, onnxruntime_module
+from .wheels import FATAL_ONLY, is_installed, onnxruntime_module
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -100,7 +100,7 @@ class Session:
         graph, beside = self.model.serialized()
         options = runtime.SessionOptions()
         options.intra_op_num_threads = self.threads
-        options.log_severity_level = ERRORS_ONLY
+        options.log_severity_level = FATAL_ONLY
         # the session reads these arrays without a copy, so they must live as long as it does
         self._beside = [runtime.OrtValue.ortvalue_from_numpy(_plain(a)) for a in beside.values()]
         options.add_external_initializers(list(beside), self._beside)

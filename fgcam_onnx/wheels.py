@@ -9,8 +9,8 @@ from typing import Any
 from .errors import DeviceError
 
 INSTALL = 'pip install "fgcam-onnx[cpu]", or pip install "fgcam-onnx[gpu]" for CUDA'
-ERRORS_ONLY = 3
-"""Log severity: onnxruntime by default reports each optimization that it skips."""
+FATAL_ONLY = 4
+"""Log severity: onnxruntime logs what it skips, and on the terminal every error that it raises, too."""
 
 
 @functools.cache
@@ -32,7 +32,7 @@ def onnxruntime_module() -> Any:
         import onnxruntime
     except ImportError as error:
         raise DeviceError(f"ONNX Runtime is not installed ({error}): {INSTALL}") from None
-    onnxruntime.set_default_logger_severity(ERRORS_ONLY)
+    onnxruntime.set_default_logger_severity(FATAL_ONLY)
     return onnxruntime
 
 

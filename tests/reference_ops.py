@@ -1,4 +1,4 @@
-"""Operators that onnx's reference interpreter refuses, computes in float32, or gets wrong, written plainly."""
+"""Operators that onnx's interpreter refuses, computes in float32, or gets wrong, written plainly."""
 
 from __future__ import annotations
 
@@ -77,8 +77,8 @@ class Gelu(OpRun):
 
     def _run(self, x, approximate=None):
         if approximate == "tanh":
-            return (0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3))),)
-        return (0.5 * x * (1 + _erf(x / np.sqrt(2))),)
+            return (0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))),)
+        return (0.5 * x * (1 + _erf(x / math.sqrt(2))),)
 
 
 class GlobalMaxPool(OpRun):

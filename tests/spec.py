@@ -30,7 +30,7 @@ class Spec:
     joined : int
         How many of the node's outputs are flattened and joined to the one that is differentiated.
     compiled : bool
-        Whether ONNX Runtime computes the same forward pass: some orders are left open, some attributes refused.
+        Whether ONNX Runtime computes the same forward pass: some orders are open, some windows refused.
     """
 
     op: str
@@ -65,7 +65,7 @@ class Spec:
         return {n: arrays[n].astype(dtype) for n in self.wrt}
 
     def model(self, dtype: type = np.float64, *, batch: bool = False) -> ModelProto:
-        """Build the model; with ``batch``, the first dimension of every input is free."""
+        """Build the model; with ``batch``, the first dimension of the first input is free."""
         kind = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
         outputs = [f"y{i}" for i in range(self.outputs)]
         nodes = [helper.make_node(self.op, self.names, outputs, name="tested", **self.attrs)]
@@ -82,7 +82,7 @@ class Spec:
             if a is None:
                 continue
             if name in self.wrt:
-                shape = ["N", *a.shape[1:]] if batch and a.ndim > 1 else a.shape
+                shape = ["N", *a.shape[1:]] if batch and name == "x0" else a.shape
                 fed.append(helper.make_tensor_value_info(name, kind, shape))
             else:
                 fixed.append(numpy_helper.from_array(a.astype(dtype) if a.dtype == np.float64 else a, name))

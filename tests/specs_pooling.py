@@ -8,7 +8,6 @@ import numpy as np
 from spec import Spec, apart, normal, spec
 
 X = apart(2, 3, 7, 6, step=0.02)
-TIED = np.repeat(np.repeat(apart(1, 2, 3, 3), 2, axis=2), 2, axis=3)
 
 
 def maxpool(about: str, x: np.ndarray = X, **attrs: Any) -> Spec:

@@ -16,6 +16,7 @@ from spec import Spec, formulas
 from specs import SPECS
 
 from fgcam_onnx import vjp
+from fgcam_onnx.errors import FgcamError
 
 DIFFERENTIABLE = {op for op in vjp.RULES if formulas(op)}
 EXACT, MEASURED, SINGLE = 1e-12, 1e-7, 1e-4
@@ -67,3 +68,19 @@ def test_a_compiled_rule_agrees_with_the_interpreted_one(spec: Spec) -> None:
     for name in spec.wrt:
         limit = SINGLE * np.abs(expected[name]).max()
         np.testing.assert_allclose(found[name], expected[name], rtol=0, atol=limit)
+
+
+@pytest.mark.parametrize("spec", [s for s in SPECS if s.compiled and s.inputs[0].ndim > 2], ids=str)
+def test_a_rule_holds_with_a_free_batch_or_says_what_must_be_known(spec: Spec) -> None:
+    fixed = probe(spec.model(np.float32), wrt=spec.wrt, output=spec.output)
+    feeds = spec.feeds(np.float32)
+    seed = seed_of(fixed, feeds, rng_of(spec))
+    try:
+        free = probe(spec.model(np.float32, batch=True), wrt=spec.wrt, output=spec.output)
+    except FgcamError as refusal:
+        assert str(spec) in NEEDS_A_FIXED_BATCH, refusal
+        return
+    assert str(spec) not in NEEDS_A_FIXED_BATCH
+    expected, found = (compiled_gradients(p, feeds, seed) for p in (fixed, free))
+    for name in spec.wrt:
+        np.testing.assert_allclose(found[name], expected[name], rtol=1e-5, atol=1e-6)

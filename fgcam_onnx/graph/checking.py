@@ -47,6 +47,9 @@ def check_graph(proto: ModelProto, constants: Mapping[str, NDArray[Any]]) -> Non
     ModelError
         Naming the node or the tensor.
     """
+    for ends, what in ((proto.graph.input, "input"), (proto.graph.output, "output")):
+        if not ends:
+            raise ModelError(f"the model has no {what}: there is nothing to explain")
     _check_names(proto, constants)
     for node in proto.graph.node:
         if node.op_type == "Range" and all(i in constants for i in node.input):

@@ -16,6 +16,7 @@ from ..errors import ModelError
 from .canonical import canonical_nodes, legacy_nodes
 from .checking import check_graph, check_text
 from .folding import closed, folded
+from .functions import inlined
 from .inference import BATCH, infer_types
 from .model import Model
 from .value import Dim, Shape
@@ -114,10 +115,7 @@ def _split(proto: ModelProto, folder: Path | None) -> tuple[ModelProto, dict[str
     """Take every constant out of the graph: initializers (listed as inputs or not) and Constant nodes."""
     for opset in proto.opset_import:
         opset.domain = "" if opset.domain == "ai.onnx" else opset.domain
-    if proto.functions:
-        import onnx.inliner
-
-        proto = onnx.inliner.inline_local_functions(proto)
+    proto = inlined(proto)
     graph = proto.graph
     if graph.sparse_initializer:
         raise ModelError("sparse initializers are not supported; export the model with dense weights")

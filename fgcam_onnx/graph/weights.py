@@ -49,12 +49,14 @@ def read_tensor(tensor: TensorProto, folder: Path | None) -> NDArray[Any]:
     name = tensor.name
     if any(d < 0 for d in tensor.dims):
         raise ModelError(f"weight {name!r} is damaged: its shape is {list(tensor.dims)}")
+    if tensor.data_type not in helper.get_all_tensor_dtypes():
+        raise ModelError(f"weight {name!r} is damaged: there is no element type {tensor.data_type}")
     if uses_external_data(tensor):
         return _beside(tensor, folder)
     try:
         return numpy_helper.to_array(tensor)
     except Exception as error:  # onnx raises KeyError, TypeError, ValueError and others on damaged tensors
-        raise ModelError(f"weight {name!r} is damaged: {error or type(error).__name__}") from None
+        raise ModelError(f"weight {name!r} is damaged: {error}") from None
 
 
 def _beside(tensor: TensorProto, folder: Path | None) -> NDArray[Any]:

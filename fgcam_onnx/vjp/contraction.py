@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..errors import FgcamError
 from ..graph.value import Array, Value
 from .rule import EachInput, Rules, refused, static
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ..errors import FgcamError
 from ..graph.value import Value
 from ..matrices import Matrix, resize_matrix
-from .rule import AllOutputs, EachInput, Rules, refused, static
+from .rule import AllOutputs, EachInput, Rules, product, refused, static
 from .scattering import added
 from .separable import apply_along
 
@@ -172,11 +172,7 @@ def gather_data(g: Value, y: Value, x: Value, indices: Value, *, axis: int = 0) 
         before[axis], after[axis] = at, size - 1 - at
         return _padded(e.emit("Unsqueeze", g, e.ints([axis])), before, after)
     if indices.rank != 1:
-        g = (
-            e.reshape(g, (*x.shape[:axis], None, *x.shape[axis + 1 :]))
-            if axis
-            else e.reshape(g, (None, *x.shape[1:]))
-        )
+        g = e.reshape(g, (*x.shape[:axis], product(indices.shape), *x.shape[axis + 1 :]))
         indices = e.reshape(indices, (None,))
     order = [axis, *(a for a in range(x.rank) if a != axis)]
     back = [order.index(a) for a in range(x.rank)]
@@ -288,7 +284,8 @@ def resize_x(
     box = roi.constant if roi is not None else None
     matrices = {}
     for i, a in enumerate(over):
-        if x.shape[a] == y.shape[a] and ratios.get(a, 1.0) == 1.0 and (box is None or not box.size):
+        kept = x.shape[a] == y.shape[a] or not (isinstance(x.shape[a], int) or isinstance(y.shape[a], int))
+        if kept and ratios.get(a, 1.0) == 1.0 and (box is None or not box.size):
             continue
         size, out = static([x.shape[a], y.shape[a]])
         window = (float(box[i]), float(box[len(over) + i])) if box is not None and box.size else (0.0, 1.0)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..graph.value import Array, Value
-from .rule import Rules, refused
+from .rule import Rules, product, refused
 
 
 def per_channel(v: Value, rank: int) -> Value:
@@ -106,16 +106,8 @@ def _channel_window(x: Value, before: int, after: int) -> Value:
     d = c[:, None] - c[None, :]
     band = ((d <= before) & (-d <= after)).astype(x.dtype)
     e = x.emitter
-    mixed = e.constant(band) @ e.reshape(x, (x.shape[0], channels, _product(x.shape[2:])))
+    mixed = e.constant(band) @ e.reshape(x, (x.shape[0], channels, product(x.shape[2:])))
     return e.reshape_like(mixed, x)
-
-
-def _product(dims: Sequence[object]) -> int | None:
-    return (
-        int(np.prod([d for d in dims if isinstance(d, int)]))
-        if all(isinstance(d, int) for d in dims)
-        else None
-    )
 
 
 def softmax_x(g: Value, y: Value, x: Value, *, axis: int = -1) -> Value:

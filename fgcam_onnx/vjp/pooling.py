@@ -44,7 +44,7 @@ def max_pool_x(
 
 
 def average_pool_x(
-    g: Value,
+    g: Array,
     y: Value,
     x: Value,
     *,

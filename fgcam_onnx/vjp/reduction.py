@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from ..errors import FgcamError
 from ..graph.value import Array, Value
-from .rule import AllOutputs, InputRule, Rules, static
+from .rule import AllOutputs, InputRule, Rules, product
 
 
 def reduced_axes(x: Value, axes: Value | None, noop: int = 0) -> list[int]:
@@ -67,7 +66,8 @@ def cum_sum_x(g: Value, y: Value, x: Value, axis: Value, *, exclusive: int = 0, 
 
 def _mean(g: Array, y: Array, x: Array, axes: list[int]) -> Array:
     """Return an equal part of ``g``."""
-    return g * (1 / math.prod(static([x.shape[a] for a in axes])))
+    count = product([x.shape[a] for a in axes])
+    return g / (count or np.ones_like(x).sum(axes, keepdims=True))
 
 
 def top_k_x(

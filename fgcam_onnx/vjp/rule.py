@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -27,7 +28,7 @@ class AllOutputs:
 
 
 Row = tuple[InputRule | None, ...] | EachInput | AllOutputs
-"""One formula per input, None where there is no derivative; later inputs may be left out (no derivative)."""
+"""One formula per input, None where there is no derivative; the last inputs may be left out."""
 
 Rules = Mapping[str, Row]
 
@@ -37,6 +38,11 @@ def refused(*_: Array, **__: object) -> Array:
     raise UnsupportedOperatorError(
         "a parameter of this operator depends on the layer, and has no gradient rule. Choose a layer after it."
     )
+
+
+def product(dims: Sequence[object]) -> int | None:
+    """Return how many elements ``dims`` hold, None where one of them is free."""
+    return math.prod(static(dims)) if all(isinstance(d, int) for d in dims) else None
 
 
 def static(dims: Sequence[object]) -> list[int]:
