@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 from .errors import FgcamError
 
 if TYPE_CHECKING:
-    from .explainer import Explainer, Explanation, explain
+    from .explainer import Explainer, explain
+    from .explanation import Explanation
     from .graph.loading import load
     from .graph.model import Model
 
@@ -16,7 +17,7 @@ __all__ = ["Explainer", "Explanation", "FgcamError", "Model", "__version__", "ex
 
 _HOMES = {
     "Explainer": "explainer",
-    "Explanation": "explainer",
+    "Explanation": "explanation",
     "Model": "graph.model",
     "explain": "explainer",
     "load": "graph.loading",

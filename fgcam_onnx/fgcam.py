@@ -38,7 +38,7 @@ def denoise(components: NDArray[np.float32], share: float = DENOISE_SHARE) -> ND
     u, s, vt = np.linalg.svd(flat - flat.mean(axis=2, keepdims=True), full_matrices=False)
     rank = max(1, int(share * s.shape[1]))
     kept = (u[..., :rank] * s[:, None, :rank]) @ vt[:, :rank]
-    return kept.reshape(components.shape).astype(np.float32)
+    return np.asarray(kept.reshape(components.shape), np.float32)
 
 
 def append_refinement(

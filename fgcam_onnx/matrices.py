@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
+from .errors import FgcamError
+
 Matrix = NDArray[np.float64]
+
+LARGEST = 2**26
+"""Most elements of a matrix: an axis of 8192 in and out."""
+
+
+def _check_room(rows: int, columns: int) -> None:
+    if rows * columns > LARGEST:
+        raise FgcamError(f"an axis of {columns} elements averaged or resized to {rows} is too long to invert")
 
 
 def average_matrix(
     size: int, out: int, *, kernel: int, stride: int, dilation: int, pad: tuple[int, int], include_pad: bool
 ) -> Matrix:
     """Return the (out, size) matrix of a one-dimensional average pool."""
+    _check_room(out, size + kernel)
     matrix = np.zeros((out, size))
     for o in range(out):
         window = [o * stride - pad[0] + k * dilation for k in range(kernel)]
@@ -43,14 +56,14 @@ def resize_matrix(
     KeyError
         For a coordinate mode that the ONNX specification does not name.
     """
-    o = np.arange(out, dtype=np.float64)
+    _check_room(out, size)
+    # runtimes place samples in float32, which decides between neighbours where the nearest one is meant
+    o: NDArray[np.floating[Any]] = np.arange(out).astype(np.float32 if mode == "nearest" else np.float64)
     length = scale * size
     span = (roi[1] - roi[0]) * (size - 1)
     aligned = o * (size - 1) / (length - 1) if length > 1 else np.zeros(out)
     cropped = (
-        roi[0] * (size - 1) + o * (span / (length - 1))
-        if length > 1
-        else 0.5 * (roi[0] + roi[1]) * (size - 1) + 0 * o
+        roi[0] * (size - 1) + o * (span / (length - 1)) if length > 1 else 0.5 * (roi[0] + roi[1]) * (size - 1) + 0 * o
     )
     symmetric = size / 2 * (1 - out / length) + (o + 0.5) / scale - 0.5
     where = {

@@ -1,4 +1,4 @@
-"""Explain picture files: read, preprocess, explain in batches, write; one bad picture never loses the others."""
+"""Explain picture files: read, preprocess, explain in batches, write; a bad one never loses the others."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from PIL import Image
 
 from .cam.perturbation import softmax
 from .errors import FgcamError, NumericsError
-from .explainer import Explainer, Explanation, safe_name
+from .explainer import Explainer
+from .explanation import Explanation, safe_name, unused
 from .imaging import Preprocess, overlay, panel, read_image, save_npy, save_png
 
 Targets = Sequence[int | None]
@@ -30,7 +31,7 @@ class Explained:
     target : int
     label : str
     score, probability : float
-        The target's logit and its softmax probability.
+        The target's logit, and its probability: softmax, or sigmoid where the model ends in one.
     maps : dict of str to ndarray of shape (h, w)
         Raw map per layer.
     conservation : dict of str to float or None
@@ -147,22 +148,29 @@ def _explain(
 def _batch(
     explainer: Explainer, read: Sequence[_Read], targets: Targets, top: int, labels: Sequence[str]
 ) -> list[list[Explained]]:
-    x = np.concatenate([r.x for r in read])
+    x, squash = np.concatenate([r.x for r in read]), explainer.score.skipped
     results: list[list[Explained]] = [[] for _ in read]
     if not top:
         for target in targets:
-            _collect(results, explainer(x, target=target), labels)
+            _collect(results, explainer(x, target=target), labels, squash)
         return results
     first = explainer(x)
-    _collect(results, first, labels)
+    _collect(results, first, labels, squash)
     ranked = np.argsort(-first.scores, axis=1, kind="stable")
     for rank in range(1, min(top, ranked.shape[1])):
-        _collect(results, explainer(x, target=ranked[:, rank]), labels)
+        _collect(results, explainer(x, target=ranked[:, rank]), labels, squash)
     return results
 
 
-def _collect(results: list[list[Explained]], e: Explanation, labels: Sequence[str]) -> None:
-    probabilities = softmax(e.scores)
+def _probabilities(scores: NDArray[np.float32], squash: str) -> NDArray[np.float32]:
+    """Return what the model makes of its scores at its end; a softmax where it makes nothing of them."""
+    if squash != "Sigmoid":
+        return softmax(scores)
+    return np.asarray(0.5 * (1 + np.tanh(scores / 2)), np.float32)
+
+
+def _collect(results: list[list[Explained]], e: Explanation, labels: Sequence[str], squash: str) -> None:
+    probabilities = _probabilities(e.scores, squash)
     for n, found in enumerate(results):
         target = int(e.target[n])
         kept = {k: None if np.isnan(v[n]) else round(float(v[n]), 6) for k, v in e.conservation.items()}
@@ -192,9 +200,11 @@ def write_picture(picture: Picture, folder: Path, *, stem: str, raw: bool = Fals
     if picture.view is None:
         return
     tiles: list[tuple[str, Image.Image]] = []
+    taken: set[str] = set()
     for explained in picture.explained:
         for layer, values in explained.maps.items():
-            name = f"{stem}.{safe_name(layer)}.{safe_name(explained.label.split(',')[0])}"
+            label = safe_name(explained.label.split(",")[0])
+            name = unused(f"{stem}.{safe_name(layer)}.{label}", taken)
             if raw:
                 explained.files.append(str(save_npy(folder / f"{name}.npy", values)))
                 continue
@@ -206,10 +216,6 @@ def write_picture(picture: Picture, folder: Path, *, stem: str, raw: bool = Fals
 
 
 def unique_stems(paths: Sequence[Path]) -> list[str]:
-    """Return a file stem for each path; a stem that was taken gets a number."""
-    seen: dict[str, int] = {}
-    stems = []
-    for path in paths:
-        count = seen[path.stem] = seen.get(path.stem, 0) + 1
-        stems.append(path.stem if count == 1 else f"{path.stem}_{count}")
-    return stems
+    """Return a file stem for each path, different also where capitals do not count."""
+    taken: set[str] = set()
+    return [unused(path.stem, taken) for path in paths]

@@ -1,4 +1,4 @@
-"""Programs: append scores, gradients and relevance to a model. Each function adds nodes and returns values."""
+"""Programs: append scores, gradients and relevance to a model. Functions add nodes and return values."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from .graph.layers import Layer
 from .graph.model import Model
 from .graph.tape import tape_between
 from .graph.value import Dim, Value
+from .quantized import on_real_values, per_real_unit
 from .vjp.rule import Rules
 
 TARGET = "fgcam/target"
@@ -45,9 +46,9 @@ class Scored:
 
 
 def batch_of(model: Model) -> Dim:
-    """Return the batch dimension of the first input: an int where the model fixes it."""
-    shape = model.inputs[0].shape
-    return shape[0] if shape else 1
+    """Return the batch dimension: free where any input's is, else an int."""
+    first = [i.shape[0] for i in model.inputs if i.shape]
+    return next((d for d in first if not isinstance(d, int)), first[0] if first else 1)
 
 
 def class_count(model: Model, logits: str) -> int:
@@ -93,8 +94,10 @@ def append_gradients(
     emitter: Emitter, layers: Iterable[str], *, output: str, seed: Value, rules: Rules = vjp.RULES
 ) -> dict[str, Value]:
     """Append the gradient of ``output``, weighed by ``seed``, at every layer named."""
+    layers = list(layers)
     tape = tape_between(emitter, sources=layers, output=output)
-    return backward(tape, seed, lambda record, g: vjp.gradient_pullback(rules, record, g))
+    found = backward(tape, seed, on_real_values(lambda r, g: vjp.gradient_pullback(rules, r, g), units=True))
+    return {name: per_real_unit(emitter.value(name), found[name]) for name in layers}
 
 
 def append_relevance(
@@ -105,7 +108,8 @@ def append_relevance(
     if layers == [output]:
         return {output: seed}
     behind = [x for x in layers if x != output]
-    return {output: seed} | backward(tape_between(emitter, sources=behind, output=output), seed, pullback)
+    tape = tape_between(emitter, sources=behind, output=output)
+    return {output: seed} | backward(tape, seed, on_real_values(pullback, units=False))
 
 
 def append_map(emitter: Emitter, layer: Layer, components: Value) -> Value:

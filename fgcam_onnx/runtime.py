@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import DeviceError, FgcamError, InputError, NumericsError
-from .graph.model import Model, smallest_program
+from .graph.model import Model, element_type, smallest_program
 from .wheels import FATAL_ONLY, is_installed, onnxruntime_module
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ class Session:
         options.intra_op_num_threads = self.threads
         options.log_severity_level = FATAL_ONLY
         # the session reads these arrays without a copy, so they must live as long as it does
-        self._beside = [runtime.OrtValue.ortvalue_from_numpy(_plain(a)) for a in beside.values()]
+        self._beside = [_ort_value(runtime, a) for a in beside.values()]
         options.add_external_initializers(list(beside), self._beside)
         cuda = ("CUDAExecutionProvider", {"cudnn_conv_algo_search": "HEURISTIC"})
         providers = ["CPUExecutionProvider"] if self.device == "cpu" else [cuda, "CPUExecutionProvider"]
@@ -146,8 +146,12 @@ class Session:
         return outputs
 
 
-def _plain(array: NDArray[Any]) -> NDArray[Any]:
-    return np.ascontiguousarray(array)
+def _ort_value(runtime: Any, array: NDArray[Any]) -> Any:
+    """Wrap ``array``; types that NumPy lacks (bfloat16) are told by onnx's number."""
+    array = np.ascontiguousarray(array)
+    if array.dtype.isbuiltin == 1:
+        return runtime.OrtValue.ortvalue_from_numpy(array)
+    return runtime.OrtValue.ortvalue_from_numpy_with_onnx_type(array, element_type(array.dtype))
 
 
 def check_finite(outputs: Mapping[str, NDArray[Any]], what: str) -> None:

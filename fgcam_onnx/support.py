@@ -7,11 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from . import vjp
-from .errors import FgcamError
 from .graph.emitter import Emitter
 from .graph.model import Model
 from .graph.tape import Record, tape_between
 from .lrp.composites import fg_cam
+from .quantized import meaning_of
 from .vjp.pullback import key_of
 
 
@@ -32,23 +32,39 @@ class Support:
 
 
 def support_of(model: Model, *, logits: str, input: str) -> dict[str, Support]:  # noqa: A002
-    """Return what the gradient walk and FG-CAM's refinement support of ``model``."""
-    try:
-        records = tuple(tape_between(Emitter(model), sources=[input], output=logits))
-    except FgcamError:
-        return {}
+    """Return what the gradient walk and FG-CAM's refinement support of ``model``.
+
+    Raises
+    ------
+    FgcamError
+        The input does not lead to the score, or a tensor on the way has no known shape.
+    """
+    records = tuple(tape_between(Emitter(model), sources=[input], output=logits))
     composite = fg_cam()
     return {
-        "gradient": _support(records, lambda r: key_of(r) in vjp.RULES),
+        "gradient": _support(records, _has_derivative),
         "fgcam": _support(records, composite.accepts),
     }
+
+
+def _meant(record: Record) -> Record:
+    """Return what a quantized operator means to a walk; any other as it is."""
+    meaning = meaning_of(record)
+    return record if meaning is None else meaning.record
+
+
+def _has_derivative(record: Record) -> bool:
+    row = vjp.RULES.get(key_of(record))
+    if not isinstance(row, tuple):
+        return row is not None
+    return any(on and rule is not None for on, rule in zip(record.on_tape, row, strict=False))
 
 
 def _support(records: tuple[Record, ...], has_rule: Callable[[Record], bool]) -> Support:
     missing: Counter[str] = Counter()
     blocked: set[str] = set()
     for record in reversed(records):
-        lacking = not has_rule(record)
+        lacking = not has_rule(_meant(record))
         if lacking:
             missing[key_of(record)] += 1
         if lacking or any(o is not None and o.name in blocked for o in record.outputs):

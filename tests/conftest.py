@@ -1,11 +1,16 @@
-"""Fixtures that find the published maps and the real models, where they are."""
+"""Fixtures: the published maps and the real models, where they are, and the command line."""
 
 from __future__ import annotations
 
 import os
+import sys
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from fgcam_onnx.cli import main
 
 ROOT = Path(__file__).parent.parent
 
@@ -30,3 +35,30 @@ def assets() -> Path:
 @pytest.fixture(scope="session")
 def bundled() -> Path:
     return ROOT / "exported_models"
+
+
+@dataclass(frozen=True)
+class Ran:
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def fgcam(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+    """Return a function that runs the command line in an empty folder; none may leave scraps."""
+    work = tmp_path / "work"
+    work.mkdir()
+    monkeypatch.chdir(work)
+    monkeypatch.setenv("COLUMNS", "120")
+
+    def run(*arguments: object) -> Ran:
+        monkeypatch.setattr(sys, "argv", ["fgcam", *map(str, arguments)])
+        with pytest.raises(SystemExit) as left:
+            main()
+        captured = capsys.readouterr()
+        assert "Traceback" not in captured.err
+        assert not [p for p in work.rglob("*") if p.name.endswith(".tmp")]
+        return Ran(int(left.value.code or 0), captured.out, captured.err)
+
+    return run

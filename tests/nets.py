@@ -131,7 +131,7 @@ def images(count: int = 2, *, size: tuple[int, int] = (12, 10), seed: int = 0, c
 
 
 def inserted(model: ModelProto, after: str, *nodes: NodeProto, result: str) -> ModelProto:
-    """Return ``model`` with ``nodes`` between tensor ``after`` and those that read it; ``result`` is what they read."""
+    """Return ``model`` with ``nodes`` after tensor ``after``, whose readers get ``result`` instead."""
     changed = ModelProto()
     changed.CopyFrom(model)
     position = next(i for i, n in enumerate(model.graph.node) if after in n.output) + 1

@@ -44,8 +44,9 @@ class ConvTranspose(OpRun):
             )
             y[(..., *where)] += np.einsum("ngc...,gco->ngo...", x, w[(..., *at)])
         y = y.reshape(X.shape[0], -1, *full)
-        kept = tuple(slice(b, f - e) for b, f, e in zip(begin, full, end, strict=True))
+        kept = tuple(slice(max(0, b), f - max(0, e)) for b, f, e in zip(begin, full, end, strict=True))
         y = y[(..., *kept)]
+        y = np.pad(y, [(0, 0), (0, 0), *((max(0, -b), max(0, -e)) for b, e in zip(begin, end, strict=True))])
         return (y if B is None else y + B.reshape(-1, *[1] * n),)
 
 
@@ -140,19 +141,25 @@ class MaxPool(OpRun):
         rounded = math.ceil if ceil_mode else math.floor
         out = [rounded((space[a] + pad[a] + pad[n + a] - reach[a]) / stride[a]) + 1 for a in range(n)]
         out = [o - ((o - 1) * stride[a] >= space[a] + pad[a]) for a, o in enumerate(out)]
-        y, where = np.zeros((*x.shape[:2], *out), x.dtype), np.zeros((*x.shape[:2], *out), np.int64)
-        places = np.arange(x.size).reshape(x.shape)
-        for at in itertools.product(*map(range, out)):
-            spans = (
-                [i for i in range(o * s - p, o * s - p + r, d) if 0 <= i < size]
-                for o, s, p, r, d, size in zip(at, stride, pad, reach, dilation, space, strict=False)
+        need = [(o - 1) * s + r for o, s, r in zip(out, stride, reach, strict=True)]
+        ends = [max(0, need[a] - pad[a] - space[a]) for a in range(n)]
+        widths = [(0, 0), (0, 0), *zip(pad[:n], ends, strict=True)]
+        wide = np.pad(x, widths, constant_values=-np.inf)
+        places = np.pad(np.arange(x.size).reshape(x.shape), widths, constant_values=-1)
+        spans = [
+            (
+                ...,
+                *(
+                    slice(k * d, k * d + (o - 1) * s + 1, s)
+                    for k, d, o, s in zip(at, dilation, out, stride, strict=True)
+                ),
             )
-            window = np.ix_(*map(range, x.shape[:2]), *spans)
-            seen = x[window].reshape(*x.shape[:2], -1)
-            first = seen.argmax(axis=2)[..., None]
-            y[(..., *at)] = np.take_along_axis(seen, first, 2)[..., 0]
-            flat = places[window].reshape(seen.shape)
-            where[(..., *at)] = np.take_along_axis(flat, first, 2)[..., 0]
+            for at in itertools.product(*map(range, kernel_shape))
+        ]
+        seen = np.stack([wide[at] for at in spans])
+        first = seen.argmax(axis=0)[None]
+        y = np.take_along_axis(seen, first, 0)[0]
+        where = np.take_along_axis(np.stack([places[at] for at in spans]), first, 0)[0]
         return (y, where) if len(self.output) > 1 else (y,)
 
 
@@ -168,11 +175,7 @@ class Pad(OpRun):
             widths[a] = pads[i], pads[len(pads) // 2 + i]
         fill = {"constant_values": value.item() if value is not None else 0} if mode == "constant" else {}
         wide = np.pad(x, np.maximum(widths, 0), mode, **fill)
-        return (
-            wide[
-                tuple(slice(max(0, -b), d - max(0, -e)) for (b, e), d in zip(widths, wide.shape, strict=True))
-            ],
-        )
+        return (wide[tuple(slice(max(0, -b), d - max(0, -e)) for (b, e), d in zip(widths, wide.shape, strict=True))],)
 
 
 class ScatterElements(OpRun):

@@ -72,9 +72,7 @@ class Spec:
         last = outputs[0]
         if self.joined > 1:
             flat = [f"flat{i}" for i in range(self.joined)]
-            nodes += [
-                helper.make_node("Reshape", [y, "all"], [f]) for y, f in zip(outputs, flat, strict=False)
-            ]
+            nodes += [helper.make_node("Reshape", [y, "all"], [f]) for y, f in zip(outputs, flat, strict=False)]
             nodes += [helper.make_node("Concat", flat, ["joined"], axis=0)]
             last = "joined"
         fixed, fed = [], []
@@ -88,9 +86,7 @@ class Spec:
                 fixed.append(numpy_helper.from_array(a.astype(dtype) if a.dtype == np.float64 else a, name))
         if self.joined > 1:
             fixed.append(numpy_helper.from_array(np.array([-1]), "all"))
-        result = onnx.ValueInfoProto(
-            name=last, type=helper.make_tensor_type_proto(self.result_kind(kind), None)
-        )
+        result = onnx.ValueInfoProto(name=last, type=helper.make_tensor_type_proto(self.result_kind(kind), None))
         graph = helper.make_graph(nodes, "spec", fed, [result], fixed)
         return helper.make_model(graph, opset_imports=[helper.make_opsetid("", self.opset)], ir_version=IR)
 
@@ -104,11 +100,15 @@ class Spec:
 
 def formulas(op: str) -> dict[int, Callable[..., Any]]:
     """Return the formulas in the row of ``op`` by input; that of any input stands at 0."""
+    return {i: rule for i, rule in enumerate(rows(op)) if rule is not None and rule is not refused}
+
+
+def rows(op: str) -> tuple[Any, ...]:
+    """Return the row of ``op``, the formula of any input standing alone."""
     row = vjp.RULES[op]
     if isinstance(row, vjp.EachInput):
-        return {0: row.rule}
-    rules = row.rules if isinstance(row, vjp.AllOutputs) else row
-    return {i: rule for i, rule in enumerate(rules) if rule is not None and rule is not refused}
+        return (row.rule,)
+    return row.rules if isinstance(row, vjp.AllOutputs) else row
 
 
 def spec(

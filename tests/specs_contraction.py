@@ -43,9 +43,7 @@ SPECS: tuple[Spec, ...] = (
     conv("many channels dilated", WIDE, normal(5, 12, 2, 3), dilations=[2, 1], pads=[1, 1, 0, 2]),
     conv("pointwise", WIDE, normal(5, 12, 1, 1)),
     conv("one axis", normal(2, 3, 9), normal(4, 3, 3), pads=[1, 2], strides=[2]),
-    conv(
-        "three axes", normal(1, 2, 4, 5, 4), normal(3, 2, 2, 3, 2), strides=[1, 2, 1], pads=[0, 1, 1, 0, 1, 0]
-    ),
+    conv("three axes", normal(1, 2, 4, 5, 4), normal(3, 2, 2, 3, 2), strides=[1, 2, 1], pads=[0, 1, 1, 0, 1, 0]),
     conv("auto_pad SAME_UPPER", X, W, auto_pad="SAME_UPPER", strides=[2, 2]),
     conv("auto_pad SAME_LOWER", X, W, auto_pad="SAME_LOWER", strides=[2, 2]),
     conv("auto_pad SAME_UPPER stride 1", X, normal(6, 4, 2, 4), auto_pad="SAME_UPPER"),
@@ -54,9 +52,7 @@ SPECS: tuple[Spec, ...] = (
     transposed("bias", X, normal(4, 3, 3, 3), normal(3)),
     transposed("stride 2", X, normal(4, 3, 3, 3), strides=[2, 2]),
     transposed("padded", X, normal(4, 3, 3, 3), strides=[2, 3], pads=[1, 0, 1, 2]),
-    transposed(
-        "output padding", X, normal(4, 3, 3, 3), strides=[2, 2], pads=[1, 1, 1, 1], output_padding=[1, 1]
-    ),
+    transposed("output padding", X, normal(4, 3, 3, 3), strides=[2, 2], pads=[1, 1, 1, 1], output_padding=[1, 1]),
     transposed("output padding alone", X, normal(4, 3, 3, 3), strides=[2, 3], output_padding=[1, 2]),
     transposed(
         "output shape and padding",
@@ -66,6 +62,7 @@ SPECS: tuple[Spec, ...] = (
         output_shape=[14, 12],
         output_padding=[1, 1],
     ),
+    transposed("output shape beyond the last window", X, normal(4, 3, 3, 3), strides=[3, 2], output_shape=[22, 14]),
     transposed("dilated", X, normal(4, 3, 3, 3), dilations=[2, 2], pads=[1, 1, 1, 1]),
     transposed("groups", X, normal(4, 3, 3, 3), normal(6), group=2, strides=[2, 2]),
     transposed("output shape", X, normal(4, 3, 3, 3), strides=[2, 2], output_shape=[14, 12]),

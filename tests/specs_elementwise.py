@@ -19,6 +19,7 @@ SPECS: tuple[Spec, ...] = (
     spec("Atan", normal(3, 4)),
     spec("Atanh", uniform(-0.9, 0.9, 3, 4)),
     spec("Cast", normal(3, 4), to=TensorProto.DOUBLE, linear=True),
+    spec("CastLike", normal(3, 4), np.ones(1, np.float64), linear=True, opset=19),
     spec("Celu", apart(4, 5)),
     spec("Celu", apart(4, 5), about="alpha", alpha=0.6),
     spec("Clip", apart(4, 5), linear=True, about="unbounded"),
@@ -45,9 +46,7 @@ SPECS: tuple[Spec, ...] = (
     spec("LeakyRelu", apart(4, 5), about="alpha", alpha=0.3),
     spec("Log", uniform(0.2, 3, 3, 4)),
     spec("Max", apart(3, 4), apart(3, 4, seed=1) + 0.01),
-    spec(
-        "Max", apart(3, 4), apart(1, 4, seed=1) + 0.01, apart(3, 1, seed=2) + 0.02, about="three, broadcast"
-    ),
+    spec("Max", apart(3, 4), apart(1, 4, seed=1) + 0.01, apart(3, 1, seed=2) + 0.02, about="three, broadcast"),
     spec("Mean", normal(3, 4), normal(1, 4, seed=1), normal(3, 1, seed=2), linear=True),
     spec("Min", apart(3, 4), apart(3, 4, seed=1) + 0.01),
     spec("Min", apart(3, 4), about="alone", linear=True),

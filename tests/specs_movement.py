@@ -28,6 +28,9 @@ def gathered(about: str, indices: np.ndarray, **attrs: Any) -> Spec:
 
 
 SPECS: tuple[Spec, ...] = (
+    moved("Col2Im", normal(2, 12, 6), ints(4, 5), ints(3, 2), strides=[1, 1], dilations=[1, 2], about="dilated"),
+    moved("Col2Im", normal(1, 8, 12), ints(5, 5), ints(2, 2), strides=[2, 2], pads=[1, 2, 0, 1], about="padded"),
+    moved("Col2Im", normal(2, 18, 4), ints(4, 4), ints(3, 3), about="overlapping"),
     moved("Concat", normal(2, 3), normal(2, 1), about="axis 1", axis=1),
     moved("Concat", normal(2, 3), normal(1, 3), normal(4, 3), about="negative axis", axis=-2),
     moved("DepthToSpace", normal(2, 12, 2, 3), blocksize=2),
@@ -46,9 +49,7 @@ SPECS: tuple[Spec, ...] = (
     gathered("negative scalar on axis 2", np.array(-2), axis=2),
     gathered("int32", np.array([1, 1], np.int32), axis=1),
     moved("GatherElements", X, np.array([[[0, 2, -1, 1, 1]]])),
-    moved(
-        "GatherElements", X, np.tile(np.array([[[0], [-1], [0], [2]]]), (3, 1, 3)), about="axis -1", axis=-1
-    ),
+    moved("GatherElements", X, np.tile(np.array([[[0], [-1], [0], [2]]]), (3, 1, 3)), about="axis -1", axis=-1),
     moved("GatherND", X, np.array([[0, 1], [2, 3], [0, 1]])),
     moved("GatherND", X, np.array([[[0], [-1]]]), about="whole slices"),
     moved("GatherND", X, np.array([[1, -1], [0, 0], [3, 2]]), about="batch 1", batch_dims=1),
@@ -61,6 +62,7 @@ SPECS: tuple[Spec, ...] = (
     ),
     padded("", ints(0, 1, 2, 1, 0, 3)),
     padded("value and axes", ints(2, 1), np.array(0.5), ints(-1)),
+    padded("value of one element", ints(0, 1, 2, 0, 0, 3), np.array([0.5])),
     padded("negative", ints(-1, 1, 0, 0, -2, 2)),
     padded("negative on both sides", ints(0, -1, -2, 0, -1, -1)),
     padded("reflected", ints(0, 2, 1, 0, 1, 4), mode="reflect"),
@@ -92,11 +94,12 @@ SPECS: tuple[Spec, ...] = (
     sliced("ends clamped", ints(-99), ints(99), ints(1)),
     sliced("several axes, one reversed", ints(2, 1, -1), ints(-99, 3, 1), ints(0, 1, 2), ints(-1, 1, -2)),
     moved("SpaceToDepth", normal(2, 3, 4, 6), blocksize=2),
+    moved("SpaceToDepth", normal(2, 3, 4, 6), about="CRD", blocksize=2, mode="CRD", opset=28, compiled=False),
     moved("Split", normal(2, 6), about="joined", joined=3, axis=1, num_outputs=3),
     moved("Split", normal(7, 2), ints(2, 4, 1), about="uneven, one part leads on", outputs=3),
     moved("Split", normal(7, 2), about="uneven by number", joined=2, outputs=3, num_outputs=3),
     moved("Split", normal(2, 6), ints(1, 5), about="negative axis", joined=2, axis=-1),
-    moved("Squeeze", normal(1, 3, 1, 2)),
+    moved("Squeeze", normal(2, 1, 3, 1)),
     moved("Squeeze", normal(1, 3, 1, 2), ints(-2), about="one axis"),
     moved("Tile", normal(2, 3), ints(2, 1)),
     moved("Tile", normal(2, 1, 3), ints(2, 3, 2), about="every axis"),

@@ -38,9 +38,7 @@ SPECS: tuple[Spec, ...] = (
     spec("LRN", normal(2, 3, 2, 2), about="window wider than the channels", size=9, alpha=0.9),
     spec("LayerNormalization", normal(2, 3, 5), uniform(0.5, 1.5, 5), normal(5)),
     spec("LayerNormalization", normal(2, 3, 5), uniform(0.5, 1.5, 5), about="no bias", epsilon=0.1),
-    spec(
-        "LayerNormalization", normal(2, 3, 5), uniform(0.5, 1.5, 3, 5), normal(3, 5), about="axis 1", axis=1
-    ),
+    spec("LayerNormalization", normal(2, 3, 5), uniform(0.5, 1.5, 3, 5), normal(3, 5), about="axis 1", axis=1),
     spec(
         "LayerNormalization",
         normal(2, 3, 5),

@@ -26,9 +26,7 @@ SPECS: tuple[Spec, ...] = (
     average("asymmetric pads", pads=[0, 2, 1, 0]),
     average("asymmetric pads counted", pads=[0, 2, 1, 0], count_include_pad=1),
     average("ceil mode", strides=[2, 4], ceil_mode=1),
-    average(
-        "ceil mode padded and counted", strides=[3, 2], pads=[1, 1, 1, 1], ceil_mode=1, count_include_pad=1
-    ),
+    average("ceil mode padded and counted", strides=[3, 2], pads=[1, 1, 1, 1], ceil_mode=1, count_include_pad=1),
     average("dilated", kernel_shape=[2, 2], dilations=[2, 3]),
     average("auto_pad SAME_UPPER", kernel_shape=[2, 3], strides=[2, 2], auto_pad="SAME_UPPER"),
     average("auto_pad SAME_LOWER", kernel_shape=[2, 3], strides=[2, 2], auto_pad="SAME_LOWER"),

@@ -20,18 +20,14 @@ ARGUMENTS = {
 
 
 def reductions(op: str, x: np.ndarray, *, linear: bool = False) -> tuple[Spec, ...]:
-    return tuple(
-        spec(op, x, *axes, about=about, linear=linear, **attrs) for about, (axes, attrs) in ARGUMENTS.items()
-    )
+    return tuple(spec(op, x, *axes, about=about, linear=linear, **attrs) for about, (axes, attrs) in ARGUMENTS.items())
 
 
 SPECS: tuple[Spec, ...] = (
     spec("CumSum", normal(3, 4), np.array(1), linear=True),
     spec("CumSum", normal(3, 4), np.array(0), about="exclusive", linear=True, exclusive=1),
     spec("CumSum", normal(3, 4), np.array(-1), about="reverse", linear=True, reverse=1),
-    spec(
-        "CumSum", normal(3, 4), np.array(-2), about="exclusive reverse", linear=True, exclusive=1, reverse=1
-    ),
+    spec("CumSum", normal(3, 4), np.array(-2), about="exclusive reverse", linear=True, exclusive=1, reverse=1),
     *reductions("ReduceL1", X),
     *reductions("ReduceL2", X),
     *reductions("ReduceLogSum", POSITIVE),

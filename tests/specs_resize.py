@@ -15,9 +15,7 @@ UP, DOWN = (1.0, 1.0, 1.6, 2.0), (1.0, 1.0, 0.6, 0.5)
 
 
 def by_scale(about: str, scales: tuple[float, ...], **attrs: Any) -> Spec:
-    return spec(
-        "Resize", X, None, np.array(scales, np.float32), about=about, linear=True, **({"opset": 19} | attrs)
-    )
+    return spec("Resize", X, None, np.array(scales, np.float32), about=about, linear=True, **({"opset": 19} | attrs))
 
 
 def to_size(about: str, sizes: tuple[int, ...], *, roi: np.ndarray | None = None, **attrs: Any) -> Spec:
@@ -26,9 +24,7 @@ def to_size(about: str, sizes: tuple[int, ...], *, roi: np.ndarray | None = None
 
 SPECS: tuple[Spec, ...] = (
     *(
-        by_scale(
-            f"{mode} {way} {coordinates}", factors, mode=mode, coordinate_transformation_mode=coordinates
-        )
+        by_scale(f"{mode} {way} {coordinates}", factors, mode=mode, coordinate_transformation_mode=coordinates)
         for mode in MODES
         for coordinates in COORDINATES
         for way, factors in (("up", UP), ("down", DOWN))
@@ -60,7 +56,7 @@ SPECS: tuple[Spec, ...] = (
     by_scale("cubic antialiased, outside excluded", DOWN, mode="cubic", antialias=1, exclude_outside=1),
     by_scale("linear antialiased up", UP, mode="linear", antialias=1),
     by_scale("two axes", (2.0, 0.5), mode="linear", axes=[3, 2]),
-    to_size("two axes", (7, 3), mode="linear", axes=[2, 3]),
+    to_size("two named axes", (7, 3), mode="linear", axes=[2, 3]),
     to_size("not larger", (8, 9), mode="linear", axes=[2, 3], keep_aspect_ratio_policy="not_larger"),
     to_size("not smaller", (8, 9), mode="linear", axes=[2, 3], keep_aspect_ratio_policy="not_smaller"),
     to_size("one row", (1, 2, 1, 6), mode="linear", coordinate_transformation_mode="pytorch_half_pixel"),

@@ -24,9 +24,7 @@ def blocks(language: str) -> list[tuple[str, str]]:
     ]
 
 
-COMMANDS = sorted(
-    {line for _, text in blocks("sh") for line in text.splitlines() if line.startswith("fgcam ")}
-)
+COMMANDS = sorted({line for _, text in blocks("sh") for line in text.splitlines() if line.startswith("fgcam ")})
 
 
 @pytest.fixture

@@ -62,9 +62,7 @@ def test_most_of_the_map_lies_on_the_object(bundled: Path, model: str, options: 
 def test_the_map_moves_with_the_target_on_a_picture_of_two_objects(bundled: Path, model: str) -> None:
     sidecar = find_sidecar(bundled / model)
     assert sidecar is not None
-    x = preprocess_from(sidecar).bound(("N", 3, 96, 96), np.float32)(
-        read_image(bundled / "pictures" / "two.png")
-    )
+    x = preprocess_from(sidecar).bound(("N", 3, 96, 96), np.float32)(read_image(bundled / "pictures" / "two.png"))
     labels = read_labels(bundled / "shapes.labels.txt")
     share = {}
     for name in ("star", "ring"):
@@ -84,7 +82,5 @@ def test_both_exporters_files_give_the_same_maps(bundled: Path, net: str) -> Non
 def test_scopes_of_both_exporters_name_the_same_layers(bundled: Path) -> None:
     x, _ = prepared(bundled, "resnet_shapes.dynamo.onnx")
     for scope in ("layer1", "layer2.1", "layer3"):
-        a, b = (
-            fgcam_onnx.explain(bundled / f"resnet_shapes.{e}.onnx", x[:2], layers=scope).map for e in EXPORTERS
-        )
+        a, b = (fgcam_onnx.explain(bundled / f"resnet_shapes.{e}.onnx", x[:2], layers=scope).map for e in EXPORTERS)
         np.testing.assert_allclose(a, b, rtol=0, atol=1e-4 * np.abs(a).max())

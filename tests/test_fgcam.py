@@ -39,9 +39,7 @@ def test_a_batch_gives_what_single_pictures_give(
 
 
 @pytest.mark.parametrize("net", NETS)
-def test_several_layers_in_one_pass_give_what_each_alone_gives(
-    bundled: Path, pictures: np.ndarray, net: str
-) -> None:
+def test_several_layers_in_one_pass_give_what_each_alone_gives(bundled: Path, pictures: np.ndarray, net: str) -> None:
     model = fgcam_onnx.load(bundled / net)
     names = [n.output[0] for n in model.nodes if n.op_type in ("Relu", "MaxPool", "Add")][:-3:2]
     together = fgcam_onnx.explain(model, pictures[:1], layers=["input", *names])

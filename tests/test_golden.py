@@ -51,9 +51,7 @@ def worst_error(golden: Path, chosen: list[dict[str, Any]], **options: Any) -> f
 @pytest.mark.parametrize("model", ["vgg_plain", "vgg_bn_folded", "vgg_bn_kept"])
 @pytest.mark.parametrize("base", ["gradcam", "scorecam"])
 @pytest.mark.parametrize(("denoised", "tolerance"), [(False, PLAIN), (True, DENOISED)])
-def test_fgcam_gives_the_published_maps(
-    golden: Path, model: str, base: str, denoised: bool, tolerance: float
-) -> None:
+def test_fgcam_gives_the_published_maps(golden: Path, model: str, base: str, denoised: bool, tolerance: float) -> None:
     chosen = rows(golden, method="fgcam", model=f"{model}.onnx", base=base, denoise=denoised)
     assert chosen
     assert worst_error(golden, chosen) <= tolerance
@@ -78,6 +76,18 @@ def test_the_default_base_layer_is_the_published_one(golden: Path) -> None:
         named = fgcam_onnx.explain(golden / f"{name}.onnx", arrays["input"], target=0, base_layer=layer)
         default = fgcam_onnx.explain(golden / f"{name}.onnx", arrays["input"], target=0)
         np.testing.assert_array_equal(default.map, named.map)
+
+
+def test_relevance_cam_gives_the_published_maps(golden: Path) -> None:
+    chosen = rows(golden, method="relevancecam")
+    assert len(chosen) == 12
+    for r in chosen:
+        arrays = np.load(golden / r["arrays"])
+        e = fgcam_onnx.explain(
+            golden / r["model"], arrays["input"], target=r["target"], method="relevancecam", layers=r["layer"]
+        )
+        published = arrays[r["key"]]
+        assert np.abs(e.map - published).max() <= PLAIN * np.abs(published).max()
 
 
 @pytest.mark.parametrize("model", ["vgg_plain", "vgg_bn_folded", "vgg_bn_kept"])

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from test_golden import rows, worst_error
 
 import fgcam_onnx
 from fgcam_onnx.errors import DeviceError
 from fgcam_onnx.runtime import resolve_device
-from test_golden import rows, worst_error
 
 CUDA_TOLERANCE = 1e-3
 

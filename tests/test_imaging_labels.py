@@ -20,9 +20,7 @@ def test_lines_of_text_are_labels(tmp_path: Path) -> None:
 
 def test_wordnet_ids_are_left_out_and_gaps_keep_their_place(tmp_path: Path) -> None:
     path = tmp_path / "synset.txt"
-    path.write_text(
-        "n01440764 tench, Tinca tinca\n\nn01443537\tgoldfish\nn12345678\nnorth 1\n", encoding="utf-8"
-    )
+    path.write_text("n01440764 tench, Tinca tinca\n\nn01443537\tgoldfish\nn12345678\nnorth 1\n", encoding="utf-8")
     assert read_labels(str(path)) == ("tench, Tinca tinca", "", "goldfish", "n12345678", "north 1")
 
 

@@ -26,9 +26,7 @@ def half_pixel_bilinear(values: np.ndarray, size: tuple[int, int]) -> np.ndarray
     at = [(np.arange(n) + 0.5) * m / n - 0.5 for n, m in zip(size, values.shape, strict=True)]
     low = [np.floor(a).astype(int) for a in at]
     part = [a - b for a, b in zip(at, low, strict=True)]
-    rows, columns = (
-        [np.clip(b + step, 0, m - 1) for step in (0, 1)] for b, m in zip(low, values.shape, strict=True)
-    )
+    rows, columns = ([np.clip(b + step, 0, m - 1) for step in (0, 1)] for b, m in zip(low, values.shape, strict=True))
     fy, fx = part[0][:, None], part[1][None, :]
     corner = lambda i, j: values[np.ix_(rows[i], columns[j])]
     upper = corner(0, 0) * (1 - fx) + corner(0, 1) * fx

@@ -60,9 +60,7 @@ def test_the_arithmetic_is_exact_where_no_resize_is_needed() -> None:
     }
     assert set(expected) == set(PRESETS)
     for name, values in expected.items():
-        seen = Preprocess(**{**vars(PRESETS[name]), "resize": "stretch"}).bound((1, 224, 224, 3), "float32")(
-            image
-        )
+        seen = Preprocess(**{**vars(PRESETS[name]), "resize": "stretch"}).bound((1, 224, 224, 3), "float32")(image)
         np.testing.assert_allclose(seen[0], values, rtol=1e-5, atol=1e-5)
 
 

@@ -108,9 +108,7 @@ def test_thirty_two_bit_grey_is_read_as_sixteen_bit_or_refused(tmp_path: Path) -
         ([0.0, 257.0, 65535.0], [0, 1, 255]),
     ],
 )
-def test_float_grey_is_read_by_the_range_it_fits(
-    tmp_path: Path, values: list[float], expected: list[int]
-) -> None:
+def test_float_grey_is_read_by_the_range_it_fits(tmp_path: Path, values: list[float], expected: list[int]) -> None:
     Image.fromarray(np.array([values], np.float32)).save(tmp_path / "f.tif")
     assert np.asarray(read_image(tmp_path / "f.tif"))[0, :, 0].tolist() == expected
 
@@ -207,9 +205,7 @@ def test_what_is_no_picture_is_an_image_error_with_its_name(tmp_path: Path) -> N
 
 
 def test_postscript_is_not_handed_to_another_program(tmp_path: Path) -> None:
-    (tmp_path / "a.jpg").write_bytes(
-        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n"
-    )
+    (tmp_path / "a.jpg").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n")
     with pytest.raises(ImageError, match="not a picture"):
         read_image(tmp_path / "a.jpg")
 

@@ -134,9 +134,7 @@ def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
 
 
 def test_hugging_face_settings_are_read() -> None:
-    assert preprocess_from(VIT) == Preprocess(
-        size=(224, 224), resize="stretch", mean=(0.5,) * 3, std=(0.5,) * 3
-    )
+    assert preprocess_from(VIT) == Preprocess(size=(224, 224), resize="stretch", mean=(0.5,) * 3, std=(0.5,) * 3)
     assert preprocess_from(RESNET) == Preprocess(
         size=(224, 224),
         crop_share=0.875,
@@ -205,9 +203,7 @@ def test_hugging_face_variants(changes: dict[str, Any], expected: dict[str, Any]
         ({"size": {"height": "a", "width": 3}}, "size"),
     ],
 )
-def test_hugging_face_settings_without_an_equivalent_are_refused(
-    changes: dict[str, Any], message: str
-) -> None:
+def test_hugging_face_settings_without_an_equivalent_are_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(OptionError, match=message):
         preprocess_from({**VIT, **changes})
 
@@ -226,9 +222,7 @@ def test_the_sidecar_beside_a_model_is_found_in_order(tmp_path: Path) -> None:
     assert find_sidecar(tmp_path / "other.onnx") == config
 
 
-@pytest.mark.parametrize(
-    "content", ["{", "[1, 2]", "{}", '{"size": 3, "stride": 32}', '{"names": {"0": "cat"}}']
-)
+@pytest.mark.parametrize("content", ["{", "[1, 2]", "{}", '{"size": 3, "stride": 32}', '{"names": {"0": "cat"}}'])
 def test_files_about_something_else_are_passed_over(tmp_path: Path, content: str) -> None:
     (tmp_path / "net.json").write_text(content)
     (tmp_path / "preprocessor_config.json").write_text(content)

@@ -10,18 +10,19 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "fgcam_onnx"
 
 LEVELS: tuple[tuple[str, ...], ...] = (
-    ("errors", "matrices"),
-    ("wheels",),
+    ("errors",),
+    ("matrices", "wheels"),
     ("imaging", "graph"),
     ("vjp", "backward", "runtime", "cam"),
     ("lrp", "quantized"),
     ("program",),
-    ("support", "fgcam"),
+    ("arguments", "explanation", "fgcam", "support"),
     ("methods",),
     ("explainer",),
     ("metrics", "pictures"),
     ("audit", "report", "scale"),
     ("cli",),
+    ("__main__",),
 )
 DOORS = {
     "onnx": ("graph/",),

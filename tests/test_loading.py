@@ -24,7 +24,9 @@ def refused(model: ModelProto | Path | str, *words: str) -> None:
         assert word in str(caught.value)
 
 
-@pytest.mark.parametrize("content", [b"not a model", b"\x89PNG\r\n\x1a\n" + bytes(99), b"{}", os.urandom(0) + b"\xff" * 40])
+@pytest.mark.parametrize(
+    "content", [b"not a model", b"\x89PNG\r\n\x1a\n" + bytes(99), b"{}", os.urandom(0) + b"\xff" * 40]
+)
 def test_a_file_that_is_not_onnx_is_refused_by_name(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "model.onnx"
     path.write_bytes(content)
@@ -62,8 +64,7 @@ def test_damaged_files_load_or_are_refused_but_never_break(tmp_path: Path, third
         try:
             Explainer(path)
             outcomes.add("explained")
-        except FgcamError as error:
-            assert str(error)
+        except FgcamError:
             outcomes.add("refused")
     assert outcomes == {"explained", "refused"}
 
@@ -120,7 +121,8 @@ def test_external_data_needs_the_models_path() -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "value"), [("offset", "-8"), ("offset", "x"), ("location", ""), ("location", "a\0b"), ("offset", "9" * 30)]
+    ("key", "value"),
+    [("offset", "-8"), ("offset", "x"), ("location", ""), ("location", "a\0b"), ("offset", "9" * 30)],
 )
 def test_senseless_external_data_is_refused(tmp_path: Path, key: str, value: str) -> None:
     model, content = with_external(small_cnn(), WEIGHT, location="weights.data")
@@ -153,7 +155,7 @@ def test_an_unknown_element_type_is_refused() -> None:
 
 @pytest.mark.parametrize("op", ["ConstantOfShape", "Expand", "Tile"])
 def test_a_constant_that_would_fill_the_memory_is_not_computed(op: str) -> None:
-    """A graph of a few bytes asks for 4 TB, or for 4 GB in two steps that hide the size from inference."""
+    """A graph of a few bytes asks for 4 GB, or for 4 TB."""
     inputs = {"ConstantOfShape": ["sizes"], "Expand": ["one", "sizes"], "Tile": ["one", "sizes"]}[op]
     weights = {**small_weights(), "one": np.ones(1, np.float32)}
     nodes = [
@@ -162,11 +164,25 @@ def test_a_constant_that_would_fill_the_memory_is_not_computed(op: str) -> None:
         node("ReduceSum", ["large"], "sum", keepdims=0),
         node("Add", ["logits", "sum"], "output"),
     ]
-    for count in (10**12, 10**9):
-        weights["sizes"] = np.array([count])
-        model = load(model_of(nodes, weights, inputs={"input": ["N", 3, 12, 10]}, outputs=["output"]))
-        assert op in {n.op_type for n in model.nodes}
-        assert sum(a.nbytes for a in model.constants.values()) < 10**6
+    weights["sizes"] = np.array([10**9])
+    model = load(model_of(nodes, weights, inputs={"input": ["N", 3, 12, 10]}, outputs=["output"]))
+    assert op in {n.op_type for n in model.nodes}
+    assert sum(a.nbytes for a in model.constants.values()) < 10**6
+    weights["sizes"] = np.array([10**12])
+    refused(
+        model_of(nodes, weights, inputs={"input": ["N", 3, 12, 10]}, outputs=["output"]),
+        op,
+        "large",
+        "elements",
+    )
+
+
+def test_an_axis_too_long_for_its_pool_is_refused_not_waited_for() -> None:
+    pool = node("AveragePool", ["input"], "pooled", kernel_shape=[2, 2], strides=[1, 2])
+    nodes = [pool, *small_nodes(source="pooled")]
+    model = model_of(nodes, small_weights(), inputs={"input": ["N", 3, 10**5, 2]}, outputs=["logits"])
+    with pytest.raises(FgcamError, match=r"AveragePool.*too long"):
+        Explainer(model)
 
 
 def test_a_constant_of_computed_size_is_folded_where_it_is_small() -> None:
@@ -206,7 +222,12 @@ def test_a_constant_loop_is_not_run_while_loading() -> None:
             helper.make_tensor_value_info("y", kind, [1]),
         ],
     )
-    weights = {**small_weights(), "count": np.array(2**62), "true": np.array(True), "one": np.ones(1, np.float32)}
+    weights = {
+        **small_weights(),
+        "count": np.array(2**62),
+        "true": np.array(True),
+        "one": np.ones(1, np.float32),
+    }
     nodes = [
         *small_nodes(),
         node("Loop", ["count", "true", "one"], "grown", body=body),
@@ -282,13 +303,13 @@ def function(name: str, *nodes: onnx.NodeProto) -> onnx.FunctionProto:
 
 def test_local_functions_are_inlined() -> None:
     double = function("Double", node("Add", ["x", "x"], "y"))
-    twice = function("Twice", node("Double", ["x"], "once", domain="local"), node("Double", ["once"], "y", domain="local"))
+    twice = function(
+        "Twice", node("Double", ["x"], "once", domain="local"), node("Double", ["once"], "y", domain="local")
+    )
     model = load(calling(twice, double))
     assert {n.op_type for n in model.nodes} == {n.op_type for n in small_nodes()} | {"Add"}
     x = images()
-    np.testing.assert_allclose(
-        Explainer(model)(x).scores, 4 * Explainer(small_cnn())(x).scores, rtol=1e-6, atol=0
-    )
+    np.testing.assert_allclose(Explainer(model)(x).scores, 4 * Explainer(small_cnn())(x).scores, rtol=1e-6, atol=0)
 
 
 def test_a_function_that_calls_itself_is_refused() -> None:
@@ -297,7 +318,11 @@ def test_a_function_that_calls_itself_is_refused() -> None:
 
 def test_functions_that_grow_without_bound_are_refused() -> None:
     levels = [
-        function(f"f{i}", node(f"f{i + 1}", ["x"], "a", domain="local"), node(f"f{i + 1}", ["a"], "y", domain="local"))
+        function(
+            f"f{i}",
+            node(f"f{i + 1}", ["x"], "a", domain="local"),
+            node(f"f{i + 1}", ["a"], "y", domain="local"),
+        )
         for i in range(60)
     ]
     refused(calling(*levels, function("f60", node("Relu", ["x"], "y"))), "e+18 nodes")

@@ -90,9 +90,7 @@ WT = RNG.standard_normal((4, 5, 3, 3))
 WG = RNG.standard_normal((12, 7))
 
 layer("conv 3x3", (4, 5, 6))(lambda b: conv("Conv", W3, b, (4, 5, 6), pads=[1, 1, 1, 1]))
-layer("conv stride 2", (4, 5, 6))(
-    lambda b: conv("Conv", W3, b, (4, 5, 6), pads=[1, 0, 1, 1], strides=[2, 2])
-)
+layer("conv stride 2", (4, 5, 6))(lambda b: conv("Conv", W3, b, (4, 5, 6), pads=[1, 0, 1, 1], strides=[2, 2]))
 layer("conv 1x1", (4, 3, 3))(lambda b: conv("Conv", W1, b, (4, 3, 3)))
 layer("conv 1x1 stride 2", (4, 5, 5))(lambda b: conv("Conv", W1, b, (4, 5, 5), strides=[2, 2]))
 layer("conv depthwise", (4, 5, 5))(lambda b: conv("Conv", WD, b, (4, 5, 5), group=4, pads=[1, 1, 1, 1]))

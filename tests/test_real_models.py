@@ -15,7 +15,7 @@ import fgcam_onnx
 from fgcam_onnx.imaging import preprocess_from, read_image
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tools"))
-import real_models  # noqa: E402
+import real_models
 
 PICTURES = 24
 CLASSIFIERS = (

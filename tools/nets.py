@@ -39,9 +39,7 @@ class Net:
         self.weights.append(numpy_helper.from_array(array, name))
         return name
 
-    def conv(
-        self, x: str, channels: tuple[int, int], side: int, *, stride: int = 1, gain: float = 1.0
-    ) -> str:
+    def conv(self, x: str, channels: tuple[int, int], side: int, *, stride: int = 1, gain: float = 1.0) -> str:
         """Convolve, padded by half the kernel."""
         before, after = channels
         w, b = self.weight(after, before, side, side, gain=gain), self.weight(after)

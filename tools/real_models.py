@@ -101,7 +101,10 @@ def explain_model(assets: pathlib.Path, out: pathlib.Path, entry: dict[str, Any]
         right.append(int(e.target[0]) - entry["class_offset"] == photo.label)
         scores.append(inside(values, photo, (view.height, view.width)))
         kept += [float(v[0]) for v in e.conservation.values()]
-        tiles += [(f"{photo.label}", view), (f"{int(e.target[0])} {'right' if right[-1] else 'wrong'}", overlay(view, values))]
+        tiles += [
+            (f"{photo.label}", view),
+            (f"{int(e.target[0])} {'right' if right[-1] else 'wrong'}", overlay(view, values)),
+        ]
     contact_sheet(tiles, columns=6, tile=160).save(out / f"{path.stem}.png")
     on, area = np.nanmean(scores, axis=0) if np.isfinite(scores).any() else (float("nan"), float("nan"))
     low, high = (min(kept), max(kept)) if kept else (float("nan"), float("nan"))

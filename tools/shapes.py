@@ -168,9 +168,7 @@ def strewn(picture: Array, hue: float, rng: Rng) -> Array:
 
 def ground(rng: Rng, hue: float) -> Array:
     """Return a (SIDE, SIDE, 3) cluttered background in 0..255 about one hue."""
-    tones = [
-        colour(hue + rng.normal(0, 0.07), rng.uniform(0.1, 0.55), rng.uniform(0.25, 0.9)) for _ in range(4)
-    ]
+    tones = [colour(hue + rng.normal(0, 0.07), rng.uniform(0.1, 0.55), rng.uniform(0.25, 0.9)) for _ in range(4)]
     angle = rng.uniform(0, 2 * np.pi)
     slope = 0.5 + 0.7 * (np.cos(angle) * (XX / SIDE - 0.5) + np.sin(angle) * (YY / SIDE - 0.5))
     picture = tones[0] + (tones[1] - tones[0]) * np.clip(slope, 0, 1)[..., None]

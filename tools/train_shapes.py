@@ -150,9 +150,7 @@ def train(net: nn.Module, images: np.ndarray, labels: np.ndarray, epochs: int) -
             optimiser.step()
             schedule.step()
             total += loss.item()
-        print(
-            f"  epoch {epoch + 1} loss {total / steps:.3f} {time.perf_counter() - started:.0f} s", flush=True
-        )
+        print(f"  epoch {epoch + 1} loss {total / steps:.3f} {time.perf_counter() - started:.0f} s", flush=True)
     net.to(memory_format=torch.contiguous_format).eval()
 
 

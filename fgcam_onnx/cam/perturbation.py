@@ -62,7 +62,7 @@ def score_cam_weights(
     activations : ndarray of shape (C, h, w)
     target : int
     scores : callable
-        Takes (n, \\*x.shape), returns (n, K) logits.
+        Takes (n, ...) inputs like ``x``, returns (n, K) logits.
 
     Returns
     -------

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import io
 import sys
+import warnings
 from typing import Any, NoReturn
 
 import click
@@ -53,13 +55,23 @@ def cli() -> None:
     \b
     fgcam inspect model.onnx
     fgcam explain model.onnx cat.jpg --preprocess imagenet --labels labels.txt -o out
-    """
+    """  # noqa: D301
+
+
+def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    click.secho("warning: ", fg="yellow", bold=True, err=True, nl=False)
+    click.echo(str(message), err=True)
 
 
 def main() -> NoReturn:
     """Run the command line; an expected error is one line and exit code 1, never a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
-        code = cli.main(standalone_mode=False)
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            code = cli.main(standalone_mode=False)
     except click.ClickException as error:
         error.show()
         code = error.exit_code

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @click.command(name="explain", context_settings={"show_default": True})
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("images", nargs=-1, required=True)
-@click.option("--method", default="fgcam", help="fgcam, or gradcam at any layer.")
+@click.option("--method", default="fgcam", help="fgcam; gradcam or relevancecam, coarse at any layer.")
 @click.option("--base", default="gradcam", help="The CAM that fgcam refines: gradcam or scorecam.")
 @click.option("--denoise", is_flag=True, help="Keep the leading singular directions of the base's components.")
 @click.option(
@@ -28,9 +28,14 @@ if TYPE_CHECKING:
 )  # fmt: skip
 @click.option("--base-layer", metavar="NAME", help="Where the base is computed.  [default: the deepest]")
 @click.option(
-    "--target", metavar="ID|LABEL|top:K", help="The class to explain.  [default: the top class of each picture]"
+    "--target",
+    metavar="ID|LABEL|top:K",
+    help="The class to explain.  [default: the top class of each picture]",
 )
-@click.option("--residual", default="positive", help="How residual sums share: positive, signed or ratio.")
+@click.option(
+    "--residual",
+    help="How residual sums share: positive, signed or ratio.  [default: positive; relevancecam: signed]",
+)
 @click.option(
     "--preprocess", "spec", metavar="PRESET|FILE",
     help="imagenet, tf, caffe, unit, none, or a JSON/TOML file.  [default: the model's sidecar]",
@@ -65,22 +70,24 @@ def command(model: Path, images: tuple[str, ...], **options: Any) -> None:
     fgcam explain model.onnx photos/ --labels labels.txt
     fgcam explain model.onnx dog.jpg --target "tabby cat" --layer input --layer layer2
     fgcam explain model.onnx dog.jpg --base scorecam --denoise --raw -o maps
-    """
+    """  # noqa: D301
+    from ..arguments import image_input
     from ..graph.loading import load
-    from ..imaging import find_images, find_sidecar, read_labels, save_json, sidecar_labels
+    from ..imaging import find_images, find_sidecar, make_folder, read_labels, save_json, sidecar_labels
     from ..pictures import explain_pictures, unique_stems, write_picture
     from .progress import Meter
 
     paths = find_images(images)
     loaded = load(model)
-    explainer = _explainer(loaded, options, meter := Meter(quiet=options["as_json"]))
-    image_input = next(i for i in loaded.inputs if i.name == explainer.input)
+    image = image_input(loaded.inputs, options["input_name"])
     overrides = {k: options[k] for k in ("size", "resize", "layout", "channels", "scale", "mean", "std")}
-    preprocess, origin = resolve_preprocess(model, options["spec"], image_input, **overrides)
+    preprocess, origin = resolve_preprocess(model, options["spec"], image, **overrides)
     sidecar = find_sidecar(model)
     labels_file = options["labels_file"] or (sidecar_labels(sidecar) if sidecar else None)
     labels = read_labels(labels_file) if labels_file else ()
     targets, top = parse_target(options["target"], labels)
+    explainer = _explainer(loaded, options, meter := Meter(quiet=options["as_json"]))
+    make_folder(options["out"])
     results: list[Picture] = []
     style = {"colormap": options["colormap"], "alpha": options["alpha"], "signed": options["signed"]}
     with meter.pictures(len(paths)) as advance:
@@ -113,7 +120,8 @@ def command(model: Path, images: tuple[str, ...], **options: Any) -> None:
         explanations_table(results, preprocess=origin, summary=path)
     failed = [p for p in results if p.error]
     for picture in failed:
-        click.echo(f"{picture.path}: {picture.error}", err=True)
+        named = picture.error.startswith(str(picture.path))
+        click.echo(picture.error if named else f"{picture.path}: {picture.error}", err=True)
     if failed:
         click.echo(f"{len(failed)} of {len(results)} pictures failed", err=True)
         sys.exit(1)

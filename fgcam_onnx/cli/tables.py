@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from rich.console import Console
 from rich.table import Table
@@ -13,42 +14,131 @@ from rich.text import Text
 if TYPE_CHECKING:
     from ..pictures import Picture
 
+PIPED_WIDTH = 1000
+"""Columns where no terminal says how many there are: a name in a pipe is not broken."""
+
+Justify = Literal["left", "right"]
+
+
+def console() -> Console:
+    """Return a console for standard output."""
+    narrow = os.environ.get("COLUMNS") or Console().is_terminal
+    return Console(highlight=False, width=None if narrow else PIPED_WIDTH)
+
 
 def explanations_table(pictures: Sequence[Picture], *, preprocess: str, summary: Path) -> None:
     """Print what was explained of each picture, and where the files are."""
-    console = Console(highlight=False)
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for title, justify in (("picture", "left"), ("class", "left"), ("probability", "right")):
-        table.add_column(title, justify=justify, overflow="fold")  # type: ignore[arg-type]
-    table.add_column("conserved", justify="right")
-    table.add_column("file", overflow="fold")
+    rows: list[list[str | Text]] = []
     for picture in pictures:
         if picture.error:
-            table.add_row(Text(picture.path.name), Text("failed", style="red"), "", "", "")
+            rows.append([picture.path.name, Text("failed", style="red"), "", "", ""])
+        name = picture.path.name
         for e in picture.explained:
             kept = [f"{v:.4f}" if v is not None else "-" for v in e.conservation.values()]
-            name = e.label.split(",")[0]
-            label = f"{e.target} {name}" if name != str(e.target) else name
+            label = e.label.split(",")[0]
+            label = f"{e.target} {label}" if label != str(e.target) else label
+            first = [name, label, f"{e.probability:.3f}"]
             for i, file in enumerate(e.files):
-                table.add_row(
-                    Text(picture.path.name if not i else ""),
-                    Text(label if not i else ""),
-                    f"{e.probability:.3f}" if not i else "",
-                    kept[i] if i < len(kept) else "",
-                    Text(Path(file).name),
-                )
-    console.print(table)
-    console.print(Text(f"preprocessing: {preprocess}"), style="dim")
-    console.print(Text(f"written to {summary.parent}/, summary in {summary}"), style="dim", soft_wrap=True)
+                rows.append([*(first if not i else ["", "", ""]), kept[i] if i < len(kept) else "", Path(file).name])
+            name = ""
+    columns: list[tuple[str, Justify]] = [
+        ("picture", "left"), ("class", "left"), ("probability", "right"),
+        ("conserved", "right"), ("file", "left"),
+    ]  # fmt: skip
+    out = console()
+    out.print(_table(columns, rows))
+    out.print(Text(f"preprocessing: {preprocess}"), style="dim", soft_wrap=True)
+    out.print(Text(f"written to {summary.parent}/, summary in {summary.name}"), style="dim", soft_wrap=True)
 
 
-def rows_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """Print a titled table."""
-    console = Console(highlight=False)
-    console.print(Text(f"\n{title}"), style="bold")
-    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
-    for column in columns:
-        table.add_column(column, overflow="fold")
+def inspection(report: dict[str, Any], *, shown: int | None) -> None:
+    """Print what is in a model; ``shown`` layers at most."""
+    out = console()
+    out.print(Text(report["model"], style="bold"), soft_wrap=True)
+    size = f"{report['nodes']} nodes, {_count(report['parameters'])} parameters"
+    out.print(Text(f"{report['producer']}, opset {report['opset']}, {size}"), style="dim", soft_wrap=True)
+    out.print()
+    _section(out, "", [("", "left"), ("", "left"), ("", "left"), ("", "left")], _ends(report))
+    layers = report["layers"][:shown]
+    if layers:
+        more = (
+            f", {len(layers)} of {len(report['layers'])}; --all lists every one"
+            if len(layers) < len(report["layers"])
+            else ""
+        )
+        _section(
+            out,
+            f"Layers, best base layer first{more}",
+            [
+                ("", "right"),
+                ("name", "left"),
+                ("scope", "left"),
+                ("op", "left"),
+                ("channels", "right"),
+                ("map", "left"),
+                ("", "left"),
+            ],
+            [_layer(x) for x in layers],
+        )
+    beside = report["preprocess"] or "no preprocessing file beside the model; pass --preprocess to explain"
+    out.print(Text(f"pictures: {beside}"), soft_wrap=True)
+    lines = [_support(walk, found, len(report["layers"])) for walk, found in report["support"].items()]
+    for line in [*lines, *(f"note: {n}" for n in report["notes"])]:
+        out.print(Text(line), soft_wrap=True)
+
+
+def _ends(report: dict[str, Any]) -> list[list[str]]:
+    rows = [
+        [kind[:-1], t["name"], t["dtype"], " x ".join(map(str, t["shape"])) or "one value"]
+        for kind in ("inputs", "outputs")
+        for t in report[kind]
+    ]
+    if score := report["score"]:
+        before = f", before the final {score['skipped']}" if score["skipped"] else ""
+        rows.append(["score", score["logits"], "", f"{score['classes'] or '?'} targets{before}"])
+    return rows
+
+
+def _layer(layer: dict[str, Any]) -> list[str]:
+    node = layer["name"].removesuffix("_output_0")
+    name = node if node == layer["node"] else layer["name"]
+    size = " x ".join(map(str, layer["spatial"]))
+    branch = "" if layer["every_path"] else "on a branch"
+    return [str(layer["rank"]), name, layer["scope"], layer["op"], str(layer["channels"]), size, branch]
+
+
+def _support(walk: str, found: dict[str, Any], layers: int) -> str:
+    if not found["missing"]:
+        return f"{walk}: every operator has a rule, so every layer can be reached"
+    missing = ", ".join(f"{op} ({n})" for op, n in found["missing"].items())
+    return f"{walk}: no rule for {missing}, so {found['blocked']} of {layers} layers cannot be reached"
+
+
+def _count(number: int) -> str:
+    for size, unit in ((10**9, "G"), (10**6, "M"), (10**3, "k")):
+        if number >= size:
+            return f"{number / size:.3g} {unit}"
+    return str(number)
+
+
+def _section(
+    out: Console, title: str, columns: Sequence[tuple[str, Justify]], rows: Sequence[Sequence[str | Text]]
+) -> None:
+    if title:
+        out.print(Text(title, style="bold"))
+    out.print(_table(columns, rows))
+    out.print()
+
+
+def _table(columns: Sequence[tuple[str, Justify]], rows: Sequence[Sequence[str | Text]]) -> Table:
+    """Return a table without the columns that are empty throughout."""
+    used = [i for i in range(len(columns)) if any(str(r[i]) for r in rows)]
+    table = Table(
+        box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim",
+        show_header=any(title for title, _ in columns),
+    )  # fmt: skip
+    for title, justify in (columns[i] for i in used):
+        table.add_column(title, justify=justify, overflow="fold")
     for row in rows:
-        table.add_row(*(Text(str(v)) for v in row))
-    console.print(table)
+        table.add_row(*(v if isinstance(v, Text) else Text(v) for v in (row[i] for i in used)))
+    return table

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from ..imaging import Preprocess
 
 
-class Size(click.ParamType):
+class Size(click.ParamType):  # type: ignore[type-arg, unused-ignore]
     """``HEIGHTxWIDTH`` or one number for a square."""
 
     name = "HxW"
@@ -34,14 +35,12 @@ class Size(click.ParamType):
         return sides[0], sides[-1]
 
 
-class Numbers(click.ParamType):
+class Numbers(click.ParamType):  # type: ignore[type-arg, unused-ignore]
     """Comma-separated numbers, one for all channels or one for each."""
 
     name = "N[,N,N]"
 
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[float, ...]:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, ...]:
         """Return the numbers."""
         try:
             return value if isinstance(value, tuple) else tuple(float(v) for v in str(value).split(","))
@@ -63,19 +62,17 @@ def parse_target(text: str | None, labels: Sequence[str]) -> tuple[tuple[int | N
         return (None,), 0
     if text.startswith("top:"):
         count = text.removeprefix("top:")
-        if not count.isdigit() or int(count) < 1:
+        if not re.fullmatch(r"0*[1-9][0-9]{0,8}", count):
             raise TargetError(f"--target {text}: write top:K with K at least 1, such as top:3")
         return (None,), int(count)
-    if text.lstrip("-").isdigit():
+    if re.fullmatch(r"-?[0-9]{1,18}", text):
         return (int(text),), 0
     if not labels:
         raise TargetError(f"--target {text!r} is a label, but there are no labels; pass --labels FILE")
     return (find_label(labels, text),), 0
 
 
-def resolve_preprocess(
-    model: Path, spec: str | None, image: TensorSpec, **overrides: Any
-) -> tuple[Preprocess, str]:
+def resolve_preprocess(model: Path, spec: str | None, image: TensorSpec, **overrides: Any) -> tuple[Preprocess, str]:
     """Return the preprocessing and where it comes from: the flag, a sidecar, or a guess.
 
     Raises
@@ -85,6 +82,10 @@ def resolve_preprocess(
     """
     from ..imaging import PRESETS, find_sidecar, preprocess_from
 
+    shape = image.shape
+    if len(shape) != 4:
+        sizes = " x ".join(map(str, shape))
+        raise OptionError(f"input {image.name!r} is {sizes}: pictures need N x C x H x W or N x H x W x C")
     sidecar = None if spec is not None else find_sidecar(model)
     if spec is not None:
         found, origin = preprocess_from(spec), spec
@@ -96,9 +97,6 @@ def resolve_preprocess(
     changes = {k: v for k, v in overrides.items() if v is not None}
     if changes:
         found = dataclasses.replace(found, **changes)
-    shape = image.shape
-    if len(shape) not in (3, 4):
-        raise OptionError(f"input {image.name!r} has shape {list(shape)}: pictures need (N, C, H, W) or (N, H, W, C)")
     return found.bound(shape, image.dtype), origin
 
 

@@ -43,8 +43,8 @@ def _explicit_pads(node: NodeProto, types: Mapping[str, TypeProto]) -> NodeProto
     x, y = types.get(node.input[0]), types.get(node.output[0])
     if x is None or y is None:
         return node
-    source, out = dims_of(x)[2:], dims_of(y)[2:]
-    if not all(isinstance(d, int) for d in (*source, *out)):
+    source, out = ([d for d in dims_of(t)[2:] if isinstance(d, int)] for t in (x, y))
+    if len(source) < len(dims_of(x)) - 2 or len(out) < len(source):
         return node
     weight = 3 if node.op_type == "QLinearConv" else 1
     kernel = attrs.get("kernel_shape") or dims_of(types[node.input[weight]])[2:]
@@ -68,18 +68,34 @@ def _explicit_pads(node: NodeProto, types: Mapping[str, TypeProto]) -> NodeProto
 
 
 def legacy_nodes(nodes: Iterable[NodeProto], constants: dict[str, NDArray[Any]]) -> list[NodeProto]:
-    """Return ``nodes`` with operators of the experimental era written in standard ones."""
+    """Return ``nodes`` with operators of the experimental era, and parts of shapes, written in plain ones."""
+    written = {"ImageScaler": _image_scaler, "Shape": _part_of_shape}
     result: list[NodeProto] = []
     for node in nodes:
-        result += _image_scaler(node, constants) if node.op_type == "ImageScaler" else [node]
+        result += written[node.op_type](node, constants) if node.op_type in written else [node]
     return result
+
+
+def _part_of_shape(node: NodeProto, constants: dict[str, NDArray[Any]]) -> list[NodeProto]:
+    """Write ``Shape`` with a start or an end, which graphsurgeon would fold to the whole shape, with Slice."""
+    attrs = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+    if not attrs:
+        return [node]
+    name = node.output[0]
+    whole, start, end = f"{name}/whole", f"{name}/start", f"{name}/end"
+    constants[start] = np.array([attrs.get("start", 0)], np.int64)
+    constants[end] = np.array([attrs.get("end", np.iinfo(np.int64).max)], np.int64)
+    return [
+        helper.make_node("Shape", node.input, [whole], name=whole),
+        helper.make_node("Slice", [whole, start, end], [name], name=node.name or name),
+    ]
 
 
 def _image_scaler(node: NodeProto, constants: dict[str, NDArray[Any]]) -> list[NodeProto]:
     """Write ``ImageScaler`` (x * scale + bias per channel) as Mul and Add."""
     attrs = {a.name: helper.get_attribute_value(a) for a in node.attribute}
     name = node.output[0]
-    scale, bias, scaled = f"{name}/scale", f"{name}/bias", f"{name}/scaled"
+    scale, bias, scaled = f"{name}_scale", f"{name}_bias", f"{name}_scaled"
     constants[scale] = np.array(attrs.get("scale", 1.0), np.float32)
     constants[bias] = np.array(attrs.get("bias", [0.0]), np.float32).reshape(-1, 1, 1)
     return [

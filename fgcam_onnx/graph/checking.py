@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import onnx
 from numpy.typing import NDArray
-from onnx import ModelProto, TensorProto
+from onnx import ModelProto, TensorProto, TypeProto
 
 from ..errors import ModelError
+from .canonical import WINDOWED
 from .folding import closed
+from .model import dims_of
+
+LARGEST = 2**31
+"""Most elements of a tensor, the batch aside."""
 
 GENERATED = 10**7
 """Most elements that a Range of constants may have: shape inference writes them out."""
@@ -37,6 +43,28 @@ def check_text(message: Any) -> None:
                 raise ModelError(f"the model is damaged: a {name} in it is not text: {item[:40]!r}")
             if hasattr(item, "ListFields"):
                 check_text(item)
+
+
+def check_extents(proto: ModelProto, types: Mapping[str, TypeProto]) -> None:
+    """Refuse an input that is too small for a window, and tensors that no memory holds.
+
+    Raises
+    ------
+    ModelError
+        Naming the node.
+    """
+    for node in proto.graph.node:
+        kind = types.get(node.output[0])
+        if kind is None or not kind.tensor_type.HasField("shape"):
+            continue
+        shape = dims_of(kind)
+        sizes = " x ".join(map(str, shape))
+        if math.prod(d for d in shape if isinstance(d, int)) > LARGEST:
+            raise ModelError(
+                f"{node.op_type} (node {node.name!r}) makes {sizes} elements; at most {LARGEST} are supported"
+            )
+        if node.op_type in WINDOWED and any(isinstance(d, int) and d < 1 for d in shape[2:]):
+            raise ModelError(f"the input is too small: {node.op_type} (node {node.name!r}) would make {sizes} of it")
 
 
 def check_graph(proto: ModelProto, constants: Mapping[str, NDArray[Any]]) -> None:

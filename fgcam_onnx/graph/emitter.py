@@ -41,6 +41,7 @@ class Emitter:
         self._inputs: dict[str, TypeProto] = {i.name: i.type for i in model.proto.graph.input}
         self._outputs: dict[str, str] = {}
         self._known = {_key(n): tuple(n.output) for n in self.nodes}
+        self._origins: dict[str, str] = {}
         self._opset_imports = list(model.proto.opset_import)
 
     # ---- what is known of a tensor
@@ -48,12 +49,27 @@ class Emitter:
     def value(self, name: str) -> Value:
         """Return the tensor ``name`` as a value."""
         if name not in self._types:
-            raise FgcamError(f"the type of tensor {name!r} is not known: shape inference did not reach it")
+            raise UnsupportedOperatorError(self._untyped(name))
         return Value(self, name)
+
+    def _untyped(self, name: str) -> str:
+        """Say which node keeps inference from the shape of tensor ``name``."""
+        known = {n for n, t in self._types.items() if t.tensor_type.HasField("shape")}
+        stop = next((n for n in self.nodes if any(n.output) and known.isdisjoint(n.output)), None)
+        if stop is None:
+            return f"the shape of tensor {name!r} is not known"
+        kind = f"{stop.domain}.{stop.op_type}" if stop.domain else stop.op_type
+        return (
+            f"the shape of tensor {name!r} is not known: inference stops at '{kind}' (node {stop.name!r}). "
+            "Export the model with standard operators, or fix the sizes of its inputs."
+        )
 
     def shape(self, name: str) -> Shape:
         """Return the dimensions of tensor ``name``."""
-        return dims_of(self._types[name])
+        kind = self._types.get(name)
+        if kind is None or not kind.tensor_type.HasField("shape"):
+            raise UnsupportedOperatorError(self._untyped(name))
+        return dims_of(kind)
 
     def dtype(self, name: str) -> np.dtype[Any]:
         """Return the NumPy dtype of tensor ``name``."""
@@ -62,6 +78,15 @@ class Emitter:
     def constant_of(self, name: str) -> NDArray[Any] | None:
         """Return the array of a constant tensor, or None."""
         return self._constants.get(name)
+
+    def stands_for(self, value: Value, origin: Value) -> Value:
+        """Note that ``value`` is another form of the model's tensor ``origin``: what is known of that holds."""
+        self._origins[value.name] = self.origin(origin)
+        return value
+
+    def origin(self, value: Value) -> str:
+        """Return the name of the model's tensor that ``value`` is or stands for."""
+        return self._origins.get(value.name, value.name)
 
     # ---- emission
 
@@ -113,9 +138,7 @@ class Emitter:
         }
         try:
             return dict(
-                onnx.shape_inference.infer_node_outputs(
-                    schema, node, types, data, opset_imports=self._opset_imports
-                )
+                onnx.shape_inference.infer_node_outputs(schema, node, types, data, opset_imports=self._opset_imports)
             )
         except Exception as error:  # onnx raises several unrelated types here
             shapes = ", ".join(f"{n}: {list(dims_of(t))}" for n, t in types.items())
@@ -126,9 +149,7 @@ class Emitter:
     def constant(self, array: NDArray[Any]) -> Value:
         """Return ``array`` as an initializer; equal small arrays are stored once."""
         array = np.asarray(array)
-        key = (
-            (array.dtype.str, str(array.dtype), array.shape, array.tobytes()) if array.size <= LARGE else None
-        )
+        key = (array.dtype.str, str(array.dtype), array.shape, array.tobytes()) if array.size <= LARGE else None
         if key is not None and key in self._interned:
             return Value(self, self._interned[key])
         name = f"{PREFIX}constant_{len(self._constants)}"

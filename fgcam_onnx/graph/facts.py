@@ -10,30 +10,16 @@ import numpy as np
 from onnx import NodeProto, helper
 
 from .model import Model, dims_of
+from .operators import (
+    KEEPS_SIGN,
+    LINEAR_PREPROCESSING,
+    NON_NEGATIVE,
+    REARRANGES,
+    SPATIAL,
+    VIEWS,
+)
+from .quantization import units_of
 from .value import Shape
-
-VIEWS = frozenset({"Cast", "Dropout", "Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"})
-"""Operators that show the same elements again."""
-
-NON_NEGATIVE = frozenset(
-    ["Abs", "Exp", "HardSigmoid", "ReduceL1", "ReduceL2", "ReduceSumSquare", "Relu", "Sigmoid", "Softmax", "Softplus", "Sqrt", "ThresholdedRelu"]
-)
-KEEPS_SIGN = VIEWS | frozenset(
-    ["Add", "AveragePool", "Concat", "DepthToSpace", "Div", "Expand", "Gather", "GlobalAveragePool", "GlobalMaxPool", "MaxPool", "Mean", "Min", "Mul", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceSum", "Slice", "SpaceToDepth", "Split", "Sum", "Tile"]
-)
-"""Non-negative where all their data inputs are."""
-
-SPATIAL = frozenset(
-    ["AveragePool", "BatchNormalization", "Conv", "ConvInteger", "ConvTranspose", "DepthToSpace", "GlobalAveragePool", "GlobalMaxPool", "GroupNormalization", "InstanceNormalization", "LRN", "LpPool", "MaxPool", "QLinearConv", "SpaceToDepth"]
-)
-"""Operators whose input and output have their channels at axis 1."""
-
-REARRANGES = frozenset(
-    ["Einsum", "Flatten", "Gather", "GatherElements", "GatherND", "Gemm", "MatMul", "Reshape", "ScatterND", "Shape", "Squeeze", "Unsqueeze"]
-)
-
-LINEAR_PREPROCESSING = VIEWS | frozenset({"Add", "BatchNormalization", "Div", "Mul", "Pad", "Slice", "Sub"})
-
 
 Node = NodeProto
 
@@ -94,11 +80,14 @@ def _non_negative(model: Model, varying: set[str]) -> set[str]:
         array = model.constants.get(name)
         return array is not None and array.dtype.kind in "fiu" and bool(np.all(array >= 0))
 
+    units = units_of(model)
     for node in model.nodes:
         if node.output[0] not in varying:
             continue
         op = node.op_type
-        if op in NON_NEGATIVE or _clips_at_zero(model, node):
+        read = units.get(node.output[0])
+        starts_at_zero = read is not None and _starts_at_zero(model, read[1])
+        if op in NON_NEGATIVE or starts_at_zero or _clips_at_zero(model, node):
             found.update(node.output)
         elif op in ("Max", "Clip"):
             if any(known(i) for i in node.input[: 1 if op == "Clip" else None]):
@@ -108,19 +97,24 @@ def _non_negative(model: Model, varying: set[str]) -> set[str]:
             if known(node.input[0]) and mode != b"cubic":
                 found.add(node.output[0])
                 found.update(node.output if op == "Split" else [])
-        elif (op in KEEPS_SIGN and all(known(i) for i in node.input if i)) or (op == "Mul" and len(set(node.input)) == 1):
+        elif (op in KEEPS_SIGN and all(known(i) for i in node.input if i)) or (
+            op == "Mul" and len(set(node.input)) == 1
+        ):
             found.update(node.output)
     return found
 
 
 def _clips_at_zero(model: Model, node: NodeProto) -> bool:
-    """Tell a Clip, or a dequantized unsigned integer with zero point 0, that cannot go below 0."""
+    """Tell a Clip, or a dequantized integer whose zero point is its lowest value, that cannot go below 0."""
     if node.op_type == "Clip" and len(node.input) > 1 and node.input[1] in model.constants:
         return bool(np.all(model.constants[node.input[1]] >= 0))
-    if node.op_type == "DequantizeLinear" and len(node.input) > 2 and node.input[2] in model.constants:
-        zero = model.constants[node.input[2]]
-        return zero.dtype.kind in "iu" and bool(np.all(zero == np.iinfo(zero.dtype).min))
-    return False
+    return node.op_type == "DequantizeLinear" and len(node.input) > 2 and _starts_at_zero(model, node.input[2])
+
+
+def _starts_at_zero(model: Model, zero_point: str) -> bool:
+    """Tell whether integers with this zero point stand for nothing below 0."""
+    zero = model.constants.get(zero_point)
+    return zero is not None and zero.dtype.kind in "iu" and bool(np.all(zero == np.iinfo(zero.dtype).min))
 
 
 def _shape(model: Model, name: str) -> Shape | None:

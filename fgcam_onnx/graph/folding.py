@@ -21,17 +21,15 @@ FOLDED_BYTES = LARGE * 64
 PASSES = 3
 
 GROWING = frozenset(
-    "BlackmanWindow CenterCropPad ConstantOfShape Expand HammingWindow HannWindow MelWeightMatrix OneHot Pad Range"
-    " Resize Tile Upsample".split()
+    "BlackmanWindow CenterCropPad ConstantOfShape Expand HammingWindow HannWindow MelWeightMatrix OneHot Pad"
+    " Range Resize Tile Upsample".split()
 )
 """Operators whose inputs' values, not shapes, say how much they make."""
 
 UNBOUNDED = frozenset({"Loop", "Scan"})
 
 
-def folded(
-    proto: ModelProto, constants: Mapping[str, NDArray[Any]]
-) -> tuple[ModelProto, dict[str, NDArray[Any]]]:
+def folded(proto: ModelProto, constants: Mapping[str, NDArray[Any]]) -> tuple[ModelProto, dict[str, NDArray[Any]]]:
     """Return the graph without its constant parts, and the constants it still reads.
 
     Large constants take part as typed inputs, so that weights are neither copied nor changed: what only
@@ -66,8 +64,8 @@ def _folded(model: ModelProto) -> gs.Graph:
         except (onnx.shape_inference.InferenceError, MemoryError) as error:
             raise ModelError(f"the graph is not consistent: {error}") from None
         left: list[str] = []
-        graph = gs.import_onnx(model)
         with G_LOGGER.suppress():
+            graph = gs.import_onnx(model)
             graph.fold_constants(size_threshold=FOLDED_BYTES, should_exclude_node=_leaves(left))
         graph.cleanup().toposort()
         if not left:

@@ -1,27 +1,143 @@
-"""What onnx's type inference leaves out."""
+"""What onnx's type inference leaves out: some functions of the standard, and ONNX Runtime's own operators."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 import onnx
-from onnx import ModelProto
+from onnx import ModelProto, NodeProto, TypeProto, helper
 
 KEEPS_TYPE = frozenset({"GroupNormalization", "MeanVarianceNormalization"})
 """Functions of the standard that onnx finds no type for: their output has the type of their input."""
 
+Types = Mapping[str, TypeProto]
+Dims = list[Any]
+
 
 def infer_shapes(proto: ModelProto, **options: Any) -> ModelProto:
-    """Infer shapes as onnx does, through the operators that it stops at as well."""
-    kept = {i: n for i, n in enumerate(proto.graph.node) if n.op_type in KEEPS_TYPE and not n.domain}
-    if not kept:
-        return onnx.shape_inference.infer_shapes(proto, **options)
-    stand_in = ModelProto()
-    stand_in.CopyFrom(proto)
-    for i, node in kept.items():
-        identity = onnx.helper.make_node("Identity", node.input[:1], node.output, name=node.name)
-        stand_in.graph.node[i].CopyFrom(identity)
-    typed = onnx.shape_inference.infer_shapes(stand_in, **options)
-    for i, node in kept.items():
-        typed.graph.node[i].CopyFrom(node)
+    """Infer shapes as onnx does, and go on where it stops at an operator that it does not know.
+
+    Each round types the operators whose inputs have become known, writes that into the graph, and lets
+    onnx continue from there.
+    """
+    typed = onnx.shape_inference.infer_shapes(proto, **options)
+    gaps = [n for n in proto.graph.node if key_of(n) in OUTPUT_SHAPES]
+    while gaps:
+        types = _types(typed)
+        ready = [n for n in gaps if _ranked(types.get(_shape_source(n)))]
+        if not ready:
+            return typed
+        for node in ready:
+            _note(typed, node, OUTPUT_SHAPES[key_of(node)](node, types))
+        gaps = [n for n in gaps if n not in ready]
+        typed = onnx.shape_inference.infer_shapes(typed, **options)
     return typed
+
+
+def key_of(node: NodeProto) -> str:
+    """Return operator and domain as one key."""
+    return f"{node.domain}.{node.op_type}" if node.domain else node.op_type
+
+
+def _types(proto: ModelProto) -> dict[str, TypeProto]:
+    graph = proto.graph
+    types = {t.name: helper.make_tensor_type_proto(t.data_type, list(t.dims)) for t in graph.initializer}
+    return types | {i.name: i.type for i in (*graph.input, *graph.value_info, *graph.output)}
+
+
+def _ranked(kind: TypeProto | None) -> bool:
+    return kind is not None and bool(kind.tensor_type.HasField("shape"))
+
+
+def _shape_source(node: NodeProto) -> str:
+    """Return the input whose shape decides."""
+    return str(node.input[2 if node.op_type == "QLinearConcat" else 0])
+
+
+def _dims(types: Types, name: str) -> Dims:
+    return [
+        d.dim_value if d.HasField("dim_value") else (d.dim_param or None) for d in types[name].tensor_type.shape.dim
+    ]
+
+
+def _note(proto: ModelProto, node: NodeProto, dims: Dims) -> None:
+    """Write the type of a node's first output into the graph: the element type is that of its zero point."""
+    types = _types(proto)
+    position = {"QLinearConcat": 1, "QLinearAdd": 7, "QLinearMul": 7, "QGemm": 8}.get(node.op_type, 0)
+    if node.op_type == "QGemm" and len(node.input) <= position:
+        kind = int(onnx.TensorProto.FLOAT)
+    else:
+        kind = types[node.input[position]].tensor_type.elem_type
+    name = node.output[0]
+    info = helper.make_tensor_value_info(name, kind, dims)
+    known = next((o for o in proto.graph.output if o.name == name), None)
+    if known is not None:
+        known.type.CopyFrom(info.type)
+    else:
+        proto.graph.value_info.append(info)
+
+
+def _like_first(node: NodeProto, types: Types) -> Dims:
+    return _dims(types, node.input[0])
+
+
+def _broadcast(node: NodeProto, types: Types) -> Dims:
+    a, b = _dims(types, node.input[0]), _dims(types, node.input[3])
+    rank = max(len(a), len(b))
+    a, b = [1] * (rank - len(a)) + a, [1] * (rank - len(b)) + b
+    return [q if p == 1 else p for p, q in zip(a, b, strict=True)]
+
+
+def _attribute(node: NodeProto, name: str, default: Any) -> Any:
+    return next((helper.get_attribute_value(a) for a in node.attribute if a.name == name), default)
+
+
+def _global_pool(node: NodeProto, types: Types) -> Dims:
+    dims = _dims(types, node.input[0])
+    if _attribute(node, "channels_last", 0):
+        return [dims[0], *[1] * (len(dims) - 2), dims[-1]]
+    return [*dims[:2], *[1] * (len(dims) - 2)]
+
+
+def _pool(node: NodeProto, types: Types) -> Dims:
+    dims = _dims(types, node.input[0])
+    kernel = _attribute(node, "kernel_shape", [])
+    pads = _attribute(node, "pads", [0] * 2 * len(kernel))
+    strides = _attribute(node, "strides", [1] * len(kernel))
+    rounded = np.ceil if _attribute(node, "ceil_mode", 0) else np.floor
+    space = [
+        int(rounded((d + pads[i] + pads[len(kernel) + i] - k) / s)) + 1 if isinstance(d, int) else None
+        for i, (d, k, s) in enumerate(zip(dims[2:], kernel, strides, strict=True))
+    ]
+    return [*dims[:2], *space]
+
+
+def _concat(node: NodeProto, types: Types) -> Dims:
+    parts = [_dims(types, node.input[i]) for i in range(2, len(node.input), 3)]
+    axis = _attribute(node, "axis", 0)
+    sizes = [p[axis] for p in parts]
+    dims = list(parts[0])
+    dims[axis] = sum(sizes) if all(isinstance(s, int) for s in sizes) else None
+    return dims
+
+
+def _gemm(node: NodeProto, types: Types) -> Dims:
+    a, b = _dims(types, node.input[0]), _dims(types, node.input[3])
+    rows = a[1] if _attribute(node, "transA", 0) else a[0]
+    return [rows, b[0] if _attribute(node, "transB", 0) else b[1]]
+
+
+OUTPUT_SHAPES: dict[str, Callable[[NodeProto, Types], Dims]] = {
+    **dict.fromkeys(KEEPS_TYPE, _like_first),
+    "com.microsoft.QGemm": _gemm,
+    "com.microsoft.QLinearAdd": _broadcast,
+    "com.microsoft.QLinearAveragePool": _pool,
+    "com.microsoft.QLinearConcat": _concat,
+    "com.microsoft.QLinearGlobalAveragePool": _global_pool,
+    "com.microsoft.QLinearLeakyRelu": _like_first,
+    "com.microsoft.QLinearMul": _broadcast,
+    "com.microsoft.QLinearSigmoid": _like_first,
+    "com.microsoft.QLinearSoftmax": _like_first,
+}

@@ -13,6 +13,7 @@ from ..errors import ModelError
 from .folding import closed, folded
 from .gaps import infer_shapes
 from .model import dims_of
+from .value import Dim
 
 BATCH = "N"
 PROBES = (2, 3)
@@ -23,8 +24,8 @@ def infer_types(proto: ModelProto, constants: Mapping[str, NDArray[Any]]) -> dic
     """Return the type of every tensor that inference reaches, constants included.
 
     Shape chains that run through a free batch (``Shape``, ``Gather``, ``Concat``, ``Reshape``) can hide the
-    other sizes. Where that happens, inference is done at two batch sizes: a dimension that is the same in
-    both is fixed, any other is free.
+    other sizes, and the batch itself. Where that happens, inference is done at two batch sizes: a dimension
+    that is the same in both is fixed, one that is each time the batch is the batch, any other is free.
 
     Raises
     ------
@@ -62,9 +63,10 @@ def _ranked(kind: TypeProto) -> bool:
 
 
 def _settled(types: Mapping[str, TypeProto]) -> bool:
-    """Tell whether every tensor has a shape in which at most the first dimension is free."""
+    """Tell whether every tensor has a shape of fixed sizes, the batch as its first dimension aside."""
     return all(
-        not kind.HasField("tensor_type") or (_ranked(kind) and all(isinstance(d, int) for d in dims_of(kind)[1:]))
+        not kind.HasField("tensor_type")
+        or (_ranked(kind) and all(isinstance(d, int) or (d == BATCH and not i) for i, d in enumerate(dims_of(kind))))
         for kind in types.values()
     )
 
@@ -81,5 +83,8 @@ def _probe(proto: ModelProto, constants: Mapping[str, NDArray[Any]], batch: int)
 
 
 def _common(first: TypeProto, second: TypeProto) -> TypeProto:
-    dims = [a if a == b else None for a, b in zip(dims_of(first), dims_of(second), strict=True)]
+    def dim(a: Dim, b: Dim) -> Dim:
+        return a if a == b else BATCH if (a, b) == PROBES else None
+
+    dims = [dim(a, b) for a, b in zip(dims_of(first), dims_of(second), strict=True)]
     return helper.make_tensor_type_proto(first.tensor_type.elem_type, dims)

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from onnx import NodeProto
 
 from ..errors import LayerError, suggest
-from .facts import VIEWS, facts_of, producers_of
+from .facts import facts_of, producers_of
 from .model import Model, dims_of
+from .operators import VIEWS
 from .value import Shape
 
 INPUT = "input"
@@ -196,10 +197,7 @@ def scope_of(node: NodeProto) -> str:
     parts = [p for p in node.name.split("/")[:-1] if p]
     path = ""
     for part in parts:
-        if not path or part.startswith(path + "."):
-            path = part
-        else:
-            path = f"{path}.{part}"
+        path = part if not path or part.startswith(path + ".") else f"{path}.{part}"
     return path if re.fullmatch(r"[\w.\-]+", path) else ""
 
 

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import onnx
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped, unused-ignore]
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, ValueInfoProto, numpy_helper
 
 from ..errors import ModelError
+from .bodies import written_out
 from .canonical import canonical_nodes, legacy_nodes
-from .checking import check_graph, check_text
+from .checking import check_extents, check_graph, check_text
 from .folding import closed, folded
 from .functions import inlined
 from .inference import BATCH, infer_types
@@ -81,6 +82,7 @@ def bind(model: Model, shapes: Mapping[str, Shape]) -> Model:
             info.type.tensor_type.ClearField("shape")
     proto, constants = folded(proto, model.constants)
     types = infer_types(proto, constants)
+    check_extents(proto, types)
     for info in proto.graph.output:
         if info.name in types:
             info.type.CopyFrom(types[info.name])
@@ -115,7 +117,7 @@ def _split(proto: ModelProto, folder: Path | None) -> tuple[ModelProto, dict[str
     """Take every constant out of the graph: initializers (listed as inputs or not) and Constant nodes."""
     for opset in proto.opset_import:
         opset.domain = "" if opset.domain == "ai.onnx" else opset.domain
-    proto = inlined(proto)
+    proto = written_out(inlined(proto))
     graph = proto.graph
     if graph.sparse_initializer:
         raise ModelError("sparse initializers are not supported; export the model with dense weights")
@@ -163,7 +165,7 @@ def _raised(proto: ModelProto, constants: dict[str, NDArray[Any]], opset: int) -
     """Return ``proto`` at opset 18 or newer."""
     newest = onnx.defs.onnx_opset_version()
     if not 0 < opset <= newest:
-        known = f"the installed onnx {onnx.__version__} knows 1 to {newest}; upgrade onnx, or export with an older one"
+        known = f"the installed onnx {onnx.__version__} knows 1 to {newest}; upgrade onnx, or export an older one"
         raise ModelError(f"the model is written in opset {opset} of ai.onnx; {known}")
     nodes = legacy_nodes(proto.graph.node, constants)
     del proto.graph.node[:]

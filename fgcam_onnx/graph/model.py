@@ -17,6 +17,9 @@ from .value import Shape
 LARGE = 1024
 """Constants with more elements travel beside the graph, not inside it."""
 
+PACKED = frozenset({"float4_e2m1fn", "int2", "int4", "uint2", "uint4"})
+"""Element types of which a file's byte holds several, and an array's only one."""
+
 WEIGHTS_FILE = "weights.bin"
 
 
@@ -76,7 +79,8 @@ class Model:
     @property
     def nodes(self) -> Sequence[NodeProto]:
         """The operators in execution order."""
-        return self.proto.graph.node
+        nodes: Sequence[NodeProto] = self.proto.graph.node
+        return nodes
 
     def replaced(
         self,
@@ -111,13 +115,11 @@ class Model:
         beside: dict[str, NDArray[Any]] = {}
         offset = 0
         for name, array in self.constants.items():
-            if array.size <= LARGE or array.dtype == object:
+            if array.size <= LARGE or array.dtype == object or array.dtype.name in PACKED:
                 proto.graph.initializer.append(numpy_helper.from_array(array, name))
                 continue
             kind = helper.np_dtype_to_tensor_dtype(array.dtype)
-            tensor = TensorProto(
-                name=name, data_type=kind, dims=array.shape, data_location=TensorProto.EXTERNAL
-            )
+            tensor = TensorProto(name=name, data_type=kind, dims=array.shape, data_location=TensorProto.EXTERNAL)
             for key, value in (("location", WEIGHTS_FILE), ("offset", offset), ("length", array.nbytes)):
                 tensor.external_data.add(key=key, value=str(value))
             offset += array.nbytes
@@ -133,21 +135,22 @@ class Model:
         return proto
 
 
+def element_type(dtype: np.dtype[Any]) -> int:
+    """Return onnx's number of an element type."""
+    return int(helper.np_dtype_to_tensor_dtype(dtype))
+
+
 def dims_of(kind: TypeProto) -> Shape:
     """Return the dimensions of a tensor type: int, symbol, or None."""
     if not kind.tensor_type.HasField("shape"):
         raise _unranked()
-    return tuple(
-        d.dim_value if d.HasField("dim_value") else (d.dim_param or None) for d in kind.tensor_type.shape.dim
-    )
+    return tuple(d.dim_value if d.HasField("dim_value") else (d.dim_param or None) for d in kind.tensor_type.shape.dim)
 
 
 def _unranked() -> Exception:
     from ..errors import ModelError
 
-    return ModelError(
-        "shape inference found no rank for a tensor on the way; bind the input's shape (--shape)"
-    )
+    return ModelError("shape inference found no rank for a tensor on the way; fix the input's size (--size)")
 
 
 def _spec(info: onnx.ValueInfoProto) -> TensorSpec:
@@ -163,4 +166,4 @@ def smallest_program() -> bytes:
     ends = [helper.make_tensor_value_info(n, TensorProto.FLOAT, [1]) for n in "xy"]
     graph = helper.make_graph([helper.make_node("Neg", ["x"], ["y"])], "smallest", ends[:1], ends[1:])
     opsets = [helper.make_opsetid("", 18)]
-    return helper.make_model(graph, opset_imports=opsets, ir_version=8).SerializeToString()
+    return bytes(helper.make_model(graph, opset_imports=opsets, ir_version=8).SerializeToString())

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..errors import TargetError, suggest
-from .facts import VIEWS, producers_of
+from .facts import producers_of
 from .model import Model, TensorSpec
+from .operators import VIEWS
 
 SQUASHING = frozenset({"LogSoftmax", "Sigmoid", "Softmax"})
 UNWRAPS = frozenset({"ZipMap"})
@@ -60,7 +61,7 @@ def _only_output(model: Model) -> str:
         return model.outputs[0].name
     if len(usable) == 1:
         return usable[0]
-    wrapped = [n.output[0] for n in model.nodes if n.op_type in UNWRAPS]
+    wrapped = [str(n.output[0]) for n in model.nodes if n.op_type in UNWRAPS]
     if not usable and len(wrapped) == 1:
         return wrapped[0]
     names = ", ".join(f"{o.name} {list(o.shape)}" for o in model.outputs)

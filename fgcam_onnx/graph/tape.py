@@ -53,20 +53,17 @@ class Record:
     @property
     def varying(self) -> tuple[int, ...]:
         """The inputs that depend on the graph's input, whether the walk continues to them or not."""
-        varies = facts_of(self.emitter.model).varying
-        return tuple(i for i, v in enumerate(self.inputs) if v is not None and v.name in varies)
+        emitter = self.emitter
+        varies = facts_of(emitter.model).varying
+        return tuple(i for i, v in enumerate(self.inputs) if v is not None and emitter.origin(v) in varies)
 
     def replay(self, inputs: Sequence[Value | None]) -> Record:
         """Emit the operator again on other inputs; the same inputs give the same outputs."""
         inputs = list(inputs)
         while inputs and inputs[-1] is None:
             inputs.pop()
-        outputs = self.emitter.emit_many(
-            self.op, *inputs, domain=self.domain, count=len(self.outputs), **self.attrs
-        )
-        return Record(
-            self.op, self.domain, self.name, tuple(inputs), outputs, self.attrs, self.on_tape[: len(inputs)]
-        )
+        outputs = self.emitter.emit_many(self.op, *inputs, domain=self.domain, count=len(self.outputs), **self.attrs)
+        return Record(self.op, self.domain, self.name, tuple(inputs), outputs, self.attrs, self.on_tape[: len(inputs)])
 
     def __str__(self) -> str:
         return f"{self.op!r} (node {self.name!r})"
@@ -121,9 +118,7 @@ def tape_between(emitter: Emitter, *, sources: Iterable[str], output: str) -> Ta
                 f"layer {source!r} does not lie on a path to {output!r}: nothing flows back to it. "
                 "`fgcam inspect` lists the layers that do."
             )
-    return Tape(
-        tuple(_record(emitter, n, reached) for n in chosen), sources, output, frozenset(leading & reached)
-    )
+    return Tape(tuple(_record(emitter, n, reached) for n in chosen), sources, output, frozenset(leading & reached))
 
 
 def _record(emitter: Emitter, node: NodeProto, reached: set[str]) -> Record:

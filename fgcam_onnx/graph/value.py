@@ -112,7 +112,7 @@ class Value:
         return self if _is(other, 0) else self.emitter.emit("Add", *self.emitter.lift(self, other))
 
     def __radd__(self, other: Any) -> Value:
-        return self + other
+        return self.__add__(other)
 
     def __sub__(self, other: Any) -> Value:
         return self if _is(other, 0) else self.emitter.emit("Sub", *self.emitter.lift(self, other))
@@ -126,7 +126,7 @@ class Value:
         return -self if _is(other, -1) else self.emitter.emit("Mul", *self.emitter.lift(self, other))
 
     def __rmul__(self, other: Any) -> Value:
-        return self * other
+        return self.__mul__(other)
 
     def __truediv__(self, other: Any) -> Value:
         return self if _is(other, 1) else self.emitter.emit("Div", *self.emitter.lift(self, other))

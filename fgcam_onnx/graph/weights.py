@@ -13,11 +13,7 @@ from onnx import AttributeProto, NodeProto, TensorProto, helper, numpy_helper
 from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 
 from ..errors import ModelError
-
-PACKED = tuple(
-    getattr(TensorProto, n) for n in ("INT4", "UINT4", "FLOAT4E2M1", "INT2", "UINT2") if hasattr(TensorProto, n)
-)
-"""Types of which a byte holds several elements."""
+from .model import PACKED
 
 KINDS: dict[str, tuple[int, Any]] = {
     "value_float": (AttributeProto.FLOAT, np.float32),
@@ -70,7 +66,7 @@ def _beside(tensor: TensorProto, folder: Path | None) -> NDArray[Any]:
         raise ModelError(f"weight {name!r} lies in {info.location!r}: load the model by its path")
     file = _inside(info.location, folder, name)
     count, offset = math.prod(tensor.dims), info.offset or 0
-    packed = tensor.data_type in PACKED
+    packed = dtype.name in PACKED
     bits = 4 if packed and "4" in dtype.name else 2
     length = math.ceil(count * bits / 8) if packed else count * dtype.itemsize
     if offset < 0 or length + offset > file.stat().st_size:
@@ -78,7 +74,7 @@ def _beside(tensor: TensorProto, folder: Path | None) -> NDArray[Any]:
             f"external data {info.location!r} is truncated: weight {name!r} ends past it. "
             "Copy or export the model again."
         )
-    if count == 0 or dtype == object:
+    if count == 0 or dtype.hasobject:
         return np.zeros(tuple(tensor.dims), dtype)
     if not packed:
         return np.memmap(file, dtype, "r", offset, tuple(tensor.dims))

@@ -7,7 +7,7 @@ from fgcam_onnx.imaging.preprocess import PRESETS, Preprocess
 from fgcam_onnx.imaging.reading import read_image
 from fgcam_onnx.imaging.sheets import contact_sheet, panel
 from fgcam_onnx.imaging.sidecar import find_sidecar, preprocess_from, sidecar_labels
-from fgcam_onnx.imaging.writing import save_json, save_npy, save_png, write_atomically
+from fgcam_onnx.imaging.writing import make_folder, save_json, save_npy, save_png, write_atomically
 
 __all__ = [
     "PRESETS",
@@ -17,6 +17,7 @@ __all__ = [
     "find_label",
     "find_sidecar",
     "heatmap",
+    "make_folder",
     "normalize",
     "overlay",
     "panel",

@@ -19,8 +19,7 @@ def word(value: object, *, name: str, known: tuple[str | None, ...]) -> None:
     if value not in known:
         words = [each for each in known if each is not None]
         raise OptionError(
-            f"Preprocessing {name} {value!r} is not known.{suggest(str(value), words)} "
-            f"Known: {', '.join(words)}."
+            f"Preprocessing {name} {value!r} is not known.{suggest(str(value), words)} Known: {', '.join(words)}."
         )
 
 
@@ -69,7 +68,5 @@ def checked_size(size: object) -> tuple[int, int]:
     sides = list(size) if isinstance(size, tuple | list) else [size, size]
     whole = [side for side in sides if isinstance(side, int) and not isinstance(side, bool)]
     if len(sides) != 2 or len(whole) != 2 or min(whole) < 1 or max(whole) > MAX_SIDE:
-        raise OptionError(
-            f"Preprocessing size {size!r} must be (height, width), whole numbers in 1..{MAX_SIDE} each."
-        )
+        raise OptionError(f"Preprocessing size {size!r} must be (height, width), whole numbers in 1..{MAX_SIDE} each.")
     return whole[0], whole[1]

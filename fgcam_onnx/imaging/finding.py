@@ -56,7 +56,5 @@ def _matches(pattern: str) -> list[Path]:
     pictures = [path for path in files if path.suffix.lower() in EXTENSIONS]
     if not pictures:
         passed = f" ({len(files)} other files were passed over by their extension)" if files else ""
-        raise ImageError(
-            f"No picture matches {pattern!r}{passed}. Extensions looked for: {', '.join(EXTENSIONS)}."
-        )
+        raise ImageError(f"No picture matches {pattern!r}{passed}. Extensions looked for: {', '.join(EXTENSIONS)}.")
     return pictures

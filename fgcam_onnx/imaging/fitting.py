@@ -47,9 +47,7 @@ class InputForm:
         return size
 
 
-def input_form(
-    shape: tuple[int | str | None, ...], *, layout: Literal["NCHW", "NHWC"] | None = None
-) -> InputForm:
+def input_form(shape: tuple[int | str | None, ...], *, layout: Literal["NCHW", "NHWC"] | None = None) -> InputForm:
     """Read layout, channels and size off a model's input shape.
 
     Parameters

@@ -72,9 +72,7 @@ def _geometry(config: Mapping[str, Any], *, where: str) -> dict[str, Any]:
             raise _unlike(where, f"a stretch to {box} cropped to {crop} has no equivalent here")
         return {**fields, "resize": "stretch", "size": box}
     if crop is None or crop[0] != crop[1] or not isinstance(short, int) or not 0 < crop[0] <= short:
-        raise _unlike(
-            where, f"size {size!r} with crop_size {config.get('crop_size')!r} has no equivalent here"
-        )
+        raise _unlike(where, f"size {size!r} with crop_size {config.get('crop_size')!r} has no equivalent here")
     return {**fields, "resize": "crop", "size": crop, "crop_share": crop[0] / short}
 
 
@@ -119,6 +117,4 @@ def _box(size: Any) -> tuple[Any, Any] | None:
 
 
 def _unlike(where: str, what: str) -> OptionError:
-    return OptionError(
-        f"{where}: {what}. Write the preprocessing as a mapping with size, resize, scale, mean and std."
-    )
+    return OptionError(f"{where}: {what}. Write the preprocessing as a mapping with size, resize, scale, mean and std.")

@@ -17,9 +17,7 @@ COLORMAP = "turbo"
 SIGNED_COLORMAP = "seismic"
 
 
-def normalize(
-    values: NDArray[Any], *, signed: bool = False, percentile: float = 100.0
-) -> NDArray[np.float32]:
+def normalize(values: NDArray[Any], *, signed: bool = False, percentile: float = 100.0) -> NDArray[np.float32]:
     """Scale a map to 0..1.
 
     Parameters
@@ -136,9 +134,7 @@ def overlay(
         If the colormap is not known, or a number is out of range.
     """
     if not (0 <= alpha <= 1 and (smooth is None or 0 <= smooth <= 1000) and (gamma is None or gamma > 0)):
-        raise OptionError(
-            f"alpha {alpha} must be in 0..1, smooth {smooth} in 0..1000 and gamma {gamma} above 0."
-        )
+        raise OptionError(f"alpha {alpha} must be in 0..1, smooth {smooth} in 0..1000 and gamma {gamma} above 0.")
     picture = as_rgb(image)
     table = _table(colormap or (SIGNED_COLORMAP if signed else COLORMAP))
     numbers = _checked(values)

@@ -59,9 +59,7 @@ def read_image(path: str | Path, *, max_pixels: int = 100_000_000) -> Image.Imag
         except Image.DecompressionBombError:
             raise ImageError(f"{where}: the picture is too large. Scale it down first.") from None
         except PermissionError as error:
-            raise ImageError(
-                f"{where}: cannot be opened ({error.strerror}). Check its permissions."
-            ) from error
+            raise ImageError(f"{where}: cannot be opened ({error.strerror}). Check its permissions.") from error
         except Exception as error:  # Decoders raise anything from struct.error to KeyError on damaged files.
             raise ImageError(
                 f"{where}: the picture is damaged or cut short ({error}). Copy or export it again."

@@ -118,9 +118,7 @@ def sidecar_labels(path: str | Path) -> Path | None:
     folder = where.parent.resolve()
     target = (folder / named).resolve()
     if Path(named).is_absolute() or not target.is_relative_to(folder):
-        raise OptionError(
-            f"{where}: labels {named!r} leads out of the sidecar's folder. Put the file beside it."
-        )
+        raise OptionError(f"{where}: labels {named!r} leads out of the sidecar's folder. Put the file beside it.")
     if not target.is_file():
         raise OptionError(f"{where}: there is no labels file {named!r} beside it.")
     return target
@@ -187,8 +185,7 @@ def _own_fields(content: Mapping[str, Any], *, where: str) -> dict[str, Any]:
 def _preset(name: object, *, where: str) -> Preprocess:
     if not isinstance(name, str) or name not in PRESETS:
         raise OptionError(
-            f"{where}: preset {name!r} is not known.{suggest(str(name), PRESETS)} "
-            f"Known: {', '.join(PRESETS)}."
+            f"{where}: preset {name!r} is not known.{suggest(str(name), PRESETS)} Known: {', '.join(PRESETS)}."
         )
     return PRESETS[name]
 

@@ -51,6 +51,22 @@ def write_atomically(path: str | Path, write: Callable[[BinaryIO], None]) -> Pat
     return Path(path)
 
 
+def make_folder(path: str | Path) -> Path:
+    """Make a folder and those above it, where they are not there.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be made, or is a file.
+    """
+    try:
+        Path(path).mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise OutputError(f"{path}: not a folder and cannot be made one ({reason}). Name another.") from None
+    return Path(path)
+
+
 def save_png(path: str | Path, image: Image.Image) -> Path:
     """Write a picture as a PNG file, whatever the extension says; see `write_atomically`."""
     return write_atomically(path, lambda file: image.save(file, format="PNG"))
@@ -94,7 +110,7 @@ def save_json(path: str | Path, obj: object) -> Path:
     """
     try:
         text = json.dumps(obj, indent=2, ensure_ascii=False, allow_nan=False, default=_plain)
-        data = (text + "\n").encode()
+        data = (text + "\n").encode("utf-8", "backslashreplace")
     except (TypeError, ValueError, RecursionError) as error:
         raise OutputError(f"{path}: the result cannot be written as JSON ({error}).") from error
 

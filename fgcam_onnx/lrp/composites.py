@@ -50,8 +50,13 @@ def reads_input(record: Record) -> bool:
     """Accept the operator that multiplies the graph input by weights, linear preprocessing before it aside."""
     preprocessed = facts_of(record.emitter.model).preprocessed
     return record.op in CONTRACTIONS and any(
-        x is not None and x.name in preprocessed for x in (record.inputs[i] for i in record.varying)
+        x is not None and x.emitter.origin(x) in preprocessed for x in (record.inputs[i] for i in record.varying)
     )
+
+
+def bounds(record: Record) -> bool:
+    """Accept Max or Min with constants, which is a Clip: ``max(x, 0)`` is how some exporters write ReLU."""
+    return op("Max", "Min")(record) and len(record.varying) == 1
 
 
 @dataclass(frozen=True)
@@ -66,20 +71,17 @@ class Composite:
         return any(accepts(record) for accepts, _ in self.cases)
 
     def __call__(self, record: Record, given: Given) -> list[Value | None]:
+        """Return the relevance of each input by the first rule whose case accepts ``record``."""
         for accepts, rule in self.cases:
             if accepts(record):
                 return rule(record, given)
-        raise UnsupportedOperatorError(
-            f"{self.name} has no relevance rule for {record}. Choose a layer after it."
-        )
+        raise UnsupportedOperatorError(f"{self.name} has no relevance rule for {record}. Choose a layer after it.")
 
 
 def residual_rule(residual: str) -> Pullback:
     """Return the rule of a residual Add: ``positive``, ``signed`` or ``ratio``."""
     if residual not in RESIDUAL:
-        raise OptionError(
-            f"unknown residual {residual!r}; choose {', '.join(RESIDUAL)}.{suggest(residual, RESIDUAL)}"
-        )
+        raise OptionError(f"unknown residual {residual!r}; choose {', '.join(RESIDUAL)}.{suggest(residual, RESIDUAL)}")
     return RESIDUAL[residual]
 
 
@@ -94,6 +96,7 @@ def fg_cam(residual: str = "positive") -> Composite:
             (op(*AVERAGES), positive_input),
             (op(*SUMS), residual_rule(residual)),
             (op(*ACTIVATIONS, *SAME), passthrough),
+            (bounds, passthrough),
             (op(*MOVEMENTS), vjp.pullback),
         ),
     )
@@ -109,6 +112,7 @@ def relevance_cam(residual: str = "signed") -> Composite:
             (op(*AVERAGES), positive_input),
             (op(*SUMS), residual_rule(residual)),
             (op(*ACTIVATIONS, *SAME), passthrough),
+            (bounds, passthrough),
             (op(*MOVEMENTS), vjp.pullback),
         ),
     )

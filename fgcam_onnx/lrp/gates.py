@@ -5,15 +5,20 @@ from __future__ import annotations
 import math
 
 from ..errors import UnsupportedOperatorError
-from ..graph.facts import VIEWS, Node, facts_of, producers_of
+from ..graph.facts import Node, facts_of, producers_of
+from ..graph.operators import VIEWS
 from ..graph.tape import Record
 from ..graph.value import Value
 
-SATURATING = frozenset({"HardSigmoid", "Sigmoid", "Softmax", "Softsign", "Tanh"})
-POINTWISE = VIEWS | frozenset(
-    "Abs Add BatchNormalization Clip Div Elu Erf Exp HardSwish LeakyRelu Mul Neg Pow Reciprocal Relu Softplus"
-    " Sqrt Sub".split()
-) | SATURATING
+SATURATING = frozenset({"HardSigmoid", "QLinearSigmoid", "Sigmoid", "Softmax", "Softsign", "Tanh"})
+POINTWISE = (
+    VIEWS
+    | frozenset(
+        "Abs Add BatchNormalization Clip DequantizeLinear Div Elu Erf Exp HardSwish LeakyRelu Mul Neg Pow"
+        " QuantizeLinear Reciprocal Relu Softplus Sqrt Sub".split()
+    )
+    | SATURATING
+)
 
 
 def signal_of(record: Record) -> int:
@@ -38,7 +43,7 @@ def signal_of(record: Record) -> int:
     if _size(a) != _size(b):
         return on[0] if _size(a) > _size(b) else on[1]
     for signal, gate, index in ((a, b, on[0]), (b, a, on[1])):
-        if signal.name in _pointwise_ancestors(gate):
+        if signal.emitter.origin(signal) in _pointwise_ancestors(gate):
             return index
     made = [_saturates(v) for v in (a, b)]
     if made[0] != made[1]:
@@ -57,7 +62,7 @@ def _chain(v: Value) -> list[Node]:
     model = v.emitter.model
     varying, producers = facts_of(model).varying, producers_of(model)
     found: list[Node] = []
-    stack = [v.name]
+    stack = [v.emitter.origin(v)]
     while stack:
         node = producers.get(stack.pop())
         if node is not None and node.op_type in POINTWISE and node not in found:

@@ -1,4 +1,6 @@
-"""Relevance rules, as data. One equation, a modified gradient, propagates all of them:
+"""Relevance rules, as data.
+
+One equation, a modified gradient, propagates all of them:
 
     R_in = sum_k c_k sum_t s_t x_t * VJP_t(R_out / z_k)      with z_k = sum_t s_t f(x_t, w_t)
 
@@ -15,24 +17,33 @@ import numpy as np
 from .. import vjp
 from ..errors import UnsupportedOperatorError
 from ..graph.tape import Record
-from ..graph.value import Value
+from ..graph.value import Array, Value
 from .gates import signal_of
-from .modifiers import Modifier, absolute, highest, is_non_negative, keep, lowest, negative, positive
+from .modifiers import (
+    Modifier,
+    above_lowest,
+    absolute,
+    below_highest,
+    is_non_negative,
+    keep,
+    negative,
+    positive,
+)
 
 Given = tuple[Value | None, ...]
-Division = Callable[[Value, Value], Value]
+Division = Callable[[Array, Array], Array]
 
 CONTRACTIONS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
 
-def divide_or_zero(r: Value, z: Value) -> Value:
+def divide_or_zero(r: Array, z: Array) -> Array:
     """Return ``r / z``, and 0 where ``z`` is exactly 0."""
     return np.where(z == 0, 0, r / z)
 
 
-def epsilon(size: float) -> Division:
-    """Return a division by ``z`` moved away from 0 by ``size``."""
-    return lambda r, z: r / (z + size * np.where(z >= 0, 1.0, -1.0 + 0 * z))
+def fraction(part: Array, whole: Array) -> Array:
+    """Return ``part / whole`` for ``0 <= part <= whole``, and 0 where ``whole`` is 0."""
+    return part / np.maximum(whole, 6e-8 if whole.dtype == np.float16 else 1.2e-38)
 
 
 @dataclass(frozen=True)
@@ -53,6 +64,7 @@ class Rule:
     divide: Division = divide_or_zero
 
     def __call__(self, record: Record, given: Given) -> list[Value | None]:
+        """Return the relevance of the record's input, None for its weights."""
         r, i = _first(given), _input_index(record)
         total: Value | None = None
         for weight, terms in self.groups:
@@ -115,8 +127,8 @@ def _modified(record: Record, i: int, term: Term) -> list[Value | None]:
 
 
 Z_PLUS = (Term(positive, positive), Term(negative, negative))
-Z_MINUS = (Term(positive, negative), Term(negative, positive))
-Z_BOX = (Term(), Term(lowest, positive, sign=-1.0), Term(highest, negative, sign=-1.0))
+Z_BOX = (Term(above_lowest, positive), Term(below_highest, negative))
+"""``f(x, w) - f(l, w+) - f(h, w-)`` of the lowest input l and the highest h, by the weight's sign."""
 
 positive_input = Rule(((1.0, (Term(positive),)),))
 z_box = Rule(((1.0, Z_BOX),))
@@ -132,10 +144,13 @@ def passthrough(record: Record, given: Given) -> list[Value | None]:
 
 def to_maximum(record: Record, given: Given) -> list[Value | None]:
     """Send the relevance to the first maximum; it is dropped where the maximum is 0."""
-    return vjp.pullback(record, (np.where(record.output == 0, 0, _first(given)),))
+    y: Array = record.output
+    r: Array = _first(given)
+    kept: Array = np.where(y == 0, 0, r)
+    return vjp.pullback(record, (kept,))
 
 
-def shares(part: Modifier) -> Callable[[Record, Given], list[Value | None]]:
+def shares(part: Modifier, divide: Division) -> Callable[[Record, Given], list[Value | None]]:
     """Return the rule of a sum that shares relevance in proportion to ``part`` of each addend."""
 
     def rule(record: Record, given: Given) -> list[Value | None]:
@@ -148,11 +163,15 @@ def shares(part: Modifier) -> Callable[[Record, Given], list[Value | None]]:
             part(v if s > 0 else -v) if i in varying and v is not None else None
             for i, (v, s) in enumerate(zip(record.inputs, signs, strict=True))
         ]
-        share = divide_or_zero(r, _sum([p for p in parts if p is not None]))
-        return [None if p is None else p * share for p in parts]
+        z = _sum([p for p in parts if p is not None])
+        return [None if p is None else r * divide(p, z) for p in parts]
 
     return rule
 
 
-RESIDUAL = {"positive": shares(positive), "ratio": shares(absolute), "signed": shares(keep)}
+RESIDUAL = {
+    "positive": shares(positive, fraction),
+    "ratio": shares(absolute, fraction),
+    "signed": shares(keep, divide_or_zero),
+}
 """How a residual Add shares relevance: a+/(a+ + b+), |a|/(|a| + |b|), or a/(a + b)."""

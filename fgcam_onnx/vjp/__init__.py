@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..graph.tape import Record
 from ..graph.value import Value
-from . import constant, contraction, elementwise, movement, normalization, pooling, reduction
+from . import constant, contraction, elementwise, indexing, movement, normalization, pooling, reduction
 from .pullback import gradient_pullback, merged
 from .rule import AllOutputs, EachInput, Row, Rules
 
@@ -12,6 +12,7 @@ RULES: Rules = merged(
     constant.RULES,
     contraction.RULES,
     elementwise.RULES,
+    indexing.RULES,
     movement.RULES,
     normalization.RULES,
     pooling.RULES,

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..graph.value import Array, Value
-from .rule import EachInput, Rules, refused, static
+from .rule import EachInput, Rules, static
 
 FEW_CHANNELS = 8
 """Below this many channels a blocked convolution kernel does not pay, and ConvTranspose is as fast."""
@@ -78,6 +78,44 @@ def _conv_x_cropped(
     return g.emitter.emit("Pad", full, g.emitter.ints([0, 0, *begin, 0, 0, *end]))
 
 
+def conv_w(
+    g: Value,
+    y: Value,
+    x: Value,
+    w: Value,
+    b: Value | None = None,
+    *,
+    auto_pad: str = "NOTSET",
+    dilations: Sequence[int] | None = None,
+    group: int = 1,
+    kernel_shape: Sequence[int] | None = None,
+    pads: Sequence[int] | None = None,
+    strides: Sequence[int] | None = None,
+) -> Value:
+    """Return the convolution of ``x`` with ``g``: batch and channels, stride and dilation change places."""
+    per_group, *kernel = static(w.shape[1:])
+    batch, _, *space = x.shape
+    stacked = x.reshape((batch, group, per_group, *space)).transpose((2, 1, 0, *range(3, 3 + len(space))))
+    over = batch * group if isinstance(batch, int) else None
+    e = g.emitter
+    wide = e.emit(
+        "Conv",
+        e.reshape(stacked, (per_group, over, *space)),
+        swapped_front(g),
+        pads=pads,
+        strides=dilations,
+        dilations=strides,
+        group=group,
+    )
+    axes = list(range(2, 2 + len(kernel)))
+    return swapped_front(e.emit("Slice", wide, e.ints([0] * len(axes)), e.ints(kernel), e.ints(axes)))
+
+
+def swapped_front(x: Value) -> Value:
+    """Swap the first two axes."""
+    return x.transpose((1, 0, *range(2, x.rank)))
+
+
 def flip_kernel(w: Value, *, group: int) -> Value:
     """Mirror a kernel in space and swap its channels within each group."""
     out, per_group, *space = static(w.shape)
@@ -117,12 +155,31 @@ def conv_transpose_x(
     strides: Sequence[int] | None = None,
 ) -> Value:
     """Return the adjoint of a transposed convolution: the convolution with the same kernel."""
-    n = len(_space(x))
+    g, around = _given_to_conv(
+        g, x, w, auto_pad=auto_pad, dilations=dilations, output_padding=output_padding,
+        output_shape=output_shape, pads=pads, strides=strides,
+    )  # fmt: skip
+    return g.emitter.emit("Conv", g, w, pads=around, strides=strides, dilations=dilations, group=group)
+
+
+def _given_to_conv(
+    g: Value,
+    x: Value,
+    w: Value,
+    *,
+    auto_pad: str,
+    dilations: Sequence[int] | None,
+    output_padding: Sequence[int] | None,
+    output_shape: Sequence[int] | None,
+    pads: Sequence[int] | None,
+    strides: Sequence[int] | None,
+) -> tuple[Value, list[int]]:
+    """Return ``g`` without what no element of ``x`` reached, and the pads that make it as large as ``x``."""
     size, out, kernel = _space(x), _space(g), _space(w)
+    n = len(size)
     stride, dilation = list(strides or [1] * n), list(dilations or [1] * n)
     total = [
-        (i - 1) * s + d * (k - 1) + 1 - o
-        for i, s, d, k, o in zip(size, stride, dilation, kernel, out, strict=True)
+        (i - 1) * s + d * (k - 1) + 1 - o for i, s, d, k, o in zip(size, stride, dilation, kernel, out, strict=True)
     ]
     if output_shape is not None or auto_pad not in ("NOTSET", "VALID"):
         shared = [max(0, t + p) for t, p in zip(total, output_padding or [0] * n, strict=True)]
@@ -134,7 +191,31 @@ def conv_transpose_x(
     if any(beyond):
         g = g.emitter.emit("Pad", g, g.emitter.ints([0] * (4 + n) + beyond))
         end = [max(0, p) for p in end]
-    return g.emitter.emit("Conv", g, w, pads=[*begin, *end], strides=stride, dilations=dilation, group=group)
+    return g, [*begin, *end]
+
+
+def conv_transpose_w(
+    g: Value,
+    y: Value,
+    x: Value,
+    w: Value,
+    b: Value | None = None,
+    *,
+    auto_pad: str = "NOTSET",
+    dilations: Sequence[int] | None = None,
+    group: int = 1,
+    kernel_shape: Sequence[int] | None = None,
+    output_padding: Sequence[int] | None = None,
+    output_shape: Sequence[int] | None = None,
+    pads: Sequence[int] | None = None,
+    strides: Sequence[int] | None = None,
+) -> Value:
+    """Return what a convolution of ``g`` to ``x`` would give its kernel."""
+    g, around = _given_to_conv(
+        g, x, w, auto_pad=auto_pad, dilations=dilations, output_padding=output_padding,
+        output_shape=output_shape, pads=pads, strides=strides,
+    )  # fmt: skip
+    return conv_w(x, y, g, w, dilations=dilations, group=group, pads=around, strides=strides)
 
 
 def conv_bias(g: Value, *_: Array, **__: object) -> Value:
@@ -186,11 +267,7 @@ def matmul_b(g: Value, y: Value, a: Value, b: Value) -> Value:
     """Return ``a^T @ g``, vectors taken as matrices of one row or column."""
     e = g.emitter
     if a.rank == 1:
-        return (
-            e.emit("Unsqueeze", a, e.ints([-1])) * e.emit("Unsqueeze", g, e.ints([-2]))
-            if b.rank > 1
-            else g * a
-        )
+        return e.emit("Unsqueeze", a, e.ints([-1])) * e.emit("Unsqueeze", g, e.ints([-2])) if b.rank > 1 else g * a
     if b.rank == 1:
         return e.emit("Squeeze", swapped(a) @ e.emit("Unsqueeze", g, e.ints([-1])), e.ints([-1]))
     return swapped(a) @ g
@@ -203,7 +280,7 @@ def swapped(x: Value) -> Value:
     return x.transpose(order)
 
 
-def einsum(i: int, g: Value, y: Value, *xs: Value, equation: str = "") -> Value:
+def einsum(i: int, g: Value, y: Value, *xs: Value, equation: str) -> Value:
     """Contract ``g`` with the other operands; indices that only operand ``i`` has are broadcast.
 
     An index that operand ``i`` repeats stands for a diagonal: each repetition gets a letter of its own,
@@ -241,15 +318,13 @@ def _equation(equation: str, ranks: Sequence[int]) -> tuple[list[str], str]:
     ]
     if not arrow:
         joined = "".join(terms).replace(".", "")
-        right = ("..." if "..." in left else "") + "".join(
-            sorted(c for c in set(joined) if joined.count(c) == 1)
-        )
+        right = ("..." if "..." in left else "") + "".join(sorted(c for c in set(joined) if joined.count(c) == 1))
     return spelled, right.replace("...", dots)
 
 
 RULES: Rules = {
-    "Conv": (conv_x, refused, conv_bias),
-    "ConvTranspose": (conv_transpose_x, refused, conv_bias),
+    "Conv": (conv_x, conv_w, conv_bias),
+    "ConvTranspose": (conv_transpose_x, conv_transpose_w, conv_bias),
     "Einsum": EachInput(einsum),
     "Gemm": (gemm_a, gemm_b, gemm_c),
     "MatMul": (matmul_a, matmul_b),

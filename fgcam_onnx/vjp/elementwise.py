@@ -32,13 +32,14 @@ def clip_x(g: Array, y: Array, x: Array, low: Array = None, high: Array = None) 
 
 
 def clip_low(g: Array, y: Array, x: Array, low: Array, high: Array = None) -> Array:
-    """Pass ``g`` where ``x`` is below the lower bound."""
-    return np.where(x < low, g, 0)
+    """Pass ``g`` where ``x`` is below the lower bound, and that below the upper, which wins."""
+    below = x < low
+    return np.where(below if high is None else np.logical_and(below, low <= high), g, 0)
 
 
 def clip_high(g: Array, y: Array, x: Array, low: Array, high: Array) -> Array:
-    """Pass ``g`` where ``x`` is above the upper bound."""
-    return np.where(x > high, g, 0)
+    """Pass ``g`` where ``x``, or the lower bound, is above the upper bound."""
+    return np.where((x if low is None else np.maximum(x, low)) > high, g, 0)
 
 
 def dropout_x(
@@ -163,11 +164,21 @@ def pow_a(g: Array, y: Array, a: Array, b: Array) -> Array:
     return g * slope if b.constant is not None and b.constant.all() else np.where(b == 0, 0, g * slope)
 
 
-def cast_x(
-    g: Array, y: Array, x: Array, *, round_mode: str = "up", saturate: int = 1, to: int
-) -> Array | None:
-    """Cast back; there is no derivative to or from integers."""
+def _cast_back(g: Array, x: Array) -> Array | None:
+    """Return ``g`` in the type of ``x``; there is no derivative to or from integers."""
     return None if {x.dtype.kind, g.dtype.kind} & set("biu") else g.astype(x.dtype)
+
+
+def cast_x(g: Array, y: Array, x: Array, *, round_mode: str = "up", saturate: int = 1, to: int) -> Array | None:
+    """Cast back."""
+    return _cast_back(g, x)
+
+
+def cast_like_x(
+    g: Array, y: Array, x: Array, like: Array, *, round_mode: str = "up", saturate: int = 1
+) -> Array | None:
+    """Cast back."""
+    return _cast_back(g, x)
 
 
 # fmt: off
@@ -181,6 +192,7 @@ RULES: Rules = {
     "Atan":        (lambda g, y, x: g / (1 + x * x),),
     "Atanh":       (lambda g, y, x: g / (1 - x * x),),
     "Cast":        (cast_x,),
+    "CastLike":    (cast_like_x, None),
     "Celu":        (celu_x,),
     "Clip":        (clip_x, clip_low, clip_high),
     "Cos":         (lambda g, y, x: -g * np.sin(x),),
@@ -204,7 +216,7 @@ RULES: Rules = {
     "Mul":         (lambda g, y, a, b: g * b, lambda g, y, a, b: g * a),
     "Neg":         (lambda g, y, x: -g,),
     "PRelu":       (lambda g, y, x, slope: np.where(x > 0, g, g * slope), prelu_slope),
-    "Pow":         (pow_a, lambda g, y, a, b: g * y * np.log(a)),
+    "Pow":         (pow_a, lambda g, y, a, b: np.where(y == 0, 0, g * y * np.log(a))),
     "Reciprocal":  (lambda g, y, x: -g * y * y,),
     "Relu":        (relu_x,),
     "Selu":        (selu_x,),

@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from ..errors import FgcamError
 from ..graph.value import Value
 from ..matrices import Matrix, resize_matrix
-from .rule import AllOutputs, EachInput, Rules, product, refused, static
-from .scattering import added
+from .rule import AllOutputs, EachInput, Rules, product, static
 from .separable import apply_along
 
 
@@ -37,7 +36,7 @@ def transpose_x(g: Value, y: Value, x: Value, *, perm: Sequence[int] | None = No
     return g.transpose([order.index(a) for a in range(x.rank)])
 
 
-def concat(i: int, g: Value, y: Value, *xs: Value, axis: int = 0) -> Value:
+def concat(i: int, g: Value, y: Value, *xs: Value, axis: int) -> Value:
     """Slice out the part of ``g`` that belongs to input ``i``."""
     axis %= y.rank
     sizes = static([x.shape[axis] for x in xs])
@@ -91,7 +90,7 @@ def slice_x(
             before[a], after[a] = picked[0], size - 1 - picked[-1]
         else:
             before[a], after[a] = 0, size
-    return _padded(g, before, after)
+    return padded(g, before, after)
 
 
 def _spaced(g: Value, axis: int, step: int) -> Value:
@@ -101,12 +100,13 @@ def _spaced(g: Value, axis: int, step: int) -> Value:
     wide = e.emit("Unsqueeze", g, e.ints([axis + 1]))
     ends = [0] * wide.rank
     ends[axis + 1] = step - 1
-    spread = _padded(wide, [0] * wide.rank, ends)
+    spread = padded(wide, [0] * wide.rank, ends)
     joined = spread.reshape((*g.shape[:axis], size * step, *g.shape[axis + 1 :]))
     return e.emit("Slice", joined, e.ints([0]), e.ints([(size - 1) * step + 1]), e.ints([axis]))
 
 
-def _padded(g: Value, before: Sequence[int], after: Sequence[int]) -> Value:
+def padded(g: Value, before: Sequence[int], after: Sequence[int]) -> Value:
+    """Return ``g`` with zeros around it."""
     if not any(before) and not any(after):
         return g
     return g.emitter.emit("Pad", g, g.emitter.ints([*before, *after]))
@@ -120,9 +120,7 @@ def pad_x(
     e = g.emitter
     if pads.constant is None or (axes is not None and axes.constant is None):
         raise FgcamError("a Pad with computed pads has no gradient rule")
-    named = (
-        [int(a) % x.rank for a in axes.constant] if axes is not None and axes.constant is not None else None
-    )
+    named = [int(a) % x.rank for a in axes.constant] if axes is not None and axes.constant is not None else None
     over = named if named is not None else list(range(x.rank))
     widths = [int(p) for p in pads.constant]
     pairs = {a: (widths[i], widths[len(over) + i]) for i, a in enumerate(over)}
@@ -135,7 +133,22 @@ def pad_x(
     ends = [max(0, p[0]) + static([x.shape[a]])[0] + min(0, p[0]) + min(0, p[1]) for a, p in pairs.items()]
     inner = e.emit("Slice", g, e.ints(starts), e.ints(ends), e.ints(list(pairs)))
     cut = [[max(0, -pairs.get(a, (0, 0))[side]) for a in range(x.rank)] for side in (0, 1)]
-    return _padded(inner, cut[0], cut[1])
+    return padded(inner, cut[0], cut[1])
+
+
+def pad_value(
+    g: Value,
+    y: Value,
+    x: Value,
+    pads: Value,
+    value: Value,
+    axes: Value | None = None,
+    *,
+    mode: str = "constant",
+) -> Value:
+    """Sum ``g`` over the padding."""
+    around = g.sum() - pad_x(g, y, x, pads, value, axes, mode=mode).sum()
+    return g.emitter.reshape_like(around, value)
 
 
 def _pad_matrix(size: int, before: int, after: int, mode: str) -> Matrix:
@@ -160,85 +173,22 @@ def tile_x(g: Value, y: Value, x: Value, repeats: Value) -> Value:
     return g
 
 
-def gather_data(g: Value, y: Value, x: Value, indices: Value, *, axis: int = 0) -> Value:
-    """Add each slice of ``g`` to where it was taken from."""
-    e = g.emitter
-    axis %= x.rank
-    picked = indices.constant
-    size = x.shape[axis]
-    if picked is not None and picked.ndim == 0 and isinstance(size, int):
-        at = int(picked) % size
-        before, after = [0] * x.rank, [0] * x.rank
-        before[axis], after[axis] = at, size - 1 - at
-        return _padded(e.emit("Unsqueeze", g, e.ints([axis])), before, after)
-    if indices.rank != 1:
-        g = e.reshape(g, (*x.shape[:axis], product(indices.shape), *x.shape[axis + 1 :]))
-        indices = e.reshape(indices, (None,))
-    order = [axis, *(a for a in range(x.rank) if a != axis)]
-    back = [order.index(a) for a in range(x.rank)]
-    where = e.emit("Unsqueeze", indices.astype(np.int64), e.ints([1]))
-    return added("ScatterND", x.transpose(order), where, g.transpose(order)).transpose(back)
+def col2im_x(
+    g: Value, y: Value, x: Value, image_shape: Value, block_shape: Value,
+    *, dilations: Sequence[int] | None = None, pads: Sequence[int] | None = None,
+    strides: Sequence[int] | None = None,
+) -> Value:  # fmt: skip
+    """Cut ``g`` into blocks again: a convolution, one kernel for each place in a block."""
+    if block_shape.constant is None:
+        raise FgcamError("a Col2Im with a computed block has no gradient rule")
+    e, kernel = g.emitter, [int(k) for k in block_shape.constant]
+    places = int(np.prod(kernel))
+    each = e.constant(np.eye(places, dtype=g.dtype).reshape(places, 1, *kernel))
+    planes = e.reshape(g, (product(g.shape[:2]), 1, *g.shape[2:]))
+    return e.reshape_like(e.emit("Conv", planes, each, dilations=dilations, pads=pads, strides=strides), x)
 
 
-def gather_elements_data(g: Value, y: Value, x: Value, indices: Value, *, axis: int = 0) -> Value:
-    """Add each element of ``g`` to where it was taken from."""
-    return added("ScatterElements", x, indices, g, axis=axis)
-
-
-def gather_nd_data(g: Value, y: Value, x: Value, indices: Value, *, batch_dims: int = 0) -> Value:
-    """Add each slice of ``g`` to where it was taken from."""
-    if batch_dims:
-        sizes = static(indices.shape[:-1])
-        places = np.indices(sizes)[:batch_dims]
-        indices = g.emitter.emit("Concat", g.emitter.constant(np.moveaxis(places, 0, -1)), indices, axis=-1)
-    return added("ScatterND", x, indices, g)
-
-
-def scatter_elements_data(
-    g: Value, y: Value, x: Value, indices: Value, updates: Value, *, axis: int = 0, reduction: str = "none"
-) -> Value:
-    """Return ``g`` without what was overwritten."""
-    if reduction == "add":
-        return g
-    _only_overwriting("ScatterElements", reduction)
-    e = g.emitter
-    return e.emit("ScatterElements", g, indices, e.zeros_like(updates), axis=axis)
-
-
-def scatter_elements_updates(
-    g: Value, y: Value, x: Value, indices: Value, updates: Value, *, axis: int = 0, reduction: str = "none"
-) -> Value:
-    """Return ``g`` where the updates were written."""
-    if reduction != "add":
-        _only_overwriting("ScatterElements", reduction)
-    return g.emitter.emit("GatherElements", g, indices, axis=axis)
-
-
-def scatter_nd_data(
-    g: Value, y: Value, x: Value, indices: Value, updates: Value, *, reduction: str = "none"
-) -> Value:
-    """Return ``g`` without what was overwritten."""
-    if reduction == "add":
-        return g
-    _only_overwriting("ScatterND", reduction)
-    return g.emitter.emit("ScatterND", g, indices, g.emitter.zeros_like(updates))
-
-
-def scatter_nd_updates(
-    g: Value, y: Value, x: Value, indices: Value, updates: Value, *, reduction: str = "none"
-) -> Value:
-    """Return ``g`` where the updates were written."""
-    if reduction != "add":
-        _only_overwriting("ScatterND", reduction)
-    return g.emitter.emit("GatherND", g, indices)
-
-
-def _only_overwriting(op: str, reduction: str) -> None:
-    if reduction != "none":
-        raise FgcamError(f"{op} with reduction={reduction!r} has no gradient rule")
-
-
-def depth_to_space_x(g: Value, y: Value, x: Value, *, blocksize: int = 1, mode: str = "DCR") -> Value:
+def depth_to_space_x(g: Value, y: Value, x: Value, *, blocksize: int, mode: str = "DCR") -> Value:
     """Move each block back into the channels."""
     batch, channels, height, width = x.shape
     (c,) = static([channels])
@@ -248,9 +198,9 @@ def depth_to_space_x(g: Value, y: Value, x: Value, *, blocksize: int = 1, mode: 
     return g.emitter.reshape_like(split.transpose(order), x)
 
 
-def space_to_depth_x(g: Value, y: Value, x: Value, *, blocksize: int = 1) -> Value:
+def space_to_depth_x(g: Value, y: Value, x: Value, *, blocksize: int, mode: str = "DCR") -> Value:
     """Move the channels back into blocks."""
-    return g.emitter.emit("DepthToSpace", g, blocksize=blocksize)
+    return g.emitter.emit("DepthToSpace", g, blocksize=blocksize, mode=mode)
 
 
 def resize_x(
@@ -273,15 +223,17 @@ def resize_x(
 ) -> Value:
     """Apply the transposed interpolation along each axis that changes."""
     over = list(axes) if axes is not None else list(range(x.rank))
+    for name, parameter in (("scales", scales), ("roi", roi)):
+        if parameter is not None and parameter.constant is None:
+            raise FgcamError(f"a Resize with computed {name} has no gradient rule")
     given = scales.constant if scales is not None else None
     wanted = sizes.constant if sizes is not None else None
     ratios = {a: float(given[i]) for i, a in enumerate(over)} if given is not None and given.size else {}
     if keep_aspect_ratio_policy != "stretch" and wanted is not None:
         choose = min if keep_aspect_ratio_policy == "not_larger" else max
-        ratios = dict.fromkeys(
-            over, choose(w / static([x.shape[a]])[0] for a, w in zip(over, wanted, strict=True))
-        )
-    box = roi.constant if roi is not None else None
+        ratios = dict.fromkeys(over, choose(w / static([x.shape[a]])[0] for a, w in zip(over, wanted, strict=True)))
+    cropped = coordinate_transformation_mode == "tf_crop_and_resize"
+    box = roi.constant if roi is not None and cropped else None
     matrices = {}
     for i, a in enumerate(over):
         kept = x.shape[a] == y.shape[a] or not (isinstance(x.shape[a], int) or isinstance(y.shape[a], int))
@@ -311,18 +263,14 @@ def trilu_x(g: Value, y: Value, x: Value, k: Value | None = None, *, upper: int 
 
 
 RULES: Rules = {
+    "Col2Im": (col2im_x,),
     "Concat": EachInput(concat),
     "DepthToSpace": (depth_to_space_x,),
     "Expand": (expand_x,),
     "Flatten": (flatten_x,),
-    "Gather": (gather_data,),
-    "GatherElements": (gather_elements_data,),
-    "GatherND": (gather_nd_data,),
-    "Pad": (pad_x, None, refused),
+    "Pad": (pad_x, None, pad_value),
     "Reshape": (reshape_x,),
     "Resize": (resize_x,),
-    "ScatterElements": (scatter_elements_data, None, scatter_elements_updates),
-    "ScatterND": (scatter_nd_data, None, scatter_nd_updates),
     "Slice": (slice_x,),
     "SpaceToDepth": (space_to_depth_x,),
     "Split": AllOutputs((split_x,)),

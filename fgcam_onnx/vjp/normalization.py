@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
+from ..errors import FgcamError
 from ..graph.value import Array, Value
-from .rule import Rules, product, refused
+from .rule import InputRule, Rules, product, refused
 
 
 def per_channel(v: Value, rank: int) -> Value:
@@ -20,7 +22,14 @@ def batch_normalization_x(
     *, epsilon: float = 1e-5, momentum: float = 0.9, training_mode: int = 0,
 ) -> Array:  # fmt: skip
     """Return ``g * scale / sqrt(var + epsilon)``: statistics are constants at inference."""
-    return g * per_channel(scale / np.sqrt(var + epsilon), x.rank)
+    _refuse_training(training_mode)
+    factor = scale.astype(var.dtype) / np.sqrt(var + epsilon)
+    return g * per_channel(factor.astype(g.dtype), x.rank)
+
+
+def _refuse_training(training_mode: int) -> None:
+    if training_mode:
+        raise FgcamError("BatchNormalization in training mode has no gradient rule; export for inference")
 
 
 def _centred(x: Value, axes: Sequence[int], epsilon: float) -> tuple[Array, Array]:
@@ -54,7 +63,7 @@ def instance_normalization_x(
 
 def group_normalization_x(
     g: Value, y: Value, x: Value, scale: Value, bias: Value,
-    *, epsilon: float = 1e-5, num_groups: int = 1, stash_type: int = 1,
+    *, epsilon: float = 1e-5, num_groups: int, stash_type: int = 1,
 ) -> Array:  # fmt: skip
     """Differentiate through mean and variance over each group of channels and space."""
     e = x.emitter
@@ -75,6 +84,28 @@ def rms_normalization_x(
     return inverse * (gs - hat * (gs * hat).mean(axes, keepdims=True))
 
 
+def over_channels(g: Value, *_: Array, **__: object) -> Value:
+    """Sum ``g`` over all axes but the channels'."""
+    return g.sum([0, *range(2, g.rank)])
+
+
+def shift(g: Value, *_: Array, **__: object) -> Value:
+    """Return ``g``; the caller sums broadcast axes away."""
+    return g
+
+
+def scale_of(op: str, summed: InputRule) -> InputRule:
+    """Make the rule of a scale: ``summed(g * hat)`` with what ``op`` gives at scale 1 and shift 0."""
+
+    def rule(g: Array, y: Array, x: Value, scale: Array, *rest: Array, **attributes: Any) -> Array:
+        _refuse_training(attributes.get("training_mode", 0))
+        plain: list[Array] = [np.zeros_like(v) if i == 0 and v is not None else v for i, v in enumerate(rest)]
+        ones: Array = np.ones_like(scale)
+        return summed(g * x.emitter.emit(op, x, ones, *plain, **attributes))
+
+    return rule
+
+
 def lp_normalization_x(g: Value, y: Value, x: Value, *, axis: int = -1, p: int = 2) -> Array:
     """Differentiate ``x / norm_p(x)`` along ``axis``."""
     axes = [axis % x.rank]
@@ -84,17 +115,14 @@ def lp_normalization_x(g: Value, y: Value, x: Value, *, axis: int = -1, p: int =
 
 
 def lrn_x(
-    g: Value, y: Value, x: Value, *, alpha: float = 1e-4, beta: float = 0.75, bias: float = 1.0, size: int = 1
+    g: Value, y: Value, x: Value, *, alpha: float = 1e-4, beta: float = 0.75, bias: float = 1.0, size: int
 ) -> Value:
     """Differentiate across the window of channels (Krizhevsky et al., 2012)."""
     e = x.emitter
     before, after = (size - 1) // 2, size // 2
     base = bias + (alpha / size) * _channel_window(x * x, before, after)
     inner = _channel_window(g * y / base, after, before)
-    return (
-        g * e.emit("Pow", base, e.constant(np.asarray(-beta, x.dtype)))
-        - (2 * alpha * beta / size) * x * inner
-    )
+    return g * e.emit("Pow", base, e.constant(np.asarray(-beta, x.dtype))) - (2 * alpha * beta / size) * x * inner
 
 
 def _channel_window(x: Value, before: int, after: int) -> Value:
@@ -121,13 +149,27 @@ def log_softmax_x(g: Value, y: Value, x: Value, *, axis: int = -1) -> Array:
 
 
 RULES: Rules = {
-    "BatchNormalization": (batch_normalization_x, *[refused] * 4),
-    "GroupNormalization": (group_normalization_x, refused, refused),
-    "InstanceNormalization": (instance_normalization_x, refused, refused),
+    "BatchNormalization": (
+        batch_normalization_x,
+        scale_of("BatchNormalization", over_channels),
+        over_channels,
+        refused,
+        refused,
+    ),
+    "GroupNormalization": (
+        group_normalization_x,
+        scale_of("GroupNormalization", over_channels),
+        over_channels,
+    ),
+    "InstanceNormalization": (
+        instance_normalization_x,
+        scale_of("InstanceNormalization", over_channels),
+        over_channels,
+    ),
     "LRN": (lrn_x,),
-    "LayerNormalization": (layer_normalization_x, refused, refused),
+    "LayerNormalization": (layer_normalization_x, scale_of("LayerNormalization", shift), shift),
     "LogSoftmax": (log_softmax_x,),
     "LpNormalization": (lp_normalization_x,),
-    "RMSNormalization": (rms_normalization_x, refused),
+    "RMSNormalization": (rms_normalization_x, scale_of("RMSNormalization", shift)),
     "Softmax": (softmax_x,),
 }

@@ -26,9 +26,7 @@ def key_of(record: Record) -> str:
     return f"{record.domain}.{record.op}" if record.domain else record.op
 
 
-def gradient_pullback(
-    rules: Rules, record: Record, cotangents: tuple[Value | None, ...]
-) -> list[Value | None]:
+def gradient_pullback(rules: Rules, record: Record, cotangents: tuple[Value | None, ...]) -> list[Value | None]:
     """Return one cotangent per input of ``record``, None off the tape or where there is no derivative.
 
     Raises
@@ -39,8 +37,7 @@ def gradient_pullback(
     row = rules.get(key_of(record))
     if row is None:
         raise UnsupportedOperatorError(
-            f"no gradient rule for {record}. "
-            f"Choose a layer after it, or pass rules={{**RULES, {record.op!r}: …}}."
+            f"no gradient rule for {record}. Choose a layer after it, or pass rules={{**RULES, {record.op!r}: …}}."
         )
     if not isinstance(row, AllOutputs) and any(c is not None for c in cotangents[1:]):
         raise UnsupportedOperatorError(

@@ -28,7 +28,7 @@ class AllOutputs:
 
 
 Row = tuple[InputRule | None, ...] | EachInput | AllOutputs
-"""One formula per input, None where there is no derivative; the last inputs may be left out."""
+"""One formula per input, None where there is no derivative; the last may be left out."""
 
 Rules = Mapping[str, Row]
 
@@ -36,7 +36,7 @@ Rules = Mapping[str, Row]
 def refused(*_: Array, **__: object) -> Array:
     """Stand for an input whose derivative exists but has no rule."""
     raise UnsupportedOperatorError(
-        "a parameter of this operator depends on the layer, and has no gradient rule. Choose a layer after it."
+        "a parameter that depends on the layer has no gradient rule here. Choose a layer after it."
     )
 
 
@@ -54,7 +54,5 @@ def static(dims: Sequence[object]) -> list[int]:
         When one of them is free.
     """
     if not all(isinstance(d, int) for d in dims):
-        raise FgcamError(
-            f"a dimension of {list(dims)} that must be known is dynamic; fix the input's size (--shape)"
-        )
+        raise FgcamError(f"a dimension of {list(dims)} that must be known is dynamic; fix the input's size (--size)")
     return [d for d in dims if isinstance(d, int)]

@@ -1,0 +1,118 @@
+"""What callers pass: arrays and targets, checked against the model before anything runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .errors import InputError, NumericsError, TargetError, suggest
+from .graph.model import TensorSpec
+
+Target = int | Sequence[int] | NDArray[np.integer[Any]] | None
+
+
+def image_input(inputs: Sequence[TensorSpec], name: str | None = None) -> TensorSpec:
+    """Return the only input, or the one named.
+
+    Raises
+    ------
+    InputError
+        There are several to choose from, or none of that name.
+    """
+    specs = {i.name: i for i in inputs}
+    if name is None and len(specs) > 1:
+        raise InputError(
+            f"the model has several inputs: {', '.join(specs)}. Choose the image with input= (--input NAME)"
+        )
+    if name is not None and name not in specs:
+        raise InputError(f"no input {name!r}; the model has {', '.join(specs)}.{suggest(name, specs)}")
+    return specs[name] if name is not None else next(iter(specs.values()))
+
+
+def fitted_feeds(
+    given: Mapping[str, ArrayLike], inputs: Sequence[TensorSpec], *, image: str
+) -> dict[str, NDArray[Any]]:
+    """Return the arrays that the model takes, by input.
+
+    Raises
+    ------
+    InputError
+        A name is not known, the image is missing, or an array does not fit.
+    NumericsError
+        The image is not finite.
+    """
+    specs = {i.name: i for i in inputs}
+    for name in given:
+        if name not in specs:
+            raise InputError(f"no input {name!r}; the model has {', '.join(specs)}.{suggest(str(name), specs)}")
+    if image not in given:
+        raise InputError(f"no value for input {image!r}")
+    feeds = {n: fitted(given[n], s) for n, s in specs.items() if n in given}
+    array = feeds[image]
+    for name, other in feeds.items():
+        wanted = specs[name].shape[0] if specs[name].shape else None
+        if wanted is not None and wanted == specs[image].shape[0] and len(other) != len(array):
+            raise InputError(f"input {name!r} has a batch of {len(other)}, {image!r} one of {len(array)}")
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        bad = int((~np.isfinite(array)).sum())
+        raise NumericsError(f"{bad} of {array.size} values of {image!r} are NaN or infinite; check the preprocessing")
+    return feeds
+
+
+def fitted(given: ArrayLike, spec: TensorSpec) -> NDArray[Any]:
+    """Check an array against the input it is for; floats are converted among themselves."""
+    try:
+        array = np.asarray(given)
+    except ValueError as error:
+        raise InputError(f"input {spec.name!r} takes an array: {error}") from None
+    if array.ndim != len(spec.shape):
+        raise InputError(
+            f"input {spec.name!r} takes {len(spec.shape)} dimensions ({_sizes(spec.shape)}), "
+            f"got shape {array.shape}; the first is the batch"
+        )
+    if array.ndim and array.shape[0] == 0:
+        raise InputError("the batch is empty")
+    for axis, (size, wanted) in enumerate(zip(array.shape, spec.shape, strict=True)):
+        if axis and isinstance(wanted, int) and size != wanted:
+            raise InputError(f"input {spec.name!r} is {_sizes(spec.shape)}, got shape {array.shape}")
+    if array.dtype != spec.dtype and not (array.dtype.kind == "f" and _floating(spec.dtype)):
+        raise InputError(
+            f"input {spec.name!r} takes {spec.dtype}, got {array.dtype}; pass .astype({str(spec.dtype)!r})"
+        )
+    with np.errstate(over="ignore"):
+        return array.astype(spec.dtype, copy=False)
+
+
+def _floating(dtype: np.dtype[Any]) -> bool:
+    return dtype.kind == "f" or dtype.name == "bfloat16"
+
+
+def _sizes(shape: Sequence[Any]) -> str:
+    return " x ".join(str(d) if d is not None else "?" for d in shape)
+
+
+def fitted_targets(target: Target, count: int, classes: int) -> NDArray[np.int64]:
+    """Return one target per image, -1 for the top class.
+
+    Raises
+    ------
+    TargetError
+        Not class indices, out of range, or not as many as images.
+    """
+    if target is None:
+        return np.full(count, -1, np.int64)
+    try:
+        targets = np.asarray(target)
+    except ValueError:
+        targets = np.asarray("ragged")
+    if targets.ndim == 1 and len(targets) != count:
+        raise TargetError(f"{len(targets)} targets for {count} images; give one, or one per image")
+    if targets.dtype.kind not in "iu" or targets.ndim > 1:
+        raise TargetError(f"a target is a class index, or one per image; got {target!r}")
+    outside = targets[(targets < 0) | (targets >= classes)]
+    if outside.size:
+        raise TargetError(f"target {int(outside.flat[0])} is out of range: the model has classes 0 to {classes - 1}")
+    return np.broadcast_to(targets, (count,)).astype(np.int64)

@@ -1,0 +1,142 @@
+"""Explanation: raw maps and what they explain."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import InputError, LayerError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+NEGLIGIBLE = 1e-3
+"""Components whose sum is less than this share of their magnitude have no meaningful conservation."""
+
+LONGEST = 80
+"""Characters of a name that go into a file name."""
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Raw maps and what they explain, for N images.
+
+    Attributes
+    ----------
+    maps : dict of str to ndarray of shape (N, h, w), float32
+        Signed map per layer, by the name that was asked for.
+    target : ndarray of shape (N,), int64
+        The class explained.
+    score : ndarray of shape (N,), float32
+        Its logit.
+    scores : ndarray of shape (N, K), float32
+        All logits.
+    conservation : dict of str to ndarray of shape (N,)
+        Sum of the map over sum of the components it was refined from. NaN where the components sum to
+        (nearly) nothing, as denoised ones do. Empty for methods that hand nothing on.
+    """
+
+    maps: dict[str, NDArray[np.float32]]
+    target: NDArray[np.int64]
+    score: NDArray[np.float32]
+    scores: NDArray[np.float32]
+    conservation: dict[str, NDArray[np.float64]]
+
+    @property
+    def map(self) -> NDArray[np.float32]:
+        """The only map, of shape (N, h, w).
+
+        Raises
+        ------
+        LayerError
+            When several layers were asked for.
+        """
+        if len(self.maps) != 1:
+            raise LayerError(f"there are maps of {len(self.maps)} layers; choose from .maps: {', '.join(self.maps)}")
+        return next(iter(self.maps.values()))
+
+    def overlay(self, image: Image, *, index: int = 0, layer: str | None = None, **style: Any) -> Image:
+        """Return ``image`` with the map of image ``index`` over it; ``style`` is :func:`imaging.overlay`'s.
+
+        Raises
+        ------
+        LayerError
+            No such layer, or several and none was named.
+        InputError
+            There are fewer images.
+        """
+        from .imaging import overlay
+
+        if layer is not None and layer not in self.maps:
+            raise LayerError(f"there is no map of {layer!r}, only of {', '.join(self.maps)}")
+        values = self.map if layer is None else self.maps[layer]
+        if not -len(values) <= index < len(values):
+            raise InputError(f"there is no image {index}: {len(values)} images were explained")
+        return overlay(image, values[index], **style)
+
+    def save(self, folder: str | Path) -> list[Path]:
+        """Write ``<layer>.npy`` for each layer and ``explanation.json``; returns the paths."""
+        from .imaging import save_json, save_npy
+
+        folder = Path(folder)
+        names = file_names(self.maps)
+        paths = [save_npy(folder / f"{names[n]}.npy", m) for n, m in self.maps.items()]
+        return [*paths, save_json(folder / "explanation.json", self.summary())]
+
+    def summary(self) -> dict[str, Any]:
+        """Return target, score and conservation as plain Python values."""
+        return {
+            "target": self.target.tolist(),
+            "score": [round(float(s), 6) for s in self.score],
+            "conservation": {
+                n: [None if np.isnan(v) else round(float(v), 6) for v in c] for n, c in self.conservation.items()
+            },
+        }
+
+    def _repr_png_(self) -> bytes:
+        from io import BytesIO
+
+        from PIL import Image
+
+        from .imaging import contact_sheet, heatmap
+
+        tiles = [(n, Image.fromarray(heatmap(m[0], percentile=99.5))) for n, m in self.maps.items()]
+        buffer = BytesIO()
+        contact_sheet(tiles).save(buffer, "PNG")
+        return buffer.getvalue()
+
+
+def conservation_of(found: Mapping[str, NDArray[Any]], layers: Sequence[str]) -> dict[str, NDArray[np.float64]]:
+    """Return what came out over what went in, per layer; NaN where nearly nothing went in."""
+    if "total" not in found:
+        return {}
+    total, magnitude = found["total"].astype(np.float64), found["magnitude"]
+    meaningful = np.abs(total) > NEGLIGIBLE * magnitude
+    safe = np.where(meaningful, total, 1)
+    return {n: np.where(meaningful, found[f"sum/{i}"] / safe, np.nan) for i, n in enumerate(layers)}
+
+
+def safe_name(name: str) -> str:
+    """Return a layer's or label's name as a part of a file name."""
+    return "".join(c if c.isalnum() or c in "-_." else "_" for c in name).strip("._")[:LONGEST] or "unnamed"
+
+
+def file_names(names: Iterable[str]) -> dict[str, str]:
+    """Return a file name for each name, different also where capitals do not count."""
+    taken: set[str] = set()
+    return {name: unused(safe_name(name), taken) for name in names}
+
+
+def unused(stem: str, taken: set[str]) -> str:
+    """Return ``stem``, or the first of ``stem_2``, ``stem_3`` that is not taken, and take it."""
+    chosen, count = stem, 1
+    while chosen.casefold() in taken:
+        count += 1
+        chosen = f"{stem}_{count}"
+    taken.add(chosen.casefold())
+    return chosen
