@@ -36,9 +36,9 @@ check: $(BIN)/.installed-dev
 bench: $(BIN)/.installed-$(RUNTIME)  ## ratios to the plain forward pass
 	$(BIN)/python tools/bench.py
 
-gpu: $(BIN)/.installed-dev  ## published maps on CUDA, and fgcam over the plain forward pass at batch 1 and 32
+gpu: $(BIN)/.installed-dev  ## on CUDA: make gpu RUNTIME=gpu VENV=.venv-gpu; skipped, with the reason, elsewhere
 	$(BIN)/python -m pytest -rs tests/test_gpu.py
-	$(BIN)/python tools/bench.py --device cuda --batch 1 --batch 32
+	$(BIN)/python tools/bench.py --device cuda --program fgcam --batch 1 --batch 32
 
 clean:
 	rm -rf $(VENV) $(DEMO) explanations

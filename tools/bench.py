@@ -30,6 +30,7 @@ import onnxruntime
 from nets import NETS
 
 from fgcam_onnx.cam.gradient import grad_cam
+from fgcam_onnx.errors import DeviceError
 from fgcam_onnx.fgcam import append_refinement
 from fgcam_onnx.graph.emitter import Emitter
 from fgcam_onnx.graph.layers import INPUT, Layer, default_base, find_layer
@@ -38,7 +39,7 @@ from fgcam_onnx.graph.model import Model
 from fgcam_onnx.graph.score import find_score
 from fgcam_onnx.lrp.composites import fg_cam
 from fgcam_onnx.program import TARGET, append_gradients, append_map, append_target
-from fgcam_onnx.runtime import Session
+from fgcam_onnx.runtime import DEVICES, Session, resolve_device
 
 FLOOR = {"gradcam": 1, "input gradient": 2, "fgcam": 3}
 """Convolutions that a program cannot do without, for each convolution of the model."""
@@ -105,10 +106,10 @@ class Row:
     session: float
 
 
-def measure(path: Path, *, net: str, batch: int, threads: int, rounds: int, only: list[str]) -> list[Row]:
+def measure(path: Path, *, net: str, batch: int, threads: int, device: str, rounds: int, only: list[str]) -> list[Row]:
     """Time the programs of the model at ``path``, each round running all of them once."""
     loaded, model = timed(lambda: load(path))
-    opened, forward = timed(lambda: plain_session(path, threads))
+    opened, forward = timed(lambda: plain_session(path, threads, device))
     runs: dict[str, Callable[[], Any]] = {}
     facts: dict[str, tuple[int, float, float]] = {"forward": (len(model.nodes), 0.0, opened)}
     feeds = feeds_of(model, batch)
@@ -116,7 +117,7 @@ def measure(path: Path, *, net: str, batch: int, threads: int, rounds: int, only
     given = feeds | {TARGET: np.full(len(next(iter(feeds.values()))), 1, np.int64)}
     for name in only:
         build, program = timed(lambda name=name: PROGRAMS[name](model))
-        start, session = timed(lambda program=program: Session(program, threads=threads))
+        start, session = timed(lambda program=program: Session(program, device=device, threads=threads))
         facts[name] = (len(program.nodes), build, start)
         runs[name] = lambda session=session: session.run(given)
     seconds: dict[str, list[float]] = {name: [] for name in runs}
@@ -133,6 +134,11 @@ def measure(path: Path, *, net: str, batch: int, threads: int, rounds: int, only
     return rows
 
 
+def named(net: str, batch: int) -> str:
+    """Return the name of a row's net, with the batch where it is not 1."""
+    return net if batch == 1 else f"{net} x{batch}"
+
+
 def timed(run: Callable[[], Any]) -> tuple[float, Any]:
     """Return how many seconds ``run`` takes, and its result."""
     start = time.perf_counter()
@@ -140,11 +146,12 @@ def timed(run: Callable[[], Any]) -> tuple[float, Any]:
     return time.perf_counter() - start, result
 
 
-def plain_session(path: Path, threads: int) -> onnxruntime.InferenceSession:
+def plain_session(path: Path, threads: int, device: str) -> onnxruntime.InferenceSession:
     """Return a session of the untouched file, with the settings that programs get."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
-    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    providers = ["CUDAExecutionProvider"] if resolve_device(device) == "cuda" else []
+    return onnxruntime.InferenceSession(path, options, providers=[*providers, "CPUExecutionProvider"])
 
 
 def feeds_of(model: Model, batch: int) -> dict[str, np.ndarray]:
@@ -195,30 +202,39 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--model", type=Path, action="append", help="any model.onnx instead")
     parser.add_argument("--program", choices=PROGRAMS, action="append", help="default all")
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--batch", type=int, default=1)
+    parser.add_argument("--batch", type=int, action="append", help="repeatable; default 1")
+    parser.add_argument("--device", choices=DEVICES, default="cpu", help="where programs and forward pass run")
     parser.add_argument("--threads", type=int, default=0, help="inside an operator; 0: ONNX Runtime chooses")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a Markdown table")
     arguments = parser.parse_args(argv)
     onnxruntime.set_default_logger_severity(3)
     options: Mapping[str, Any] = {
-        "batch": arguments.batch,
+        "device": arguments.device,
         "threads": arguments.threads,
         "rounds": arguments.rounds,
         "only": arguments.program or list(PROGRAMS),
     }
+    try:
+        resolve_device(arguments.device)
+    except DeviceError as error:
+        print(f"not measured: {error}")
+        return
     rows: list[Row] = []
+    batches = arguments.batch or [1]
     for path in arguments.model or []:
-        rows += measure(path, net=path.stem, **options)
+        for batch in batches:
+            rows += measure(path, net=named(path.stem, batch), batch=batch, **options)
     for net in arguments.net or ([] if arguments.model else sorted(NETS)):
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / f"{net}.onnx"
             path.write_bytes(NETS[net]().SerializeToString())
-            rows += measure(path, net=net, **options)
+            for batch in batches:
+                rows += measure(path, net=named(net, batch), batch=batch, **options)
     if arguments.json:
         print(json.dumps({"versions": versions(), **options, "rows": [vars(r) for r in rows]}, indent=2))
     else:
         threads = arguments.threads or "default"
-        settings = f"Batch {arguments.batch}, {arguments.rounds} rounds, threads {threads}"
+        settings = f"Device {arguments.device}, {arguments.rounds} rounds, threads {threads}"
         print(table(rows, settings))
 
 

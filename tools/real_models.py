@@ -108,7 +108,7 @@ def explain_model(assets: pathlib.Path, out: pathlib.Path, entry: dict[str, Any]
     contact_sheet(tiles, columns=6, tile=160).save(out / f"{path.stem}.png")
     on, area = np.nanmean(scores, axis=0) if np.isfinite(scores).any() else (float("nan"), float("nan"))
     low, high = (min(kept), max(kept)) if kept else (float("nan"), float("nan"))
-    return f"| {path.name} | {np.mean(right):.2f} | {on:.2f} | {area:.2f} | {low:.3f} to {high:.3f} |"
+    return f"| {path.name} | {np.mean(right):.2f} | {on:.2f} | {area:.2f} | {low:.2g} to {high:.2g} |"
 
 
 def main() -> None:

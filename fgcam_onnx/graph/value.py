@@ -162,6 +162,10 @@ class Value:
         """Compare elementwise, as an array does."""
         return self.emitter.emit("Equal", *self.emitter.lift(self, other))
 
+    def __ne__(self, other: object) -> Any:
+        """Compare elementwise, as an array does."""
+        return self.emitter.emit("Not", self == other)
+
     __hash__ = None  # type: ignore[assignment]
 
     def astype(self, dtype: DTypeLike) -> Value:
