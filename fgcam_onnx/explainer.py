@@ -17,7 +17,7 @@ from .graph.layers import INPUT, Layer, candidate_layers, default_base, find_lay
 from .graph.loading import bind, load
 from .graph.model import Model, TensorSpec
 from .graph.score import Score, find_score
-from .lrp.composites import residual_rule
+from .lrp.composites import product_rule, residual_rule
 from .methods import BASES, Method, Options, find_method
 from .program import class_count
 from .runtime import check_finite, resolve_device
@@ -45,6 +45,9 @@ class Explainer:
     residual : {"positive", "signed", "ratio"}, optional
         How a residual Add shares relevance; default ``positive`` for fgcam and, as published, ``signed`` for
         relevancecam.
+    products : {"value", "split"}
+        How a product of two tensors that both depend on the input shares relevance: a gate or attention weight
+        takes nothing (``value``), or each operand half (``split``).
     device : {"cpu", "cuda", "auto"}
     threads : int
         Threads inside an operator; 0 lets ONNX Runtime choose.
@@ -73,6 +76,7 @@ class Explainer:
         base_layer: str | None = None,
         denoise: bool = False,
         residual: str | None = None,
+        products: str = "value",
         device: str = "cpu",
         threads: int = 0,
         batch: int = 16,
@@ -86,12 +90,14 @@ class Explainer:
             raise OptionError(f"unknown base {base!r}; choose {', '.join(BASES)}.{suggest(base, BASES)}")
         residual = residual or ("signed" if method == "relevancecam" else "positive")
         residual_rule(residual)
+        product_rule(products)
         for name, value, least in (("batch", batch, 1), ("threads", threads, 0)):
             if value < least:
                 raise OptionError(f"{name} must be at least {least}, not {value}")
         resolve_device(device)
         self.model = model if isinstance(model, Model) else load(model)
-        self.method, self.base, self.denoise, self.residual = method, base, denoise, residual
+        self.method, self.base, self.denoise = method, base, denoise
+        self.residual, self.products = residual, products
         self.layers = (layers,) if isinstance(layers, str) else tuple(layers)
         self.base_layer, self.device, self.threads, self.batch = base_layer, device, threads, batch
         self.output, self.before_softmax, self.progress = output, before_softmax, progress
@@ -130,6 +136,7 @@ class Explainer:
             base_layer=base,
             denoise=self.denoise,
             residual=self.residual,
+            products=self.products,
             device=self.device,
             threads=self.threads,
             batch=self.batch,

@@ -51,6 +51,7 @@ class Options:
     base_layer: Layer
     denoise: bool
     residual: str
+    products: str
     device: str
     threads: int
     batch: int
@@ -136,7 +137,7 @@ def relevance_cam_method(options: Options) -> Method:
         [x.name for x in options.layers],
         output=options.score.logits,
         seed=start,
-        pullback=relevance_cam(options.residual),
+        pullback=relevance_cam(options.residual, products=options.products),
     )
     for i, layer in enumerate(options.layers):
         components = grad_cam(real(emitter.value(layer.name)), relevance[layer.name], layer.spatial_axes)
@@ -147,7 +148,7 @@ def relevance_cam_method(options: Options) -> Method:
 
 def fg_cam_method(options: Options) -> Method:
     """Return FG-CAM: one program where the components are a gradient CAM's and are not denoised, else two."""
-    composite = fg_cam(options.residual)
+    composite = fg_cam(options.residual, products=options.products)
     gradient = options.base in WEIGHTINGS
     emitter, scored = _start(options)
     if gradient:

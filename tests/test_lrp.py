@@ -10,7 +10,6 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from fgcam_onnx.errors import UnsupportedOperatorError
 from fgcam_onnx.graph.emitter import Emitter
 from fgcam_onnx.graph.loading import load
 from fgcam_onnx.lrp.composites import fg_cam
@@ -238,14 +237,74 @@ def test_the_signal_takes_all_and_the_gate_nothing(name: str) -> None:
     np.testing.assert_array_equal(propagate(proto, fg_cam(), x, r, source="s"), r)
 
 
-def test_a_product_of_two_signals_is_refused_by_name() -> None:
+def product_of_two(x: Matrix, r: Matrix, products: str) -> tuple[Matrix, Matrix]:
+    """Return the relevance of two convolutions whose outputs are multiplied."""
     branches = [helper.make_node("Conv", ["x", n], [out]) for n, out in (("w", "a"), ("v", "b"))]
-    product = helper.make_node("Mul", ["a", "b"], ["y"], name="bilinear")
     w, v = RNG.standard_normal((2, 4, 4, 1, 1))
-    proto = graph([*branches, product], ["N", 4, 3, 3], w=w, v=v)
+    proto = graph([*branches, helper.make_node("Mul", ["a", "b"], ["y"])], ["N", 4, 3, 3], w=w, v=v)
+    a, b = (propagate(proto, fg_cam(products=products), x, r, source=n) for n in "ab")
+    return a, b
+
+
+@pytest.mark.parametrize("products", ["value", "split"])
+def test_of_a_product_without_a_gate_each_operand_takes_half(products: str) -> None:
     x, r = (RNG.standard_normal((1, 4, 3, 3)).astype(np.float32) for _ in range(2))
-    with pytest.raises(UnsupportedOperatorError, match=r"'Mul' \(node 'bilinear'\).*neither is a gate"):
-        propagate(proto, fg_cam(), x, r)
+    for part in product_of_two(x, r, products):
+        np.testing.assert_allclose(part, r / 2, rtol=1e-6, atol=0)
+
+
+ATTENTION = [
+    *(helper.make_node("MatMul", ["x", n], [n.lower()]) for n in ("Q", "K", "V")),
+    helper.make_node("Transpose", ["k"], ["kt"], perm=[0, 2, 1]),
+    helper.make_node("MatMul", ["q", "kt"], ["s"]),
+    helper.make_node("Softmax", ["s"], ["p"]),
+    helper.make_node("MatMul", ["p", "v"], ["y"]),
+]
+
+
+def attention() -> onnx.ModelProto:
+    weights = dict(zip("QKV", RNG.standard_normal((3, 6, 6)), strict=True))
+    return graph(ATTENTION, ["N", 5, 6], **weights)
+
+
+def test_attention_hands_relevance_to_the_values_in_proportion_to_their_weights() -> None:
+    proto = attention()
+    x, r = (RNG.standard_normal((1, 5, 6)).astype(np.float32) for _ in range(2))
+    model = load(proto)
+    emitter = Emitter(model)
+    for name in "pv":
+        emitter.output(name, emitter.value(name))
+    found = Session(emitter.build()).run({"x": x})
+    p, v = found["p"][0].astype(np.float64), found["v"][0].astype(np.float64)
+    contributions = p[:, :, None] * np.maximum(v, 0)[None]
+    z = contributions.sum(axis=1, keepdims=True)
+    expected = (np.divide(contributions, z, out=np.zeros_like(contributions), where=z != 0) * r[0][:, None]).sum(axis=0)
+    got = propagate(proto, fg_cam(), x, r, source="v")[0]
+    np.testing.assert_allclose(got, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+
+
+def test_split_products_hand_half_to_the_attention_weights() -> None:
+    proto = attention()
+    x = RNG.standard_normal((1, 5, 6)).astype(np.float32)
+    r = np.abs(RNG.standard_normal((1, 5, 6))).astype(np.float32)
+    halves = [propagate(proto, fg_cam(products="split"), x, r, source=n).sum() for n in "pv"]
+    reached = propagate(proto, fg_cam(), x, r, source="v").sum()
+    np.testing.assert_allclose(halves, [reached / 2, reached / 2], rtol=1e-4, atol=0)
+
+
+def test_statistics_of_a_normalisation_are_held_constant() -> None:
+    nodes = [
+        helper.make_node("ReduceMean", ["x", "axes"], ["m"], keepdims=1),
+        helper.make_node("Sub", ["x", "m"], ["c"]),
+        helper.make_node("Mul", ["c", "c"], ["s"]),
+        helper.make_node("ReduceMean", ["s", "axes"], ["v"], keepdims=1),
+        helper.make_node("Sqrt", ["v"], ["d"]),
+        helper.make_node("Div", ["c", "d"], ["y"]),
+    ]
+    proto = graph(nodes, ["N", 4, 6])
+    proto.graph.initializer.append(numpy_helper.from_array(np.array([-1], np.int64), "axes"))
+    x, r = (RNG.standard_normal((1, 4, 6)).astype(np.float32) for _ in range(2))
+    np.testing.assert_array_equal(propagate(proto, fg_cam(), x, r), r)
 
 
 def test_joined_and_cut_tensors_keep_every_share() -> None:

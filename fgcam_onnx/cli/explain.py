@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     "--residual",
     help="How residual sums share: positive, signed or ratio.  [default: positive; relevancecam: signed]",
 )
+@click.option("--products", default="value", help="How products share: value (gates take nothing) or split.")
 @click.option(
     "--preprocess", "spec", metavar="PRESET|FILE",
     help="imagenet, tf, caffe, unit, none, or a JSON/TOML file.  [default: the model's sidecar]",
@@ -138,6 +139,7 @@ def _explainer(model: Any, options: dict[str, Any], meter: Any) -> Explainer:
         base_layer=options["base_layer"],
         denoise=options["denoise"],
         residual=options["residual"],
+        products=options["products"],
         device=options["device"],
         threads=options["threads"],
         batch=options["batch"],

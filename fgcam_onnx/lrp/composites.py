@@ -17,6 +17,7 @@ from .rules import (
     Given,
     passthrough,
     positive_input,
+    product,
     to_maximum,
     z_box,
     z_plus,
@@ -26,18 +27,21 @@ from .rules import (
 Selector = Callable[[Record], bool]
 
 ACTIVATIONS = (
-    "Celu Clip Elu Erf Gelu HardSigmoid HardSwish LeakyRelu Mish PRelu Relu Selu Sigmoid Softmax Softplus"
-    " Softsign Swish Tanh ThresholdedRelu"
+    "Abs Celu Clip Elu Erf Exp Gelu HardSigmoid HardSwish LeakyRelu Log LogSoftmax Mish Neg PRelu Pow Reciprocal Relu"
+    " Selu Shrink Sigmoid Softmax Softplus Softsign Sqrt Swish Tanh ThresholdedRelu"
 ).split()
-AVERAGES = ("AveragePool", "GlobalAveragePool", "ReduceMean", "ReduceSum", "Resize")
+AVERAGES = ("AveragePool", "CumSum", "GlobalAveragePool", "ReduceMean", "ReduceSum", "Resize")
 MAXIMA = ("GlobalMaxPool", "MaxPool", "ReduceMax")
 MOVEMENTS = (
-    "Concat DepthToSpace Expand Flatten Gather Pad Reshape Slice SpaceToDepth Split Squeeze Tile Transpose Unsqueeze"
+    "Col2Im Concat DepthToSpace Expand Flatten Gather GatherElements GatherND Max Min Pad Reshape ScatterElements"
+    " ScatterND Slice SpaceToDepth Split Squeeze Tile TopK Transpose Trilu Unsqueeze Where"
 ).split()
+PRODUCTS = ("value", "split")
 SAME = (
-    "BatchNormalization Cast Div Dropout Identity InstanceNormalization GroupNormalization LayerNormalization Mul"
+    "BatchNormalization Cast Dropout GroupNormalization Identity InstanceNormalization LRN LayerNormalization"
+    " LpNormalization RMSNormalization"
 ).split()
-SUMS = ("Add", "Sub", "Sum")
+SUMS = ("Add", "Mean", "Sub", "Sum")
 
 
 def op(*names: str) -> Selector:
@@ -52,6 +56,11 @@ def reads_input(record: Record) -> bool:
     return record.op in CONTRACTIONS and any(
         x is not None and x.emitter.origin(x) in preprocessed for x in (record.inputs[i] for i in record.varying)
     )
+
+
+def bilinear(record: Record) -> bool:
+    """Accept products: elementwise ones, and contractions of two tensors that both depend on the input."""
+    return op("Div", "Mul")(record) or (op("Einsum", "MatMul", "Gemm")(record) and len(record.varying) > 1)
 
 
 def bounds(record: Record) -> bool:
@@ -85,12 +94,24 @@ def residual_rule(residual: str) -> Pullback:
     return RESIDUAL[residual]
 
 
-def fg_cam(residual: str = "positive") -> Composite:
-    """Return FG-CAM's rules (Qiu et al., 2024, arXiv:2303.09171), ``residual`` added for nets that have sums."""
+def product_rule(products: str) -> Pullback:
+    """Return the rule of products: ``value``, a gate takes nothing, or ``split``, each operand takes half."""
+    if products not in PRODUCTS:
+        raise OptionError(f"unknown products {products!r}; choose {', '.join(PRODUCTS)}.{suggest(products, PRODUCTS)}")
+    return product(z_plus, gated=products == "value")
+
+
+def fg_cam(residual: str = "positive", *, products: str = "value") -> Composite:
+    """Return FG-CAM's rules (Qiu et al., 2024, arXiv:2303.09171).
+
+    ``residual`` and ``products`` choose the rules of what the paper's nets do not have: sums and products of
+    two tensors that both depend on the input.
+    """
     return Composite(
         "fgcam",
         (
             (reads_input, z_box),
+            (bilinear, product_rule(products)),
             (op(*CONTRACTIONS), z_plus),
             (op(*MAXIMA), to_maximum),
             (op(*AVERAGES), positive_input),
@@ -102,11 +123,12 @@ def fg_cam(residual: str = "positive") -> Composite:
     )
 
 
-def relevance_cam(residual: str = "signed") -> Composite:
+def relevance_cam(residual: str = "signed", *, products: str = "value") -> Composite:
     """Return the rules of Relevance-CAM (Lee et al., CVPR 2021, doi:10.1109/CVPR46437.2021.01470)."""
     return Composite(
         "relevancecam",
         (
+            (bilinear, product_rule(products)),
             (op(*CONTRACTIONS), z_plus),
             (op(*MAXIMA), z_rule),
             (op(*AVERAGES), positive_input),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-from ..errors import UnsupportedOperatorError
 from ..graph.facts import Node, facts_of, producers_of
 from ..graph.operators import VIEWS
 from ..graph.tape import Record
@@ -21,16 +20,12 @@ POINTWISE = (
 )
 
 
-def signal_of(record: Record) -> int:
-    """Return the index of the input that takes the relevance of ``record``; the others are constants to it.
+def signal_of(record: Record) -> int | None:
+    """Return the input that takes the relevance of a product, the other being its gate; None without a gate.
 
     Of two operands the gate is the one that is broadcast, that is computed pointwise from the other
-    (``x * sigmoid(x)``), or that a saturating function made (squeeze and excitation).
-
-    Raises
-    ------
-    UnsupportedOperatorError
-        When neither operand shows itself as a gate.
+    (``x * sigmoid(x)``), or that a saturating function made (squeeze and excitation). Of a matrix product only
+    the last counts: attention weights are the gate of the values.
     """
     on = record.varying
     if len(on) == 1:
@@ -40,20 +35,19 @@ def signal_of(record: Record) -> int:
     a, b = (v for i in on[:2] if (v := record.inputs[i]) is not None)
     if a.name == b.name:
         return on[0]
-    if _size(a) != _size(b):
-        return on[0] if _size(a) > _size(b) else on[1]
+    if record.op == "Mul" and size_of(a) != size_of(b):
+        return on[0] if size_of(a) > size_of(b) else on[1]
     for signal, gate, index in ((a, b, on[0]), (b, a, on[1])):
-        if signal.emitter.origin(signal) in _pointwise_ancestors(gate):
+        if record.op == "Mul" and signal.emitter.origin(signal) in _pointwise_ancestors(gate):
             return index
     made = [_saturates(v) for v in (a, b)]
     if made[0] != made[1]:
         return on[1] if made[0] else on[0]
-    raise UnsupportedOperatorError(
-        f"{record} multiplies two tensors of which neither is a gate: no relevance rule. Choose a layer after it."
-    )
+    return None
 
 
-def _size(v: Value) -> float:
+def size_of(v: Value) -> float:
+    """Return how many elements a tensor has for each image, to tell which of two is broadcast."""
     return math.prod(d if isinstance(d, int) else 1 for d in v.shape)
 
 

@@ -18,7 +18,7 @@ from .. import vjp
 from ..errors import UnsupportedOperatorError
 from ..graph.tape import Record
 from ..graph.value import Array, Value
-from .gates import signal_of
+from .gates import signal_of, size_of
 from .modifiers import (
     Modifier,
     above_lowest,
@@ -33,7 +33,7 @@ from .modifiers import (
 Given = tuple[Value | None, ...]
 Division = Callable[[Array, Array], Array]
 
-CONTRACTIONS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+CONTRACTIONS = ("Conv", "ConvTranspose", "Einsum", "Gemm", "MatMul")
 
 
 def divide_or_zero(r: Array, z: Array) -> Array:
@@ -65,7 +65,12 @@ class Rule:
 
     def __call__(self, record: Record, given: Given) -> list[Value | None]:
         """Return the relevance of the record's input, None for its weights."""
-        r, i = _first(given), _input_index(record)
+        i = _input_index(record)
+        message = self.message(record, _first(given), i)
+        return [message if k == i else None for k in range(len(record.inputs))]
+
+    def message(self, record: Record, r: Value, i: int) -> Value | None:
+        """Return the relevance that input ``i`` takes of ``r``, its other operand being the weight."""
         total: Value | None = None
         for weight, terms in self.groups:
             replays = [(t, record.replay(_modified(record, i, t))) for t in _effective(record, i, terms)]
@@ -77,7 +82,7 @@ class Rule:
                 if ct is not None and x is not None:
                     message = (weight * term.sign) * (x * ct)
                     total = message if total is None else total + message
-        return [total if k == i else None for k in range(len(record.inputs))]
+        return total
 
 
 def _first(given: Given) -> Value:
@@ -138,8 +143,30 @@ z_rule = Rule(((1.0, (Term(),)),))
 
 def passthrough(record: Record, given: Given) -> list[Value | None]:
     """Hand the relevance on unchanged, to the signal where there are several inputs."""
-    r, i = _first(given), signal_of(record)
+    r, i = _first(given), record.varying[0]
     return [r if k == i else None for k in range(len(record.inputs))]
+
+
+def product(rule: Rule, *, gated: bool) -> Callable[[Record, Given], list[Value | None]]:
+    """Return the rule of a product of two tensors that both depend on the input.
+
+    With ``gated`` the signal takes all where the other operand is a gate: the value path of attention. A product
+    without a gate, and without ``gated`` every product, is bilinear: each operand takes half, the other
+    being its weight.
+    """
+
+    def pull(record: Record, given: Given) -> list[Value | None]:
+        r, varying = _first(given), record.varying
+        i = signal_of(record) if gated or len(varying) == 1 else None
+        takers = varying if i is None else (i,)
+        part = r * (1 / len(takers))
+        elementwise = record.op in ("Div", "Mul")
+        return [
+            None if k not in takers else part if elementwise else rule.message(record, part, k)
+            for k in range(len(record.inputs))
+        ]
+
+    return pull
 
 
 def to_maximum(record: Record, given: Given) -> list[Value | None]:
@@ -156,8 +183,8 @@ def shares(part: Modifier, divide: Division) -> Callable[[Record, Given], list[V
     def rule(record: Record, given: Given) -> list[Value | None]:
         r = _first(given)
         varying = record.varying
-        if len(varying) == 1:
-            return [r if i in varying else None for i in range(len(record.inputs))]
+        if len(varying) == 1 or _takes_off_a_statistic(record):
+            return [r if i == varying[0] else None for i in range(len(record.inputs))]
         signs = [1, -1] if record.op == "Sub" else [1] * len(record.inputs)
         parts = [
             part(v if s > 0 else -v) if i in varying and v is not None else None
@@ -167,6 +194,12 @@ def shares(part: Modifier, divide: Division) -> Callable[[Record, Given], list[V
         return [None if p is None else r * divide(p, z) for p in parts]
 
     return rule
+
+
+def _takes_off_a_statistic(record: Record) -> bool:
+    """Tell ``x - mean(x)`` of a normalisation, whose statistics are held constant."""
+    a, b = record.inputs[0], record.inputs[1] if len(record.inputs) > 1 else None
+    return record.op == "Sub" and a is not None and b is not None and size_of(b) < size_of(a)
 
 
 RESIDUAL = {
