@@ -12,7 +12,11 @@ import numpy as np
 import pytest
 
 import fgcam_onnx
+from fgcam_onnx.graph.emitter import Emitter
+from fgcam_onnx.graph.score import find_score
 from fgcam_onnx.imaging import preprocess_from, read_image
+from fgcam_onnx.program import TARGET, append_gradients, append_target
+from fgcam_onnx.runtime import Session
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tools"))
 import real_models
@@ -59,3 +63,42 @@ def test_a_model_with_free_height_and_width_is_bound_by_the_picture(assets: Path
     e = explainer(x)
     assert e.map.shape == (2, 48, 192)
     assert explainer(x[..., :96]).map.shape == (2, 48, 96)
+
+
+DENSE = {
+    "deeplab_v3_mnv2_voc_tf": "dog",
+    "selfie_segmenter_landscape": "person",
+    "yolox_nano_coco": "objectness",
+    "st_deeplabv3_mnv2_05_320_qdq_int8": "person",
+}
+
+
+@pytest.mark.parametrize("name", DENSE)
+def test_a_dense_output_gives_the_gradient_of_the_element_that_was_chosen(assets: Path, name: str) -> None:
+    """Against a difference along the gradient, where the model is not quantized."""
+    path = assets / "models" / f"{name}.onnx"
+    model = fgcam_onnx.load(path)
+    spec = model.inputs[0]
+    row = entry(assets, name)
+    preprocess = preprocess_from({**real_models.specification(row), "resize": "stretch"}).bound(spec.shape, spec.dtype)
+    x = preprocess(read_image(assets / "images" / "misc" / "gcam_both.png"))
+    score = find_score(model)
+    emitter = Emitter(model)
+    scored = append_target(emitter, score.logits)
+    g = append_gradients(emitter, [spec.name], output=score.logits, seed=scored.seed)[spec.name]
+    emitter.output("g", g)
+    emitter.output("scores", scored.scores)
+    session = Session(emitter.build())
+    top = int(session.run({spec.name: x, TARGET: np.array([0])})["scores"].argmax())
+    found = session.run({spec.name: x, TARGET: np.array([top])})
+    assert np.isfinite(found["g"]).all()
+    assert np.abs(found["g"]).max() > 0
+    if "int8" in name:
+        return
+    g64 = found["g"].astype(np.float64)
+    step = g64 * (0.01 / (g64**2).sum())
+    up, down = (
+        session.run({spec.name: (x + s * step).astype(x.dtype), TARGET: np.array([top])})["scores"][0, top]
+        for s in (1, -1)
+    )
+    np.testing.assert_allclose((up - down) / 2, 0.01, rtol=0.05, atol=0)
