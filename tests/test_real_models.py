@@ -1,4 +1,4 @@
-"""Real trained models and photographs: every fp32 CNN classifier is explained, and the maps lie on the objects."""
+"""Real trained models and photographs: every classifier is explained, and the maps lie on the objects."""
 
 from __future__ import annotations
 
@@ -25,7 +25,9 @@ PICTURES = 24
 CLASSIFIERS = (
     "cifar10_marabou_large keras_mobilenet_v1_0.25_224_imagenet keras_resnet8_cifar10_mlperftiny mcunet_in3_fp32_torch"
     " mnist_cntk mobilenet_v2_fp32_dequant regnetx200mf_fp32_dequant resnet20_onnc shufflenet_v2_fp32_dequant"
-    " squeezenet1.1_fp32_rebuilt winml_mnist_model"
+    " squeezenet1.1_fp32_rebuilt winml_mnist_model vit_tiny_patch16_224_opset17 vit_cifar10_ibp_3_3_8"
+    " SqueezeNet_fp16_winml mlperftiny_resnet8_cifar10_int8 mobilenet_v2_dynint8_edge_bench mobilenetv2-12-int8"
+    " mobilenetv2-12-qdq shufflenet-v2-12-int8 tflite_mcunet-320kb-1mb_imagenet tflite_mobilenet_v2_1.0_224_quant"
 ).split()
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -64,6 +65,15 @@ class Emitter:
             "Export the model with standard operators, or fix the sizes of its inputs."
         )
 
+    def knows(self, name: str) -> bool:
+        """Tell whether anything is known of the type of tensor ``name``."""
+        return name in self._types
+
+    @property
+    def constants(self) -> Mapping[str, NDArray[Any]]:
+        """Every constant tensor, those that were added included."""
+        return self._constants
+
     def shape(self, name: str) -> Shape:
         """Return the dimensions of tensor ``name``."""
         kind = self._types.get(name)
@@ -119,6 +129,12 @@ class Emitter:
         self.nodes.append(node)
         self._known[key] = tuple(outputs)
         return tuple(Value(self, n) for n in outputs)
+
+    def adopt(self, node: NodeProto) -> None:
+        """Append a node as it is written; it is typed where onnx can."""
+        with contextlib.suppress(FgcamError, KeyError):
+            self._types |= self._infer(node)
+        self.nodes.append(node)
 
     def _infer(self, node: NodeProto) -> dict[str, TypeProto]:
         try:

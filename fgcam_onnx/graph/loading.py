@@ -16,6 +16,7 @@ from ..errors import ModelError
 from .bodies import written_out
 from .canonical import canonical_nodes, legacy_nodes
 from .checking import check_extents, check_graph, check_text
+from .contrib import claimed, standardized
 from .folding import closed, folded
 from .functions import inlined
 from .inference import BATCH, infer_types
@@ -58,7 +59,8 @@ def load(path: str | Path | ModelProto, *, shapes: Mapping[str, Shape] | None = 
     check_text(proto)
     proto, constants = _split(proto, file.parent if file else None)
     opset = next((o.version for o in proto.opset_import if not o.domain), 0)
-    proto = _raised(proto, constants, opset)
+    claimed(proto, opset)
+    proto = standardized(_raised(proto, constants, opset), constants)
     model = Model(proto, constants, {}, file, opset)
     return bind(model, shapes or {})
 
