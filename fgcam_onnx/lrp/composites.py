@@ -107,34 +107,23 @@ def fg_cam(residual: str = "positive", *, products: str = "value") -> Composite:
     ``residual`` and ``products`` choose the rules of what the paper's nets do not have: sums and products of
     two tensors that both depend on the input.
     """
-    return Composite(
-        "fgcam",
-        (
-            (reads_input, z_box),
-            (bilinear, product_rule(products)),
-            (op(*CONTRACTIONS), z_plus),
-            (op(*MAXIMA), to_maximum),
-            (op(*AVERAGES), positive_input),
-            (op(*SUMS), residual_rule(residual)),
-            (op(*ACTIVATIONS, *SAME), passthrough),
-            (bounds, passthrough),
-            (op(*MOVEMENTS), vjp.pullback),
-        ),
-    )
+    return Composite("fgcam", ((reads_input, z_box), *_positive_cases(residual, products, maxima=to_maximum)))
 
 
 def relevance_cam(residual: str = "signed", *, products: str = "value") -> Composite:
     """Return the rules of Relevance-CAM (Lee et al., CVPR 2021, doi:10.1109/CVPR46437.2021.01470)."""
-    return Composite(
-        "relevancecam",
-        (
-            (bilinear, product_rule(products)),
-            (op(*CONTRACTIONS), z_plus),
-            (op(*MAXIMA), z_rule),
-            (op(*AVERAGES), positive_input),
-            (op(*SUMS), residual_rule(residual)),
-            (op(*ACTIVATIONS, *SAME), passthrough),
-            (bounds, passthrough),
-            (op(*MOVEMENTS), vjp.pullback),
-        ),
+    return Composite("relevancecam", _positive_cases(residual, products, maxima=z_rule))
+
+
+def _positive_cases(residual: str, products: str, *, maxima: Pullback) -> tuple[tuple[Selector, Pullback], ...]:
+    """Return what both methods share: z+ for weights, shares of the positive part for averages."""
+    return (
+        (bilinear, product_rule(products)),
+        (op(*CONTRACTIONS), z_plus),
+        (op(*MAXIMA), maxima),
+        (op(*AVERAGES), positive_input),
+        (op(*SUMS), residual_rule(residual)),
+        (op(*ACTIVATIONS, *SAME), passthrough),
+        (bounds, passthrough),
+        (op(*MOVEMENTS), vjp.pullback),
     )
