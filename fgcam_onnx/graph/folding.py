@@ -18,7 +18,6 @@ from .gaps import infer_shapes
 from .model import LARGE
 
 FOLDED_BYTES = LARGE * 64
-PASSES = 3
 
 GROWING = frozenset(
     "BlackmanWindow CenterCropPad ConstantOfShape Expand HammingWindow HannWindow MelWeightMatrix OneHot Pad"
@@ -56,9 +55,10 @@ def folded(proto: ModelProto, constants: Mapping[str, NDArray[Any]]) -> tuple[Mo
 
 
 def _folded(model: ModelProto) -> gs.Graph:
-    """Fold as long as a pass finds the size of what the one before had to leave."""
+    """Fold as long as a pass finds sizes that the one before had to leave."""
     onnxruntime_module()  # graphsurgeon folds through it
-    for _ in range(PASSES):
+    before = math.inf
+    while True:
         try:
             model = infer_shapes(model, data_prop=True)
         except (onnx.shape_inference.InferenceError, MemoryError) as error:
@@ -68,10 +68,11 @@ def _folded(model: ModelProto) -> gs.Graph:
             graph = gs.import_onnx(model)
             graph.fold_constants(size_threshold=FOLDED_BYTES, should_exclude_node=_leaves(left))
         graph.cleanup().toposort()
-        if not left:
-            break
+        waiting = left or any(n.op in ("Shape", "Size") for n in graph.nodes)
+        if not waiting or len(graph.nodes) >= before:
+            return graph
+        before = len(graph.nodes)
         model = gs.export_onnx(graph)
-    return graph
 
 
 def _leaves(left: list[str]) -> Callable[[gs.Node], bool]:
