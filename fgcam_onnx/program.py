@@ -18,6 +18,7 @@ from .graph.tape import tape_between
 from .graph.value import Dim, Value
 from .quantized import on_real_values, per_real_unit
 from .vjp.rule import Rules
+from .vjp.swish import joined
 
 TARGET = "fgcam/target"
 COMPONENTS = "fgcam/components"
@@ -73,7 +74,7 @@ def append_scores(emitter: Emitter, logits: str) -> Value:
     value = emitter.value(logits)
     batch, classes = batch_of(emitter.model), class_count(emitter.model, logits)
     flat = emitter.reshape(value, (batch if isinstance(batch, int) else None, classes))
-    return flat if flat.dtype.kind == "f" else flat.astype(np.float32)
+    return _wide(flat)
 
 
 def append_target(emitter: Emitter, logits: str) -> Scored:
@@ -96,7 +97,9 @@ def append_gradients(
     """Append the gradient of ``output``, weighed by ``seed``, at every layer named."""
     layers = list(layers)
     tape = tape_between(emitter, sources=layers, output=output)
-    found = backward(tape, seed, on_real_values(lambda r, g: vjp.gradient_pullback(rules, r, g), units=True))
+    if rules is vjp.RULES:
+        tape = joined(tape)
+    found = backward(tape, _wide(seed), on_real_values(lambda r, g: vjp.gradient_pullback(rules, r, g), units=True))
     return {name: per_real_unit(emitter.value(name), found[name]) for name in layers}
 
 
@@ -109,7 +112,12 @@ def append_relevance(
         return {output: seed}
     behind = [x for x in layers if x != output]
     tape = tape_between(emitter, sources=behind, output=output)
-    return {output: seed} | backward(tape, seed, on_real_values(pullback, units=False))
+    return {output: seed} | backward(tape, _wide(seed), on_real_values(pullback, units=False))
+
+
+def _wide(seed: Value) -> Value:
+    """Return ``seed`` in float32 at least: a walk in half precision would overflow."""
+    return seed if seed.dtype.kind == "f" and seed.dtype.itemsize > 2 else seed.astype(np.float32)
 
 
 def append_map(emitter: Emitter, layer: Layer, components: Value) -> Value:

@@ -4,6 +4,8 @@ The forward pass stays the deployed, integer one. A walk sees each quantized ope
 on the real values that the integers stand for, ``(q - zero) * scale``. Rounding is straight-through, and
 nothing flows where an output that starts at 0 is 0: a quantizer's saturation is often all that is left of
 a ReLU.
+
+Half floats are seen the same way: a walk goes in float32 over operators that are run as they are deployed.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import numpy as np
 from .backward import Pullback
 from .errors import UnsupportedOperatorError
 from .graph.facts import facts_of
+from .graph.model import LARGE
 from .graph.quantization import LAYOUTS, MS, Layout, concat_layout, units_of
 from .graph.tape import Record
 from .graph.value import Array, Value
@@ -50,11 +53,21 @@ class Meaning:
     saturating: Value | None = None
 
 
+def is_half(value: Value | None) -> bool:
+    """Tell float16 and bfloat16, in which gradients overflow and vanish."""
+    return value is not None and value.dtype.name in ("bfloat16", "float16")
+
+
 def real(value: Value) -> Value:
-    """Return the real values that an integer activation stands for; a float one as it is."""
+    """Return the real values that an integer activation stands for; a float one in float32 at least."""
+    emitter = value.emitter
+    if is_half(value):
+        array = value.constant
+        if array is not None and array.size <= LARGE:
+            return emitter.constant(array.astype(np.float32))
+        return emitter.stands_for(value.astype(np.float32), value)
     if value.dtype.kind == "f":
         return value
-    emitter = value.emitter
     units = units_of(emitter.model).get(value.name)
     if units is None:
         return emitter.stands_for(value.astype(np.float32), value)
@@ -68,11 +81,12 @@ def per_real_unit(layer: Value, g: Value) -> Value:
     return g / layer.emitter.value(units[0]) if units is not None and layer.dtype.kind in "iu" else g
 
 
-def on_real_values(pullback: Pullback, *, units: bool) -> Pullback:
+def on_real_values(pullback: Pullback, *, units: bool, floor: bool = True) -> Pullback:
     """Let ``pullback`` see quantized operators as their float meaning.
 
     With ``units``, cotangents of integer tensors are per integer, as derivatives are; without, they are
-    shares of something that has no units, as relevance is.
+    shares of something that has no units, as relevance is. Without ``floor``, a quantizer that cuts off at 0
+    lets everything through, as rounding does.
     """
 
     def walk(record: Record, given: tuple[Value | None, ...]) -> list[Value | None]:
@@ -82,7 +96,7 @@ def on_real_values(pullback: Pullback, *, units: bool) -> Pullback:
         g = given[0]
         if g is None:
             return [None] * len(record.inputs)
-        if units and meaning.saturating is not None:
+        if units and floor and meaning.saturating is not None:
             g = above_floor(g, meaning.saturating)
         if units and meaning.out_scale is not None:
             g = g / meaning.out_scale
@@ -116,7 +130,7 @@ def meaning_of(record: Record) -> Meaning | None:
     layout = _layout(record)
     if layout is not None:
         return _qlinear(record, layout)
-    return _on_integers(record)
+    return _on_reals(record)
 
 
 def _layout(record: Record) -> Layout | None:
@@ -141,18 +155,39 @@ def _float_record(
 def _quantizer(record: Record) -> Meaning | None:
     """See conversions between integers and floats as the identity."""
     x, y = record.inputs[0], record.output
-    if x is None or (record.op == "Cast" and not (x.dtype.kind in "iu" and y.dtype.kind == "f")):
+    if x is None or (record.op == "Cast" and not _keeps_values(x, y)):
         return None
+    if record.attrs.get("block_size"):
+        raise UnsupportedOperatorError(f"{record} quantizes activations in blocks, which has no rule")
     identity = _float_record(record, "Identity", [real(x)], [real(y)], [0], {})
     if record.op == "Cast":
         return Meaning(identity, (0,), (None,))
     if record.op == "DequantizeLinear":
-        return Meaning(identity, (0,), (record.inputs[1],))
+        return Meaning(identity, (0,), (_real_scale(record),))
     if record.op == "DynamicQuantizeLinear":
         return Meaning(identity, (0,), (None,), record.outputs[1])
-    scale = record.inputs[1]
+    scale = _real_scale(record)
     preprocessed = x.name in facts_of(x.emitter.model).preprocessed
     return Meaning(identity, (0,), (None,), scale, None if preprocessed else y)
+
+
+def _keeps_values(x: Value, y: Value) -> bool:
+    """Tell a Cast from integers to floats, or between floats of which one is half."""
+    to_float = y.dtype.kind == "f" or is_half(y)
+    between = is_half(x) or (is_half(y) and x.dtype.kind == "f")
+    return to_float and (x.dtype.kind in "iu" or between)
+
+
+def _real_scale(record: Record) -> Value | None:
+    """Return the scale of a quantizer, shaped so that it broadcasts along its axis."""
+    scale, x = record.inputs[1], record.inputs[0]
+    if scale is None or x is None:
+        return None
+    wide = real(scale)
+    if wide.rank != 1 or wide.shape == (1,):
+        return wide
+    axis = record.attrs.get("axis", 1) % x.rank
+    return wide.reshape([wide.shape[0] if a == axis else 1 for a in range(x.rank)])
 
 
 def _integer_product(record: Record) -> Meaning:
@@ -231,13 +266,18 @@ def _bias(record: Record, layout: Layout, scales: Sequence[Value]) -> Value:
     return bias.astype(np.float32) * (scales[0] * scales[1])
 
 
-def _on_integers(record: Record) -> Meaning | None:
-    """See an ordinary operator on integer activations (MaxPool, Reshape) as it acts on their real values."""
+def _on_reals(record: Record) -> Meaning | None:
+    """See an ordinary operator on integers (MaxPool, Reshape) or half floats as it acts on their real values."""
     chosen = [i for i in record.varying if (v := record.inputs[i]) is not None and v.dtype.kind in "iu"]
-    if not any(record.on_tape[i] for i in chosen):
+    integer = any(record.on_tape[i] for i in chosen)
+    if not integer and not any(map(is_half, (*record.inputs, *record.outputs))):
         return None
-    inputs = [real(v) if i in chosen and v is not None else v for i, v in enumerate(record.inputs)]
-    outputs = [real(v) if v is not None and v.dtype.kind in "iu" else v for v in record.outputs]
+
+    def seen(v: Value | None, *, counts: bool) -> Value | None:
+        return real(v) if v is not None and (is_half(v) or (counts and integer)) else v
+
+    inputs = [seen(v, counts=i in chosen) for i, v in enumerate(record.inputs)]
+    outputs = [seen(v, counts=v is not None and v.dtype.kind in "iu") for v in record.outputs]
     positions = tuple(range(len(record.inputs)))
     float_record = _float_record(record, record.op, inputs, outputs, positions, dict(record.attrs))
     return Meaning(float_record, positions, (None,) * len(positions))

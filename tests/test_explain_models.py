@@ -196,13 +196,14 @@ def in_the_middle(*nodes: onnx.NodeProto, result: str) -> ModelProto:
 
 
 def test_layers_behind_an_operator_without_a_rule_still_work() -> None:
-    """Det has no rule here; the layer after it does not need one."""
+    """CenterCropPad has no rule here; the layer after it does not need one."""
     model = in_the_middle(
-        node("CumSum", ["/pool/MaxPool_output_0", "axis"], "/stn/CumSum_output_0"),
-        result="/stn/CumSum_output_0",
+        node("CenterCropPad", ["/pool/MaxPool_output_0", "sizes"], "/stn/CenterCropPad_output_0", axes=[2, 3]),
+        result="/stn/CenterCropPad_output_0",
     )
-    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array(3), "axis"))
-    with pytest.raises(UnsupportedOperatorError, match=r"CumSum.*'/stn/CumSum'.*[Cc]hoose a layer after it"):
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array([6, 5]), "sizes"))
+    name = r"CenterCropPad.*'/stn/CenterCropPad'.*[Cc]hoose a layer after it"
+    with pytest.raises(UnsupportedOperatorError, match=name):
         Explainer(model, layers="input")
     assert Explainer(model, layers=BASE)(images()).map.shape == (2, 6, 5)
     assert Explainer(model, layers="layer2.conv")(images()).map.shape == (2, 6, 5)

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import ModelProto, NodeProto, helper
+from onnx import ModelProto, helper
 
 from ..errors import ModelError
-from .emitter import PREFIX, Emitter
+from .gaps import key_of
 from .inference import type_of
 from .model import Model
-from .tape import attributes
+from .rewriting import Formulas, Results, given, rewritten
+from .subgraphs import nodes_inside
 from .value import Array, Value
 
 MS = "com.microsoft"
@@ -23,8 +23,6 @@ ONE_PROCESSOR = ("com.microsoft.nchwc", "com.ms.internal.nhwc")
 
 SQUATTERS = {"LayerNormalization": 17, "SimplifiedLayerNormalization": 10**6}
 """Operators that ONNX Runtime keeps in ONNX's domain, and the opset in which ONNX defines them, if it does."""
-
-Results = Value | tuple[Value | None, ...]
 
 
 def activated(x: Value, name: str, parameters: Sequence[float]) -> Value:
@@ -35,7 +33,7 @@ def activated(x: Value, name: str, parameters: Sequence[float]) -> Value:
     if name == "Clip":
         low, high = e.lift(x, *parameters)[1:]
         return e.emit("Clip", x, low, high)
-    named = dict(zip(("alpha", "beta"), parameters, strict=False))
+    named: dict[str, Any] = dict(zip(("alpha", "beta"), parameters, strict=False))
     return e.emit(name, x, **named)
 
 
@@ -44,7 +42,7 @@ def fused_conv(
     *, activation: str = "", activation_params: Sequence[float] = (), **window: Any,
 ) -> Value:  # fmt: skip
     """Return ``activation(Conv(x, w) + bias + residual)``."""
-    y = x.emitter.emit("Conv", x, w, *_given(bias), **window)
+    y = x.emitter.emit("Conv", x, w, *given(bias), **window)
     return activated(y if residual is None else y + residual, activation, activation_params)
 
 
@@ -54,7 +52,7 @@ def fused_gemm(
     activation_gamma: float | None = None, **product: Any,
 ) -> Value:  # fmt: skip
     """Return ``activation(Gemm(a, b, c))``."""
-    y = a.emitter.emit("Gemm", a, b, *_given(c), **product)
+    y = a.emitter.emit("Gemm", a, b, *given(c), **product)
     return activated(y, activation, [p for p in (activation_alpha, activation_beta) if p is not None])
 
 
@@ -68,6 +66,8 @@ def fused_matmul(
 
 def _arranged(x: Value, swap: int, first_to_rows: int) -> Value:
     """Move the first axis to the rows' place, then swap rows and columns."""
+    if not swap and not first_to_rows:
+        return x
     axes = list(range(x.rank))
     if first_to_rows:
         axes = [*axes[1:-1], axes[0], axes[-1]]
@@ -99,26 +99,32 @@ def quick_gelu(x: Value, *, alpha: float = 1.702) -> Value:
 
 def layer_normalization(x: Value, scale: Value, bias: Value | None = None, **attrs: Any) -> Results:
     """Return what ONNX's operator of this name does."""
-    return x.emitter.emit_many("LayerNormalization", x, scale, *_given(bias), count=3, **attrs)
+    return x.emitter.emit_many("LayerNormalization", x, scale, *given(bias), count=3, **attrs)
 
 
 def simplified_layer_normalization(
     x: Value, scale: Value, *, axis: int = -1, epsilon: float = 1e-5, stash_type: int = 1
-) -> Results:
+) -> tuple[Value, Value]:
     """Return ``x / rms(x) * scale`` and ``1 / rms(x)``, the root mean square over the axes from ``axis`` on."""
-    wide = x.astype(np.float32)
+    wide = x.astype(np.float32) if x.dtype.itemsize < 4 else x
     axes = [-1] if axis == -1 else list(range(axis % x.rank, x.rank))
-    inverse = 1 / np.sqrt((wide * wide).mean(axes, keepdims=True) + epsilon)
+    inverse: Array = 1 / np.sqrt((wide * wide).mean(axes, keepdims=True) + epsilon)
     return (wide * inverse).astype(scale.dtype) * scale, inverse
 
 
 def skip_layer_normalization(
-    x: Value, skip: Value, scale: Value, shift: Value | None = None, bias: Value | None = None, *, epsilon: float = 1e-12
+    x: Value,
+    skip: Value,
+    scale: Value,
+    shift: Value | None = None,
+    bias: Value | None = None,
+    *,
+    epsilon: float = 1e-12,
 ) -> Results:
     """Return the normalized sum, its statistics, and the sum ``x + skip + bias`` itself."""
     total = x + skip if bias is None else x + skip + bias
     y, mean, inverse = total.emitter.emit_many(
-        "LayerNormalization", total, scale, *_given(shift), count=3, epsilon=epsilon
+        "LayerNormalization", total, scale, *given(shift), count=3, epsilon=epsilon
     )
     return y, mean, inverse, total
 
@@ -145,34 +151,25 @@ def matmul_integer_to_float(
     a_zero: Value | None = None, b_zero: Value | None = None, bias: Value | None = None,
 ) -> Value:  # fmt: skip
     """Multiply integers, and return real values."""
-    y = a.emitter.emit("MatMulInteger", a, b, *_given(a_zero, b_zero)).astype(np.float32) * (a_scale * b_scale)
+    y = a.emitter.emit("MatMulInteger", a, b, *given(a_zero, b_zero)).astype(np.float32) * (a_scale * b_scale)
     return y if bias is None else y + bias
 
 
-CONTRIB: Mapping[str, Callable[..., Results]] = {
-    "BiasGelu": bias_gelu,
-    "DynamicQuantizeMatMul": dynamic_quantize_matmul,
-    "FastGelu": fast_gelu,
-    "FusedConv": fused_conv,
-    "FusedGemm": fused_gemm,
-    "FusedMatMul": fused_matmul,
-    "Gelu": gelu,
-    "LayerNormalization": layer_normalization,
-    "MatMulIntegerToFloat": matmul_integer_to_float,
-    "QuickGelu": quick_gelu,
-    "SimplifiedLayerNormalization": simplified_layer_normalization,
-    "SkipLayerNormalization": skip_layer_normalization,
-    "SkipSimplifiedLayerNormalization": skip_simplified_layer_normalization,
+CONTRIB: Formulas = {
+    f"{MS}.BiasGelu": bias_gelu,
+    f"{MS}.DynamicQuantizeMatMul": dynamic_quantize_matmul,
+    f"{MS}.FastGelu": fast_gelu,
+    f"{MS}.FusedConv": fused_conv,
+    f"{MS}.FusedGemm": fused_gemm,
+    f"{MS}.FusedMatMul": fused_matmul,
+    f"{MS}.Gelu": gelu,
+    f"{MS}.LayerNormalization": layer_normalization,
+    f"{MS}.MatMulIntegerToFloat": matmul_integer_to_float,
+    f"{MS}.QuickGelu": quick_gelu,
+    f"{MS}.SimplifiedLayerNormalization": simplified_layer_normalization,
+    f"{MS}.SkipLayerNormalization": skip_layer_normalization,
+    f"{MS}.SkipSimplifiedLayerNormalization": skip_simplified_layer_normalization,
 }
-"""``formula(*inputs, **attributes)``: the outputs, None for one that inference never needs."""
-
-
-def _given(*inputs: Value | None) -> list[Value | None]:
-    """Return optional inputs without those left out at the end."""
-    kept = list(inputs)
-    while kept and kept[-1] is None:
-        kept.pop()
-    return kept
 
 
 def claimed(proto: ModelProto, opset: int) -> None:
@@ -200,72 +197,15 @@ def claimed(proto: ModelProto, opset: int) -> None:
 def standardized(proto: ModelProto, constants: dict[str, NDArray[Any]]) -> ModelProto:
     """Return ``proto``, of opset 18 or newer, with the operators in ``CONTRIB`` written in standard ones.
 
-    ``constants`` gets what they need. A node whose inputs have no known type stays as it is.
+    ``constants`` gets what they need. A node of whose inputs too little is known stays as it is.
     """
-    if any(_known(n) for n in proto.graph.node):
-        nodes = _written(proto, constants)
-        del proto.graph.node[:]
-        proto.graph.node.extend(nodes)
-    used = {n.domain for n in _all_nodes(proto.graph.node)} | {""}
+    if any(key_of(n) in CONTRIB for n in proto.graph.node):
+        types = {n: type_of(a) for n, a in constants.items()} | {i.name: i.type for i in proto.graph.input}
+        written = rewritten(Model(proto, constants, types), CONTRIB)
+        proto = written.proto
+        constants |= written.constants
+    used = {n.domain for n in nodes_inside(proto.graph.node)} | {""}
     kept = [o for o in proto.opset_import if o.domain in used]
     del proto.opset_import[:]
     proto.opset_import.extend(kept)
     return proto
-
-
-def _known(node: NodeProto) -> bool:
-    return node.domain == MS and node.op_type in CONTRIB
-
-
-def _all_nodes(nodes: Sequence[NodeProto]) -> Iterator[NodeProto]:
-    for node in nodes:
-        yield node
-        for attribute in node.attribute:
-            for graph in (attribute.g, *attribute.graphs):
-                yield from _all_nodes(graph.node)
-
-
-def _written(proto: ModelProto, constants: dict[str, NDArray[Any]]) -> list[NodeProto]:
-    """Write every node again, in order; what stands for a tensor of the file gets its name at the end."""
-    opened = ModelProto()
-    opened.CopyFrom(proto)
-    del opened.graph.node[:]
-    types = {n: type_of(a) for n, a in constants.items()} | {i.name: i.type for i in proto.graph.input}
-    emitter = Emitter(Model(opened, dict(constants), types))
-    stand_ins: dict[str, str] = {}
-    for node in proto.graph.node:
-        results = _formula(emitter, node, stand_ins) if _known(node) else None
-        if results is None:
-            read = NodeProto()
-            read.CopyFrom(node)
-            read.input[:] = [stand_ins.get(i, i) for i in node.input]
-            emitter.adopt(read)
-            continue
-        for value, name in zip(results, node.output, strict=False):
-            if name and value is not None and value.name.startswith(PREFIX) and value.name not in stand_ins.values():
-                stand_ins[name] = value.name
-            elif name and value is not None:
-                emitter.adopt(helper.make_node("Identity", [value.name], [name], name=name))
-    final = {inner: name for name, inner in stand_ins.items()}
-    rename = functools.partial(_final_name, final)
-    constants |= {rename(n): a for n, a in emitter.constants.items()}
-    for node in emitter.nodes:
-        node.name = node.name.removeprefix(PREFIX)
-        node.input[:], node.output[:] = map(rename, node.input), map(rename, node.output)
-    return emitter.nodes
-
-
-def _final_name(final: Mapping[str, str], name: str) -> str:
-    return final.get(name) or (name.replace(PREFIX, "contrib/", 1) if name.startswith(PREFIX) else name)
-
-
-def _formula(emitter: Emitter, node: NodeProto, stand_ins: Mapping[str, str]) -> tuple[Value | None, ...] | None:
-    """Emit a node's formula; None where an input has no type, or an output no formula."""
-    names = [stand_ins.get(i, i) for i in node.input]
-    if not all(emitter.knows(n) for n in names if n):
-        return None
-    emitter.scope = node.output[0]
-    found = CONTRIB[node.op_type](*(emitter.value(n) if n else None for n in names), **attributes(node))
-    results = found if isinstance(found, tuple) else (found,)
-    wanted = zip(node.output, (*results, *[None] * len(node.output)), strict=False)
-    return None if any(name and value is None for name, value in wanted) else results

@@ -15,6 +15,7 @@ from onnx import NodeProto, TypeProto, helper, numpy_helper
 from ..errors import FgcamError, UnsupportedOperatorError
 from .gaps import KEEPS_TYPE
 from .model import LARGE, Model, dims_of
+from .subgraphs import reads
 from .value import Dim, Shape, Value
 
 PREFIX = "fgcam/"
@@ -68,6 +69,11 @@ class Emitter:
     def knows(self, name: str) -> bool:
         """Tell whether anything is known of the type of tensor ``name``."""
         return name in self._types
+
+    @property
+    def types(self) -> Mapping[str, TypeProto]:
+        """The type of every tensor of which one is known."""
+        return self._types
 
     @property
     def constants(self) -> Mapping[str, NDArray[Any]]:
@@ -131,7 +137,10 @@ class Emitter:
         return tuple(Value(self, n) for n in outputs)
 
     def adopt(self, node: NodeProto) -> None:
-        """Append a node as it is written; it is typed where onnx can."""
+        """Append a node as it is written; where its outputs have no type, they get one if onnx knows."""
+        if all(o in self._types for o in node.output):
+            self.nodes.append(node)
+            return
         with contextlib.suppress(FgcamError, KeyError):
             self._types |= self._infer(node)
         self.nodes.append(node)
@@ -269,7 +278,7 @@ class Emitter:
         kept: list[NodeProto] = []
         for node in reversed(nodes):
             if needed.intersection(node.output):
-                needed.update(_reads(node))
+                needed.update(reads(node))
                 kept.append(node)
         kept.reverse()
         inputs = {n: t for n, t in self._inputs.items() if n in needed}
@@ -280,16 +289,6 @@ class Emitter:
             outputs={n: self._types[s] for n, s in self._outputs.items()},
             types={n: t for n, t in self._types.items() if n in needed},
         )
-
-
-def _reads(node: NodeProto) -> list[str]:
-    """Return every name that ``node`` reads, its subgraphs' outer names included."""
-    names = list(node.input)
-    for attribute in node.attribute:
-        for graph in (attribute.g, *attribute.graphs):
-            for inner in graph.node:
-                names += _reads(inner)
-    return names
 
 
 def _key(node: NodeProto) -> tuple[Any, ...]:

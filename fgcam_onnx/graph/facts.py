@@ -19,6 +19,7 @@ from .operators import (
     VIEWS,
 )
 from .quantization import units_of
+from .subgraphs import reads
 from .value import Shape
 
 Node = NodeProto
@@ -58,7 +59,7 @@ def facts_of(model: Model) -> Facts:
     varying = {i.name for i in model.inputs}
     preprocessed = set(varying)
     for node in model.nodes:
-        data = [i for i in node.input if i in varying]
+        data = [i for i in reads(node) if i in varying]
         if data and node.op_type not in ("Shape", "Size"):
             varying.update(node.output)
             if node.op_type in LINEAR_PREPROCESSING and len(data) == 1 and data[0] in preprocessed:
@@ -142,7 +143,9 @@ def _channel_axes(model: Model, varying: set[str]) -> dict[str, int]:
                 for name in ends:
                     if ranks[name] == ranks[known]:
                         axis.setdefault(name, axis[known])
-    return axis
+    for spec in model.inputs:
+        axis.setdefault(spec.name, _axis_by_size(spec.shape))
+    return {name: a for name, a in axis.items() if a >= 0}
 
 
 def _through_transpose(node: NodeProto, axis: dict[str, int]) -> None:
@@ -154,3 +157,9 @@ def _through_transpose(node: NodeProto, axis: dict[str, int]) -> None:
         axis.setdefault(y, list(perm).index(axis[x]))
     elif y in axis:
         axis.setdefault(x, perm[axis[y]])
+
+
+def _axis_by_size(shape: Shape) -> int:
+    """Return where a picture's 1, 3 or 4 channels are, for inputs that no spatial operator reads; -1 if unclear."""
+    few = [a for a in (1, 3) if len(shape) == 4 and shape[a] in (1, 3, 4)]
+    return few[0] if few else -1

@@ -13,6 +13,7 @@ from ..errors import LayerError, suggest
 from .facts import facts_of, producers_of
 from .model import Model, dims_of
 from .operators import VIEWS
+from .subgraphs import reads
 from .value import Shape
 
 INPUT = "input"
@@ -205,7 +206,7 @@ def _ancestors(model: Model, logits: str) -> set[str]:
     needed = {logits}
     for node in reversed(model.nodes):
         if needed.intersection(node.output):
-            needed.update(node.input)
+            needed.update(reads(node))
     return needed
 
 
@@ -219,14 +220,14 @@ def _bottlenecks(model: Model, logits: str, ancestors: set[str]) -> set[str]:
     edges: list[tuple[int, int]] = []
     names: list[str] = [""]
     for node in model.nodes:
-        if not any(o in ancestors for o in node.output) or not any(i in varying for i in node.input):
+        if not any(o in ancestors for o in node.output) or not any(i in varying for i in reads(node)):
             continue
         if node.op_type in ("Shape", "Size"):
             continue
         position = len(names)
         names.append(node.output[0])
         order |= {o: position for o in node.output if o}
-        edges += [(order[i], position) for i in node.input if i in order]
+        edges += [(order[i], position) for i in reads(node) if i in order]
     jumps = [0] * (len(names) + 1)
     for a, b in edges:
         if b > a + 1:

@@ -21,6 +21,8 @@ from .folding import closed, folded
 from .functions import inlined
 from .inference import BATCH, infer_types
 from .model import Model
+from .recurrent import RECURRENT
+from .rewriting import rewritten
 from .value import Dim, Shape
 from .weights import constant_node, read_tensor
 
@@ -91,7 +93,8 @@ def bind(model: Model, shapes: Mapping[str, Shape]) -> Model:
     nodes = canonical_nodes(proto.graph.node, types)
     del proto.graph.node[:]
     proto.graph.node.extend(nodes)
-    return replace(model, proto=proto, constants=constants, types=types)
+    bound = replace(model, proto=proto, constants=constants, types=types)
+    return rewritten(bound, RECURRENT) if any(n.op_type in RECURRENT for n in nodes) else bound
 
 
 def _read(path: Path) -> ModelProto:

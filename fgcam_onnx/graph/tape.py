@@ -11,6 +11,7 @@ from onnx import NodeProto, helper
 from ..errors import LayerError
 from .emitter import Emitter
 from .facts import facts_of
+from .subgraphs import reads
 from .value import Value
 
 
@@ -103,13 +104,13 @@ def tape_between(emitter: Emitter, *, sources: Iterable[str], output: str) -> Ta
     nodes = emitter.model.nodes
     reached = set(sources)
     for node in nodes:
-        if reached.intersection(node.input) and node.op_type not in ("Shape", "Size"):
+        if reached.intersection(reads(node)) and node.op_type not in ("Shape", "Size"):
             reached.update(filter(None, node.output))
     leading = {output}
     chosen: list[NodeProto] = []
     for node in reversed(nodes):
-        if leading.intersection(node.output) and reached.intersection(node.input):
-            leading.update(i for i in node.input if i in reached)
+        if leading.intersection(node.output) and reached.intersection(reads(node)):
+            leading.update(i for i in reads(node) if i in reached)
             chosen.append(node)
     chosen.reverse()
     for source in sources:
@@ -129,8 +130,8 @@ def _record(emitter: Emitter, node: NodeProto, reached: set[str]) -> Record:
         node.op_type,
         node.domain,
         node.name or (node.output[0] if node.output else ""),
-        tuple(value(i) for i in node.input),
+        tuple(value(i) for i in reads(node)),
         tuple(Value(emitter, o) if o else None for o in node.output),
         attributes(node),
-        tuple(i in reached and i != "" for i in node.input),
+        tuple(i in reached and i != "" for i in reads(node)),
     )

@@ -16,19 +16,13 @@ from .rule import EachInput, Rules
 
 
 def erf_slope(g: Array, y: Array, x: Array) -> Array:
-    """Return ``g * 2/sqrt(pi) * exp(-x^2)``."""
-    return g * (2 / math.sqrt(math.pi)) * np.exp(-x * x)
+    """Return ``g * 2/sqrt(pi) * exp(-x^2)``, the factor within the exponential."""
+    return g * np.exp(math.log(2 / math.sqrt(math.pi)) - x * x)
 
 
 def clip_x(g: Array, y: Array, x: Array, low: Array = None, high: Array = None) -> Array:
-    """Pass ``g`` where ``x`` lies within the bounds, the bounds included, as in torch."""
-    if low is None and high is None:
-        return g
-    if low is None:
-        return np.where(x <= high, g, 0)
-    if high is None:
-        return np.where(x >= low, g, 0)
-    return np.where(np.logical_and(x >= low, x <= high), g, 0)
+    """Pass ``g`` where ``x`` is left as it is: within the bounds, the bounds included, as in torch's clamp."""
+    return g if low is None and high is None else np.where(x == y, g, 0)
 
 
 def clip_low(g: Array, y: Array, x: Array, low: Array, high: Array = None) -> Array:
@@ -116,9 +110,9 @@ def mish_x(g: Array, y: Array, x: Array) -> Array:
 
 
 def swish_x(g: Array, y: Array, x: Array, *, alpha: float = 1.0) -> Array:
-    """Slope of ``x * sigmoid(alpha * x)``."""
+    """Slope ``s + alpha * y * (1 - s)`` of ``x * s``, where ``s = sigmoid(alpha * x)``."""
     s = sigmoid(alpha * x)
-    return g * s * (1 + alpha * x * (1 - s))
+    return g * (s + alpha * y * (1 - s))
 
 
 def shrink_x(g: Array, y: Array, x: Array, *, bias: float = 0.0, lambd: float = 0.5) -> Array:

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from ..errors import FgcamError, UnsupportedOperatorError
+from ..graph.subgraphs import CONTROL
 from ..graph.tape import Record
 from ..graph.value import Value
 from .rule import AllOutputs, EachInput, Row, Rules
+
+HINTS: Mapping[str, str] = dict.fromkeys(
+    CONTROL,
+    "which of its graphs runs, or how often, is not known while loading. Choose a layer after it, fix what that "
+    "depends on (the sizes of the inputs), or export the model without it.",
+) | dict.fromkeys(
+    ("GRU", "LSTM", "RNN"),
+    "it is written out where its length is known and at most 512, the same for the whole batch, and its "
+    "activations are the default ones. Choose a layer after it, or fix the size of the input (--size).",
+)
+"""Operators that loading writes in others where it can, and why it could not."""
 
 
 def merged(*tables: Rules) -> dict[str, Row]:
@@ -35,6 +48,8 @@ def gradient_pullback(rules: Rules, record: Record, cotangents: tuple[Value | No
         When ``rules`` has no row for the operator or no formula for an input on the tape.
     """
     row = rules.get(key_of(record))
+    if row is None and record.op in HINTS:
+        raise UnsupportedOperatorError(f"no gradient rule for {record}: {HINTS[record.op]}")
     if row is None:
         raise UnsupportedOperatorError(
             f"no gradient rule for {record}. Choose a layer after it, or pass rules={{**RULES, {record.op!r}: …}}."
