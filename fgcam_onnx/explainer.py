@@ -48,6 +48,9 @@ class Explainer:
     products : {"value", "split"}
         How a product of two tensors that both depend on the input shares relevance: a gate or attention weight
         takes nothing (``value``), or each operand half (``split``).
+    saturation : bool
+        Stop the gradient where a quantizer cuts off at 0, as the ReLU that it stands for does (default), or let it
+        pass.
     device : {"cpu", "cuda", "auto"}
     threads : int
         Threads inside an operator; 0 lets ONNX Runtime choose.
@@ -77,6 +80,7 @@ class Explainer:
         denoise: bool = False,
         residual: str | None = None,
         products: str = "value",
+        saturation: bool = True,
         device: str = "cpu",
         threads: int = 0,
         batch: int = 16,
@@ -97,7 +101,7 @@ class Explainer:
         resolve_device(device)
         self.model = model if isinstance(model, Model) else load(model)
         self.method, self.base, self.denoise = method, base, denoise
-        self.residual, self.products = residual, products
+        self.residual, self.products, self.saturation = residual, products, saturation
         self.layers = (layers,) if isinstance(layers, str) else tuple(layers)
         self.base_layer, self.device, self.threads, self.batch = base_layer, device, threads, batch
         self.output, self.before_softmax, self.progress = output, before_softmax, progress
@@ -137,6 +141,7 @@ class Explainer:
             denoise=self.denoise,
             residual=self.residual,
             products=self.products,
+            saturation=self.saturation,
             device=self.device,
             threads=self.threads,
             batch=self.batch,

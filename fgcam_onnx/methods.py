@@ -52,6 +52,7 @@ class Options:
     denoise: bool
     residual: str
     products: str
+    saturation: bool
     device: str
     threads: int
     batch: int
@@ -104,8 +105,14 @@ def _start(options: Options) -> tuple[Emitter, Scored]:
     return emitter, scored
 
 
+def _gradients(options: Options, emitter: Emitter, scored: Scored, layers: list[str]) -> dict[str, Value]:
+    return append_gradients(
+        emitter, layers, output=options.score.logits, seed=scored.seed, saturation=options.saturation
+    )
+
+
 def _gradient_components(options: Options, emitter: Emitter, scored: Scored, layer: Layer) -> Value:
-    g = append_gradients(emitter, [layer.name], output=options.score.logits, seed=scored.seed)[layer.name]
+    g = _gradients(options, emitter, scored, [layer.name])[layer.name]
     components: Value = WEIGHTINGS[options.base](real(emitter.value(layer.name)), g, layer.spatial_axes)
     return components
 
@@ -114,7 +121,7 @@ def gradient_cam(options: Options) -> Method:
     """Return the raw gradient CAM at every layer asked for."""
     emitter, scored = _start(options)
     names = [x.name for x in options.layers]
-    gradients = append_gradients(emitter, names, output=options.score.logits, seed=scored.seed)
+    gradients = _gradients(options, emitter, scored, names)
     for i, layer in enumerate(options.layers):
         a = real(emitter.value(layer.name))
         components = WEIGHTINGS[options.base](a, gradients[layer.name], layer.spatial_axes)

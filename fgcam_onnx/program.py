@@ -92,14 +92,25 @@ def append_target(emitter: Emitter, logits: str) -> Scored:
 
 
 def append_gradients(
-    emitter: Emitter, layers: Iterable[str], *, output: str, seed: Value, rules: Rules = vjp.RULES
+    emitter: Emitter,
+    layers: Iterable[str],
+    *,
+    output: str,
+    seed: Value,
+    rules: Rules = vjp.RULES,
+    saturation: bool = True,
 ) -> dict[str, Value]:
-    """Append the gradient of ``output``, weighed by ``seed``, at every layer named."""
+    """Append the gradient of ``output``, weighed by ``seed``, at every layer named.
+
+    Without ``saturation`` quantizers are straight-through where they cut off at 0, too.
+    """
     layers = list(layers)
     tape = tape_between(emitter, sources=layers, output=output)
     if rules is vjp.RULES:
         tape = joined(tape)
-    found = backward(tape, _wide(seed), on_real_values(lambda r, g: vjp.gradient_pullback(rules, r, g), units=True))
+    found = backward(
+        tape, _wide(seed), on_real_values(lambda r, g: vjp.gradient_pullback(rules, r, g), units=True, floor=saturation)
+    )
     return {name: per_real_unit(emitter.value(name), found[name]) for name in layers}
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import DeviceError, FgcamError, InputError, NumericsError
+from .graph.emitter import OUTPUT
 from .graph.model import Model, element_type, smallest_program
 from .wheels import FATAL_ONLY, is_installed, onnxruntime_module
 
@@ -122,6 +123,7 @@ class Session:
             ONNX Runtime fails, for instance for want of memory.
         """
         names = [o.name for o in self._inner.get_outputs()]
+        public = [n.removeprefix(OUTPUT) for n in names]
         wanted = {i.name for i in self._inner.get_inputs()}
         missing = wanted - feeds.keys()
         if missing:
@@ -129,8 +131,8 @@ class Session:
         arrays = {n: np.asarray(feeds[n], order="C") for n in wanted}
         try:
             if self.device == "cuda":
-                return dict(zip(names, self._bound(arrays, names), strict=True))
-            return dict(zip(names, self._inner.run(names, arrays), strict=True))
+                return dict(zip(public, self._bound(arrays, names), strict=True))
+            return dict(zip(public, self._inner.run(names, arrays), strict=True))
         except Exception as error:  # onnxruntime's own exception classes share no root
             raise FgcamError(f"ONNX Runtime failed: {error}") from error
 

@@ -10,7 +10,7 @@ import pytest
 from nets import BASE, TAILS, images, inserted, model_of, node, small_cnn, small_nodes, small_weights
 from onnx import ModelProto, helper
 
-from fgcam_onnx import Explainer, explain
+from fgcam_onnx import Explainer, explain, load
 from fgcam_onnx.errors import (
     DeviceError,
     InputError,
@@ -225,3 +225,25 @@ def test_an_operator_without_derivative_on_the_only_path_is_an_error_not_zeros(o
 def test_unknown_devices_are_refused() -> None:
     with pytest.raises(DeviceError, match=r"unknown device 'gpu'.*auto, cpu, cuda"):
         Explainer(small_cnn(), device="gpu")
+
+
+def test_a_model_may_call_its_tensors_what_programs_call_their_outputs() -> None:
+    """Some exporters' outputs are called ``scores``."""
+
+    def named(names: tuple[str, str, str, str]) -> ModelProto:
+        a, b, c, logits = names
+        nodes = [
+            node("Conv", ["input", "w"], a, pads=[1, 1, 1, 1]),
+            node("Relu", [a], b),
+            node("GlobalAveragePool", [b], c),
+            node("Flatten", [c], logits),
+        ]
+        weights = {"w": np.random.default_rng(0).standard_normal((5, 3, 3, 3)).astype(np.float32)}
+        return model_of(nodes, weights, inputs={"input": ["N", 3, 12, 10]}, outputs=[logits])
+
+    x = images()
+    plain, clashing = (
+        explain(load(named(n)), x) for n in (("a", "b", "c", "d"), ("score", "map/0", "total", "scores"))
+    )
+    np.testing.assert_array_equal(plain.map, clashing.map)
+    np.testing.assert_array_equal(plain.scores, clashing.scores)

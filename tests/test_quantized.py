@@ -219,3 +219,20 @@ def test_published_int8_files_agree_with_their_float_twins(assets: Path, name: s
             each.append(correlation(a.map, b.map))
     assert len(each) >= 3
     assert np.mean(each) >= 0.9, each
+
+
+def test_without_saturation_the_gradient_passes_where_integers_stand_for_0() -> None:
+    proto, _ = chain(5)
+    x = np.random.default_rng(6).uniform(-2.3, 2.6, (1, 3, 6, 6)).astype(np.float32)
+    model = fgcam_onnx.load(proto)
+    found = {}
+    for saturation in (True, False):
+        emitter = Emitter(model)
+        seed = emitter.input("g", np.float32, (1, 4, 3, 3))
+        gradients = append_gradients(emitter, ["c1"], output="y", seed=seed, saturation=saturation)
+        inner = append_gradients(emitter, ["x"], output="y", seed=seed, saturation=saturation)
+        emitter.output("at c1", gradients["c1"])
+        emitter.output("at x", inner["x"])
+        found[saturation] = Session(emitter.build()).run({"x": x, "g": np.ones((1, 4, 3, 3), np.float32)})
+    np.testing.assert_array_equal(found[True]["at c1"], found[False]["at c1"])
+    assert np.abs(found[True]["at x"] - found[False]["at x"]).max() > 0

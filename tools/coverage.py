@@ -22,11 +22,20 @@ import fgcam_onnx
 from fgcam_onnx.errors import FgcamError
 from fgcam_onnx.graph.emitter import Emitter
 from fgcam_onnx.graph.layers import default_base
+from fgcam_onnx.graph.quantization import LAYOUTS
 from fgcam_onnx.graph.score import find_score
+from fgcam_onnx.lrp.composites import ACTIVATIONS, AVERAGES, MAXIMA, MOVEMENTS, SAME, SUMS
+from fgcam_onnx.lrp.rules import CONTRACTIONS
 from fgcam_onnx.program import TARGET, append_gradients, append_scores, append_target
 from fgcam_onnx.runtime import Session
+from fgcam_onnx.vjp import RULES
 
 Row = dict[str, Any]
+
+RELEVANT = {*ACTIVATIONS, *AVERAGES, *CONTRACTIONS, *MAXIMA, *MOVEMENTS, *SAME, *SUMS, "Div", "Mul"}
+QUANTIZED = {"ConvInteger", "DequantizeLinear", "DynamicQuantizeLinear", "MatMulInteger", "QuantizeLinear"} | {
+    name.rpartition(".")[2] for name in LAYOUTS
+}
 
 
 def example(model: Any, path: Path) -> tuple[np.ndarray, dict[str, np.ndarray]]:
@@ -131,6 +140,18 @@ COLUMNS = (
 )  # fmt: skip
 
 
+def operator_table(rows: list[Row]) -> list[str]:
+    """Return, for each operator, how many models use it, and whether gradient and relevance have a rule for it."""
+    counts = Counter(op for r in rows for op in r["operators"])
+    lines = ["| operator | models | gradient | FG-CAM |", "| --- | ---: | --- | --- |"]
+    for name, count in sorted(counts.items()):
+        row = RULES.get(name)
+        differentiable = row is not None and (not isinstance(row, tuple) or any(row))
+        gradient = "yes" if differentiable or name in QUANTIZED else "no derivative" if row is not None else "no rule"
+        lines.append(f"| {name} | {count} | {gradient} | {'yes' if name in RELEVANT | QUANTIZED else 'refused'} |")
+    return lines
+
+
 def markdown(rows: list[Row]) -> str:
     """Return the table, a count of what works, and the refusals by name."""
     total = len(rows)
@@ -142,6 +163,7 @@ def markdown(rows: list[Row]) -> str:
         "|" + " --- |" * len(COLUMNS),
     ]
     lines += ["| " + " | ".join(str(r.get(c, "")) for c in COLUMNS) + " |" for r in rows]
+    lines += ["", *operator_table(rows)]
     refused = [(r["model"], k, v) for r in rows for k, v in r.items() if k.endswith("error")]
     if refused:
         lines += ["", "Refused:", ""] + [f"- {m}, {k}: {v}" for m, k, v in refused]

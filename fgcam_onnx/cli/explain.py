@@ -36,6 +36,11 @@ if TYPE_CHECKING:
     "--residual",
     help="How residual sums share: positive, signed or ratio.  [default: positive; relevancecam: signed]",
 )
+@click.option(
+    "--saturation/--straight-through",
+    default=True,
+    help="Whether quantizers stop the gradient where they cut off at 0.",
+)
 @click.option("--products", default="value", help="How products share: value (gates take nothing) or split.")
 @click.option(
     "--preprocess", "spec", metavar="PRESET|FILE",
@@ -140,6 +145,7 @@ def _explainer(model: Any, options: dict[str, Any], meter: Any) -> Explainer:
         denoise=options["denoise"],
         residual=options["residual"],
         products=options["products"],
+        saturation=options["saturation"],
         device=options["device"],
         threads=options["threads"],
         batch=options["batch"],

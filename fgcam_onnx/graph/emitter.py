@@ -19,6 +19,8 @@ from .subgraphs import reads
 from .value import Dim, Shape, Value
 
 PREFIX = "fgcam/"
+OUTPUT = f"{PREFIX}output/"
+"""Prefix of a program's output where a tensor of the model has its name; sessions take it off."""
 
 
 @functools.cache
@@ -264,16 +266,16 @@ class Emitter:
         return Value(self, name)
 
     def output(self, name: str, value: Value) -> None:
-        """Let the program return ``value`` under ``name``."""
-        self._outputs[name] = value.name
+        """Let the program return ``value`` under ``name``, prefixed where another tensor is called so."""
+        free = name not in self._types or name == value.name
+        self._outputs[name if free else f"{OUTPUT}{name}"] = value.name
 
     def build(self) -> Model:
         """Return the program: the nodes its outputs need, and nothing else."""
         nodes = [*self.nodes]
         for name, source in self._outputs.items():
-            if name == source:
-                continue
-            nodes.append(helper.make_node("Identity", [source], [name], name=f"{PREFIX}output/{name}"))
+            if name != source:
+                nodes.append(helper.make_node("Identity", [source], [name], name=f"{PREFIX}output/{name}"))
         needed = set(self._outputs)
         kept: list[NodeProto] = []
         for node in reversed(nodes):
