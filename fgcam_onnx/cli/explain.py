@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from ..pictures import Picture
 
 
+PASSED_ON = ("method layers base base_layer denoise residual products saturation device threads batch").split()
+"""Options that the explainer knows by the same name."""
+
+
 @click.command(name="explain", context_settings={"show_default": True})
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("images", nargs=-1, required=True)
@@ -136,20 +140,5 @@ def command(model: Path, images: tuple[str, ...], **options: Any) -> None:
 def _explainer(model: Any, options: dict[str, Any], meter: Any) -> Explainer:
     from ..explainer import Explainer
 
-    return Explainer(
-        model,
-        method=options["method"],
-        layers=options["layers"],
-        base=options["base"],
-        base_layer=options["base_layer"],
-        denoise=options["denoise"],
-        residual=options["residual"],
-        products=options["products"],
-        saturation=options["saturation"],
-        device=options["device"],
-        threads=options["threads"],
-        batch=options["batch"],
-        input=options["input_name"],
-        output=options["output_name"],
-        progress=meter.masks,
-    )
+    same = {name: options[name] for name in PASSED_ON}
+    return Explainer(model, **same, input=options["input_name"], output=options["output_name"], progress=meter.masks)

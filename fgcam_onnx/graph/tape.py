@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from onnx import NodeProto, helper
@@ -77,7 +77,6 @@ class Tape:
     records: tuple[Record, ...]
     sources: frozenset[str]
     output: str
-    tensors: frozenset[str] = field(repr=False)
 
     def __iter__(self) -> Iterator[Record]:
         return iter(self.records)
@@ -119,7 +118,7 @@ def tape_between(emitter: Emitter, *, sources: Iterable[str], output: str) -> Ta
                 f"layer {source!r} does not lie on a path to {output!r}: nothing flows back to it. "
                 "`fgcam inspect` lists the layers that do."
             )
-    return Tape(tuple(_record(emitter, n, reached) for n in chosen), sources, output, frozenset(leading & reached))
+    return Tape(tuple(_record(emitter, n, reached) for n in chosen), sources, output)
 
 
 def _record(emitter: Emitter, node: NodeProto, reached: set[str]) -> Record:

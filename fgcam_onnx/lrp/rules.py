@@ -2,7 +2,7 @@
 
 One equation, a modified gradient, propagates all of them:
 
-    R_in = sum_k c_k sum_t s_t x_t * VJP_t(R_out / z_k)      with z_k = sum_t s_t f(x_t, w_t)
+    R_in = sum_k c_k sum_t x_t * VJP_t(R_out / z_k)      with z_k = sum_t f(x_t, w_t)
 
 after Montavon et al., 2019 (doi:10.1007/978-3-030-28954-6_10).
 """
@@ -48,12 +48,11 @@ def fraction(part: Array, whole: Array) -> Array:
 
 @dataclass(frozen=True)
 class Term:
-    """A message: how input and weight are modified, whether the bias stays, the sign it enters with."""
+    """A message: how input and weight are modified, and whether the bias stays."""
 
     x: Modifier = keep
     w: Modifier = keep
     bias: bool = False
-    sign: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -73,14 +72,14 @@ class Rule:
         """Return the relevance that input ``i`` takes of ``r``, its other operand being the weight."""
         total: Value | None = None
         for weight, terms in self.groups:
-            replays = [(t, record.replay(_modified(record, i, t))) for t in _effective(record, i, terms)]
-            z = _sum([t.sign * replay.output for t, replay in replays])
+            replays = [record.replay(_modified(record, i, t)) for t in _effective(record, i, terms)]
+            z = _sum([replay.output for replay in replays])
             share = self.divide(r, z)
-            for term, replay in replays:
+            for replay in replays:
                 ct = vjp.pullback(replay, (share,))[i]
                 x = replay.inputs[i]
                 if ct is not None and x is not None:
-                    message = (weight * term.sign) * (x * ct)
+                    message = weight * (x * ct)
                     total = message if total is None else total + message
         return total
 
