@@ -135,6 +135,12 @@ def _fgcam(model: Any, x: np.ndarray) -> Row:
     return {"fgcam conservation": round(float(e.conservation["input"][0]), 4)}
 
 
+HEADING = """# Coverage of the zoo
+
+Made by `python tools/coverage.py FOLDER -o docs/coverage` on exports with random weights;
+see [operators](operators.md).
+"""
+
 COLUMNS = (
     "model", "load s", "input correlation", "torch's own", "input gradient / forward", "layer", "fgcam conservation",
 )  # fmt: skip
@@ -157,6 +163,7 @@ def markdown(rows: list[Row]) -> str:
     total = len(rows)
     counts = {s: sum("error" not in r and f"{s} error" not in r for r in rows) for s in ("input", "layer", "fgcam")}
     lines = [
+        HEADING,
         f"{total} models: {sum('error' not in r for r in rows)} load; gradient at the input of {counts['input']}, "
         f"at the best layer of {counts['layer']}; FG-CAM to the input of {counts['fgcam']}.\n",
         "| " + " | ".join(COLUMNS) + " |",
