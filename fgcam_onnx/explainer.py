@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,19 +12,29 @@ from numpy.typing import ArrayLike, NDArray
 
 from .arguments import Target, fitted_feeds, fitted_targets, image_input
 from .cam.perturbation import Progress
-from .errors import InputError, LayerError, ModelError, OptionError, suggest
+from .errors import InputError, LayerError, ModelError, OptionError
 from .explanation import Explanation, conservation_of
 from .graph.layers import INPUT, Layer, candidate_layers, default_base, find_layer
 from .graph.loading import bind, load
 from .graph.model import Model, TensorSpec
 from .graph.score import Score, find_score
 from .lrp.composites import product_rule, residual_rule
-from .methods import BASES, Method, Options, find_method
-from .program import class_count
+from .lrp.starts import find_start
+from .methods import Options, Run, find_base, find_method, fitted_settings
+from .program import TARGET, class_count
 from .runtime import check_finite, resolve_device
 
 if TYPE_CHECKING:
     from onnx import ModelProto
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A method built for one input size: its options, the names of its layers, and what runs it."""
+
+    options: Options
+    names: tuple[str, ...]
+    run: Run
 
 
 class Explainer:
@@ -32,12 +43,14 @@ class Explainer:
     Parameters
     ----------
     model : Model, ModelProto or path
-    method : {"fgcam", "gradcam", "relevancecam"}
-    layers : str or sequence of str
+    method : str
+        A row of ``methods.METHODS``; ``fgcam methods`` lists them.
+    layers : str or sequence of str, optional
         Where maps are wanted: tensors, nodes or exporter scopes; ``input`` is the graph's input, ``all``
-        every candidate between the input and the base layer.
-    base : {"gradcam", "scorecam"}
-        The CAM whose components FG-CAM refines.
+        every candidate between the input and the base layer. Default: the input for methods that reach it,
+        the base layer for class activation maps.
+    base : str
+        The CAM whose components FG-CAM refines, a row of ``methods.BASES``.
     base_layer : str, optional
         Where they are taken; default the deepest layer with spatial extent.
     denoise : bool
@@ -48,6 +61,8 @@ class Explainer:
     products : {"value", "split"}
         How a product of two tensors that both depend on the input shares relevance: a gate or attention weight
         takes nothing (``value``), or each operand half (``split``).
+    start : {"contrastive", "logit", "plain", "sglrp"}, optional
+        What relevance starts from at the logits; default ``contrastive`` for relevancecam, else ``plain``.
     saturation : bool
         Stop the gradient where a quantizer cuts off at 0, as the ReLU that it stands for does (default), or let it
         pass.
@@ -62,6 +77,8 @@ class Explainer:
         Explain the logit before a trailing Softmax or Sigmoid (default) or the output itself.
     progress : callable, optional
         Called with (done, total) during long work.
+    **settings
+        The method's own options, such as ``samples`` of smoothgrad; ``fgcam methods`` lists them.
 
     Raises
     ------
@@ -74,12 +91,13 @@ class Explainer:
         model: Model | ModelProto | str | Path,
         *,
         method: str = "fgcam",
-        layers: str | Sequence[str] = (INPUT,),
+        layers: str | Sequence[str] | None = None,
         base: str = "gradcam",
         base_layer: str | None = None,
         denoise: bool = False,
         residual: str | None = None,
         products: str = "value",
+        start: str | None = None,
         saturation: bool = True,
         device: str = "cpu",
         threads: int = 0,
@@ -88,27 +106,30 @@ class Explainer:
         output: str | None = None,
         before_softmax: bool = True,
         progress: Progress | None = None,
+        **settings: Any,
     ) -> None:
-        self._build = find_method(method)
-        if base not in BASES:
-            raise OptionError(f"unknown base {base!r}; choose {', '.join(BASES)}.{suggest(base, BASES)}")
+        self._method = find_method(method)
+        self.settings = fitted_settings(method, settings)
+        find_base(base)
         residual = residual or ("signed" if method == "relevancecam" else "positive")
+        start = start or ("contrastive" if method == "relevancecam" else "plain")
         residual_rule(residual)
         product_rule(products)
+        find_start(start)
         for name, value, least in (("batch", batch, 1), ("threads", threads, 0)):
             if value < least:
                 raise OptionError(f"{name} must be at least {least}, not {value}")
         resolve_device(device)
         self.model = model if isinstance(model, Model) else load(model)
-        self.method, self.base, self.denoise = method, base, denoise
+        self.method, self.base, self.denoise, self.start = method, base, denoise, start
         self.residual, self.products, self.saturation = residual, products, saturation
-        self.layers = (layers,) if isinstance(layers, str) else tuple(layers)
+        self.layers = (layers,) if isinstance(layers, str) else None if layers is None else tuple(layers)
         self.base_layer, self.device, self.threads, self.batch = base_layer, device, threads, batch
         self.output, self.before_softmax, self.progress = output, before_softmax, progress
         self.input = image_input(self.model.inputs, input).name
-        self._compiled: dict[tuple[int, ...], tuple[Model, Score, Method, dict[str, Layer]]] = {}
-        if all(isinstance(d, int) for d in self._spec.shape[1:]):
-            self._compile(())
+        self._compiled: dict[tuple[tuple[int, ...], bool], Compiled] = {}
+        if self._sizes_are_fixed:
+            self._compile((), seeded=False)
 
     @property
     def score(self) -> Score:
@@ -119,10 +140,16 @@ class Explainer:
     def _spec(self) -> TensorSpec:
         return next(i for i in self.model.inputs if i.name == self.input)
 
-    def _compile(self, size: tuple[int, ...]) -> tuple[Model, Score, Method, dict[str, Layer]]:
-        """Build the method for inputs of ``size`` (all dimensions but the batch; empty when fixed)."""
-        if size in self._compiled:
-            return self._compiled[size]
+    @property
+    def _sizes_are_fixed(self) -> bool:
+        return all(isinstance(d, int) for d in self._spec.shape[1:])
+
+    def options(self, size: tuple[int, ...] = (), *, seeded: bool = False) -> tuple[Options, tuple[str, ...]]:
+        """Return what the method is built from for inputs of ``size``, and the names its layers were asked by.
+
+        ``size`` is all dimensions but the batch; empty when fixed. ``seeded`` is whether the target is given as
+        weights of the logits.
+        """
         model = self._bound(size) if size else self.model
         score = find_score(model, self.output, before_softmax=self.before_softmax)
         base = (
@@ -136,19 +163,27 @@ class Explainer:
             input=self.input,
             score=score,
             layers=tuple(layers.values()),
-            base=self.base if self.method == "fgcam" else self.method,
+            base=self.base,
             base_layer=base,
             denoise=self.denoise,
             residual=self.residual,
             products=self.products,
+            start=self.start,
             saturation=self.saturation,
+            seeded=seeded,
             device=self.device,
             threads=self.threads,
             batch=self.batch,
             progress=self.progress,
+            settings=self.settings,
         )
-        self._compiled[size] = (model, score, self._build(options), layers)
-        return self._compiled[size]
+        return options, tuple(layers)
+
+    def _compile(self, size: tuple[int, ...], *, seeded: bool) -> Compiled:
+        if (size, seeded) not in self._compiled:
+            options, names = self.options(size, seeded=seeded)
+            self._compiled[size, seeded] = Compiled(options, names, self._method.compile(options))
+        return self._compiled[size, seeded]
 
     def _bound(self, size: tuple[int, ...]) -> Model:
         try:
@@ -159,7 +194,9 @@ class Explainer:
     def _chosen(self, model: Model, score: Score, base: Layer) -> dict[str, Layer]:
         """Return the layers asked for, by the names they were asked by."""
         chosen: dict[str, Layer] = {}
-        for name in self.layers:
+        if self.layers is None and self._method.at == "base":
+            return {base.name: base}
+        for name in (INPUT,) if self.layers is None else self.layers:
             if name == "all":
                 every = candidate_layers(model, logits=score.logits)
                 end = next((i for i, x in enumerate(every) if x.name == base.name), len(every) - 1)
@@ -191,19 +228,19 @@ class Explainer:
         """
         feeds = self._feeds(x)
         array = feeds[self.input]
-        fixed = all(isinstance(d, int) for d in self._spec.shape[1:])
-        model, score, run, layers = self._compile(() if fixed else tuple(array.shape[1:]))
+        compiled = self._compile(() if self._sizes_are_fixed else tuple(array.shape[1:]), seeded=False)
+        model, score = compiled.options.model, compiled.options.score
         targets = fitted_targets(target, len(array), class_count(model, score.logits))
-        found = run(feeds, targets)
+        found = compiled.run({**feeds, TARGET: targets})
         check_finite({"logits": found["scores"]}, "the model")
-        maps = {name: found[f"map/{i}"].astype(np.float32) for i, name in enumerate(layers)}
+        maps = {name: found[f"map/{i}"].astype(np.float32) for i, name in enumerate(compiled.names)}
         check_finite(maps, "the explanation")
         return Explanation(
             maps,
             found["target"],
             found["score"].astype(np.float32),
             found["scores"].astype(np.float32),
-            conservation_of(found, list(layers)),
+            conservation_of(found, compiled.names),
         )
 
     def _feeds(self, x: ArrayLike | Mapping[str, ArrayLike]) -> dict[str, NDArray[Any]]:

@@ -43,26 +43,28 @@ def denoise(components: NDArray[np.float32], share: float = DENOISE_SHARE) -> ND
 
 def append_refinement(
     emitter: Emitter, components: Value, *, base: Layer, layers: tuple[Layer, ...], composite: Composite
-) -> None:
-    """Append the maps of ``layers`` and what sums they have: outputs ``map/i``, ``sum/i``, ``total``.
+) -> dict[str, Value]:
+    """Append the maps of ``layers`` and what sums they have; return ``map/i``, ``sum/i``, ``total``, ``magnitude``.
 
     ``components`` live at ``base``; each step hands a unit's component to its inputs in proportion to
     their contribution.
     """
     emitter.scope = "refine"
     names = [x.name for x in layers]
-    relevance = append_relevance(emitter, names, output=base.name, seed=components, pullback=composite)
+    seed = base.unfolded(components, emitter.value(base.name))
+    relevance = append_relevance(emitter, names, output=base.name, seed=seed, pullback=composite)
+    found = {"total": append_total(components), "magnitude": append_total(abs(components))}
     for i, layer in enumerate(layers):
-        emitter.output(f"map/{i}", append_map(emitter, layer, relevance[layer.name]))
-        emitter.output(f"sum/{i}", append_total(relevance[layer.name]))
-    emitter.output("total", append_total(components))
-    emitter.output("magnitude", append_total(abs(components)))
+        found[f"map/{i}"] = append_map(emitter, layer, layer.folded(relevance[layer.name]))
+        found[f"sum/{i}"] = append_total(relevance[layer.name])
+    return found
 
 
 def refinement(model: Model, *, base: Layer, layers: tuple[Layer, ...], composite: Composite) -> Model:
-    """Return the program that refines components given as input ``fgcam/components`` (N, C, h, w)."""
+    """Return the program that refines components given as input ``fgcam/components``, axes as ``base`` has them."""
     emitter = Emitter(model)
     shape = (batch_of(model), *base.shape[1:])
     components = emitter.input(COMPONENTS, np.float32, shape)
-    append_refinement(emitter, components, base=base, layers=layers, composite=composite)
+    for name, value in append_refinement(emitter, components, base=base, layers=layers, composite=composite).items():
+        emitter.output(name, value)
     return emitter.build()

@@ -16,10 +16,11 @@ from .graph.layers import Layer
 from .graph.model import Model
 from .graph.tape import tape_between
 from .graph.value import Dim, Value
-from .quantized import on_real_values, per_real_unit
+from .quantized import on_real_values, per_real_unit, real
 from .vjp.rule import Rules
 from .vjp.swish import joined
 
+SEED = "fgcam/seed"
 TARGET = "fgcam/target"
 COMPONENTS = "fgcam/components"
 
@@ -31,16 +32,19 @@ class Scored:
     Attributes
     ----------
     seed : Value
-        One-hot cotangent of the logits, of their shape.
+        Cotangent of the logits, of their shape.
+    weights : Value of shape (N, K)
+        The same for each image: how much each logit counts; one-hot where a class is explained.
     target : Value of shape (N,), int64
         The class that is explained: as given, or the top one where -1 was given.
     score : Value of shape (N,)
-        The target's logit.
+        The target's logit, or the weighted sum.
     scores : Value of shape (N, K)
         All logits.
     """
 
     seed: Value
+    weights: Value
     target: Value
     score: Value
     scores: Value
@@ -77,18 +81,35 @@ def append_scores(emitter: Emitter, logits: str) -> Value:
     return _wide(flat)
 
 
-def append_target(emitter: Emitter, logits: str) -> Scored:
-    """Append the choice of target: an int64 input, one per image, -1 for the top class."""
+def append_target(emitter: Emitter, logits: str, *, seeded: bool = False) -> Scored:
+    """Append the choice of target, one per image.
+
+    It is an int64 input ``fgcam/target``, -1 for the top class; with ``seeded`` an input ``fgcam/seed`` (N, K),
+    the weight of each logit.
+    """
     scores = append_scores(emitter, logits)
     batch, classes = scores.shape[0], class_count(emitter.model, logits)
-    given = emitter.input(TARGET, np.int64, (batch_of(emitter.model),))
     top = emitter.emit("ArgMax", scores, axis=1, keepdims=0)
+    if seeded:
+        return scored_by(emitter, logits, emitter.input(SEED, scores.dtype, scores.shape), top)
+    given = emitter.input(TARGET, np.int64, (batch_of(emitter.model),))
     target = emitter.where(given < 0, top, given)
     column = emitter.reshape(target, (batch if isinstance(batch, int) else None, 1))
     one_hot = (emitter.constant(np.arange(classes)[None]) == column).astype(scores.dtype)
-    value = emitter.value(logits)
-    seed = emitter.reshape_like(one_hot, value)
-    return Scored(seed, target, (one_hot * scores).sum(1), scores)
+    return scored_by(emitter, logits, one_hot, target)
+
+
+def scored_by(emitter: Emitter, logits: str, weights: Value, target: Value) -> Scored:
+    """Return what a program knows of the score that is the sum of ``weights`` (N, K) times the logits."""
+    scores = append_scores(emitter, logits)
+    seed = emitter.reshape_like(weights, emitter.value(logits))
+    return Scored(seed, weights, target, (weights * scores).sum(1), scores)
+
+
+def append_features(emitter: Emitter, layer: Layer) -> Value:
+    """Append the activations of ``layer`` as real numbers, tokens folded to their grid."""
+    features: Value = layer.folded(real(emitter.value(layer.name)))
+    return features
 
 
 def append_gradients(

@@ -44,7 +44,7 @@ def masks_of(activations: NDArray[np.float32], size: tuple[int, int]) -> NDArray
 def score_cam_weights(
     x: NDArray[np.float32],
     activations: NDArray[np.float32],
-    target: int,
+    seed: NDArray[np.float32],
     *,
     scores: Scores,
     channel_axis: int = 1,
@@ -60,7 +60,8 @@ def score_cam_weights(
     ----------
     x : ndarray of shape (C', H, W), or (H, W, C') with ``channel_axis`` 3
     activations : ndarray of shape (C, h, w)
-    target : int
+    seed : ndarray of shape (K,)
+        Weight of each class; one-hot for one class.
     scores : callable
         Takes (n, ...) inputs like ``x``, returns (n, K) logits.
 
@@ -73,12 +74,12 @@ def score_cam_weights(
     live = np.flatnonzero(np.ptp(activations, axis=(1, 2)))
     if len(live) < len(activations):
         blank = np.setdiff1d(np.arange(len(activations)), live)
-        weights[blank] = softmax(scores(np.zeros_like(x)[None]))[0, target]
+        weights[blank] = (softmax(scores(np.zeros_like(x)[None])) @ seed)[0]
     size = (x.shape[space[0]], x.shape[space[1]])
     for start in range(0, len(live), batch):
         chosen = live[start : start + batch]
         masks = np.expand_dims(masks_of(activations[chosen], size), channel_axis)
-        weights[chosen] = softmax(scores((x[None] * masks).astype(x.dtype)))[:, target]
+        weights[chosen] = softmax(scores((x[None] * masks).astype(x.dtype))) @ seed
         if progress is not None:
             progress(min(start + batch, len(live)), len(live))
     return weights

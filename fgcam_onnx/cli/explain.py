@@ -27,8 +27,9 @@ PASSED_ON = ("method layers base base_layer denoise residual products saturation
 @click.option("--base", default="gradcam", help="The CAM that fgcam refines: gradcam or scorecam.")
 @click.option("--denoise", is_flag=True, help="Keep the leading singular directions of the base's components.")
 @click.option(
-    "--layer", "layers", multiple=True, default=["input"], metavar="NAME|input|all",
-    help="Where maps are wanted: tensor, node, exporter scope (layer4) or a unique prefix; repeatable.",
+    "--layer", "layers", multiple=True, metavar="NAME|input|all",
+    help="Where maps are wanted: tensor, node, exporter scope (layer4) or a unique prefix; repeatable. "
+    " [default: the input for methods that reach it, the base layer for the others]",
 )  # fmt: skip
 @click.option("--base-layer", metavar="NAME", help="Where the base is computed.  [default: the deepest]")
 @click.option(
@@ -117,7 +118,7 @@ def command(model: Path, images: tuple[str, ...], **options: Any) -> None:
         "method": options["method"],
         "base": options["base"] if options["method"] == "fgcam" else None,
         "denoise": options["denoise"],
-        "layers": list(options["layers"]),
+        "layers": sorted({name for p in results for e in p.explained for name in e.maps}),
         "preprocess": origin,
         "images": [p.summary() for p in results],
     }
@@ -140,5 +141,5 @@ def command(model: Path, images: tuple[str, ...], **options: Any) -> None:
 def _explainer(model: Any, options: dict[str, Any], meter: Any) -> Explainer:
     from ..explainer import Explainer
 
-    same = {name: options[name] for name in PASSED_ON}
+    same = {name: options[name] for name in PASSED_ON} | {"layers": options["layers"] or None}
     return Explainer(model, **same, input=options["input_name"], output=options["output_name"], progress=meter.masks)

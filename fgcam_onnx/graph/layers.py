@@ -14,7 +14,7 @@ from .facts import facts_of, producers_of
 from .model import Model, dims_of
 from .operators import VIEWS
 from .subgraphs import reads
-from .value import Shape
+from .value import Array, Shape
 
 INPUT = "input"
 
@@ -58,6 +58,14 @@ class Layer:
     def spatial(self) -> tuple[int, ...]:
         """Size of the map."""
         return tuple(_size(self.shape[a]) for a in self.spatial_axes)
+
+    def folded(self, v: Array) -> Array:
+        """Return ``v``, of the tensor's shape, with channels and space on axes of their own."""
+        return v
+
+    def unfolded(self, v: Array, like: Array) -> Array:
+        """Return folded ``v`` in the shape of the tensor ``like``; what is not in the map is 0."""
+        return v
 
     @property
     def why(self) -> str:

@@ -1,0 +1,70 @@
+"""The table of methods: what each is, where it comes from, and how it is built from a model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..errors import OptionError, suggest
+from .cams import GRADIENT_CAMS, Cam, cam_method
+from .masked import MASKED_CAMS
+from .method import Method, Options, Run
+from .refinement import fg_cam_method
+from .relevance import RELEVANCE
+
+BASES: dict[str, Cam] = {**GRADIENT_CAMS, **MASKED_CAMS}
+"""The CAMs: methods of their own, and bases of FG-CAM."""
+
+METHODS: dict[str, Method] = {
+    "fgcam": fg_cam_method(BASES),
+    **RELEVANCE,
+    **{name: cam_method(cam) for name, cam in BASES.items()},
+}
+
+__all__ = ["BASES", "METHODS", "Method", "Options", "Run", "find_base", "find_method", "fitted_settings"]
+
+
+def find_method(name: str) -> Method:
+    """Return method ``name``.
+
+    Raises
+    ------
+    OptionError
+        No such method; names the near ones.
+    """
+    if name not in METHODS:
+        raise OptionError(f"unknown method {name!r}; choose {', '.join(METHODS)}.{suggest(name, METHODS)}")
+    return METHODS[name]
+
+
+def find_base(name: str) -> Cam:
+    """Return the CAM ``name`` that FG-CAM can refine.
+
+    Raises
+    ------
+    OptionError
+        No such CAM; names the near ones.
+    """
+    if name not in BASES:
+        raise OptionError(f"unknown base {name!r}; choose {', '.join(BASES)}.{suggest(name, BASES)}")
+    return BASES[name]
+
+
+def fitted_settings(method: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return all settings of ``method``: its defaults, and what was given in their place.
+
+    Raises
+    ------
+    OptionError
+        The method has no such setting, or one of another type.
+    """
+    settings = dict(find_method(method).settings)
+    for name, value in given.items():
+        if name not in settings:
+            own = f"it has {', '.join(settings)}" if settings else "it has no settings of its own"
+            raise OptionError(f"{method} has no setting {name!r}; {own}.{suggest(name, settings)}")
+        kind = type(settings[name])
+        if isinstance(value, bool) != (kind is bool) or not isinstance(value, (kind, int) if kind is float else kind):
+            raise OptionError(f"{name} of {method} is of type {kind.__name__}, not {value!r}")
+        settings[name] = kind(value)
+    return settings
