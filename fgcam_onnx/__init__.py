@@ -9,17 +9,20 @@ from .errors import FgcamError
 if TYPE_CHECKING:
     from .explainer import Explainer, explain
     from .explanation import Explanation
+    from .exporter import Exported, export
     from .graph.loading import load
     from .graph.model import Model
 
 __version__ = "0.1.0"
-__all__ = ["Explainer", "Explanation", "FgcamError", "Model", "__version__", "explain", "load"]
+__all__ = ["Explainer", "Explanation", "Exported", "FgcamError", "Model", "__version__", "explain", "export", "load"]
 
 _HOMES = {
     "Explainer": "explainer",
     "Explanation": "explanation",
+    "Exported": "exporter",
     "Model": "graph.model",
     "explain": "explainer",
+    "export": "exporter",
     "load": "graph.loading",
 }
 

@@ -15,6 +15,7 @@ from ..errors import FgcamError
 
 COMMANDS = {
     "explain": "Explain predictions on pictures: what the model looks at, as overlays or raw maps.",
+    "export": "Write a model and its explanation as one ONNX file, for any ONNX runtime.",
     "inspect": "Show what is in a model: inputs, outputs, layers to explain at, operators without rules.",
 }
 
@@ -55,6 +56,7 @@ def cli() -> None:
     \b
     fgcam inspect model.onnx
     fgcam explain model.onnx cat.jpg --preprocess imagenet --labels labels.txt -o out
+    fgcam export model.onnx -o explained.onnx
     """  # noqa: D301
 
 

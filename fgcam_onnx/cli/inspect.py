@@ -79,8 +79,18 @@ def report_on(path: Path, *, input_name: str | None = None, output_name: str | N
             walk: {"missing": s.missing, "blocked": sum(x.name in s.blocked for x in layers)}
             for walk, s in support.items()
         },
+        "explanation": _explanation(model),
         "notes": notes,
     }
+
+
+def _explanation(model: Model) -> dict[str, Any] | None:
+    """Return what an exported file says of its explanation, or None for any other model."""
+    from ..graph.saving import metadata_of
+
+    plain = ("method", "normalize", "resize", "source", "source_sha256", "target", "version")
+    told = metadata_of(model)
+    return {k: v if k in plain else json.loads(v or "null") for k, v in told.items()} or None
 
 
 def _score(model: Model, score: Score) -> dict[str, Any]:

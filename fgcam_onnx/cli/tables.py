@@ -80,11 +80,46 @@ def inspection(report: dict[str, Any], *, shown: int | None) -> None:
             ],
             [_layer(x) for x in layers],
         )
+    for line in explained(report["explanation"]) if report["explanation"] else []:
+        out.print(Text(line), soft_wrap=True)
     beside = report["preprocess"] or "no preprocessing file beside the model; pass --preprocess to explain"
     out.print(Text(f"pictures: {beside}"), soft_wrap=True)
     lines = [_support(walk, found, len(report["layers"])) for walk, found in report["support"].items()]
     for line in [*lines, *(f"note: {n}" for n in report["notes"])]:
         out.print(Text(line), soft_wrap=True)
+
+
+def exported_file(summary: dict[str, Any]) -> None:
+    """Print what was written, and how it is run."""
+    out = console()
+    beside = f" and {summary['weights']}" if summary["weights"] else ""
+    out.print(Text(f"{summary['file']}{beside}, {summary['bytes'] / 1e6:.2f} MB", style="bold"), soft_wrap=True)
+    rows = [
+        [kind[:-1], t["name"], t["dtype"], " x ".join(map(str, t["shape"])), t["meaning"] or "the model's own"]
+        for kind in ("inputs", "outputs")
+        for t in summary[kind]
+    ]
+    _section(out, "", [("", "left")] * 5, rows)
+    names = [t["name"] for t in summary["inputs"]]
+    feeds = ", ".join(f"{n!r}: {'x' if i == 0 else f'x{i}'}" for i, n in enumerate(names))
+    for line in (
+        "import onnxruntime",
+        f"session = onnxruntime.InferenceSession({summary['file']!r})",
+        f"found = dict(zip([o.name for o in session.get_outputs()], session.run(None, {{{feeds}}})))",
+    ):
+        out.print(Text(line), soft_wrap=True)
+
+
+def explained(told: dict[str, Any]) -> list[str]:
+    """Return what an exported file says of its explanation, in lines."""
+    options = ", ".join(f"{k} {v}" for k, v in told["options"].items() if v not in ("", {}, None))
+    source = told.get("source", "a model in memory")
+    return [
+        f"explanation: {told['method']} at {', '.join(told['layers'])}, target {told['target']} ({options})",
+        f"written by fgcam {told['version']} from {source}, sha256 {told.get('source_sha256', 'not known')}",
+        f"maps: resize {told['resize']}, normalize {told['normalize']}"
+        f"; preprocessing: {'inside' if told['preprocess'] else 'not in the file'}",
+    ]
 
 
 def _ends(report: dict[str, Any]) -> list[list[str]]:

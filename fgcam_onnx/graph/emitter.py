@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -265,13 +265,29 @@ class Emitter:
         self._types[name] = self._inputs[name] = helper.make_tensor_type_proto(kind, shape)
         return Value(self, name)
 
-    def output(self, name: str, value: Value) -> None:
-        """Let the program return ``value`` under ``name``, prefixed where another tensor is called so."""
-        free = name not in self._types or name == value.name
-        self._outputs[name if free else f"{OUTPUT}{name}"] = value.name
+    def feed(self, name: str, value: Value, *, source: Value, first: int) -> None:
+        """Let ``value`` take the place of the graph input ``name``, and ``source`` be the input instead.
 
-    def build(self) -> Model:
-        """Return the program: the nodes its outputs need, and nothing else."""
+        ``value`` is made from ``source`` by the nodes from number ``first`` on.
+        """
+        made = self.nodes[first:]
+        link = helper.make_node("Identity", [value.name], [name], name=f"{PREFIX}input/{name}")
+        self.nodes = [*made, link, *self.nodes[:first]]
+        kind = self._inputs.pop(source.name)
+        self._inputs = dict((source.name, kind) if n == name else (n, t) for n, t in self._inputs.items())
+
+    def output(self, name: str, value: Value) -> str:
+        """Let the program return ``value`` under ``name``, prefixed where another tensor is called so.
+
+        Returns the name it has.
+        """
+        free = name not in self._types or name == value.name
+        name = name if free else f"{OUTPUT}{name}"
+        self._outputs[name] = value.name
+        return name
+
+    def build(self, *, inputs: Collection[str] = ()) -> Model:
+        """Return the program: the nodes its outputs need, and nothing else but the ``inputs`` named."""
         nodes = [*self.nodes]
         for name, source in self._outputs.items():
             if name != source:
@@ -283,11 +299,10 @@ class Emitter:
                 needed.update(reads(node))
                 kept.append(node)
         kept.reverse()
-        inputs = {n: t for n, t in self._inputs.items() if n in needed}
         return self.model.replaced(
             nodes=kept,
             constants={n: a for n, a in self._constants.items() if n in needed},
-            inputs=inputs,
+            inputs={n: t for n, t in self._inputs.items() if n in needed or n in inputs},
             outputs={n: self._types[s] for n, s in self._outputs.items()},
             types={n: t for n, t in self._types.items() if n in needed},
         )

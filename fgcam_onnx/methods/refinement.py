@@ -17,8 +17,12 @@ def fg_cam_method(bases: dict[str, Cam]) -> Method:
     """Return FG-CAM over any of ``bases``: one program where the components are a formula's, else two."""
 
     def append(options: Options, emitter: Emitter, scored: Scored) -> Outputs:
-        base = options.base_layer
-        (components,) = append_components(options, emitter, scored, bases[options.base], [base])
+        base, cam = options.base_layer, bases[options.base]
+        if cam.finish is not None:
+            raise OptionError(f"fgcam on {options.base} is not one graph: {options.base} is finished outside of it")
+        if options.denoise:
+            raise OptionError("denoising is not one graph")
+        (components,) = append_components(options, emitter, scored, cam, [base])
         composite = fg_cam(options.residual, products=options.products)
         return append_refinement(emitter, components, base=base, layers=options.layers, composite=composite)
 

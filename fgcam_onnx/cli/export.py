@@ -1,0 +1,176 @@
+"""``fgcam export``."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .values import Numbers, Size, parse_target, resolve_preprocess
+
+if TYPE_CHECKING:
+    from ..exporter import Choice, Exported
+    from ..graph.model import TensorSpec
+    from ..imaging import Preprocess
+
+PASSED_ON = "method base base_layer denoise residual products saturation".split()
+"""Options that the explainer knows by the same name."""
+
+WRITTEN = "resize normalize size".split()
+"""Options that the exporter knows by the same name."""
+
+OVERRIDES = "layout channels scale mean std".split()
+
+
+@click.command(name="export", context_settings={"show_default": True})
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help="The ONNX file to write.")
+@click.option(
+    "--method", default="fgcam", help="Any method that is one graph; fgcam refines a CAM to the input's size."
+)
+@click.option("--base", default="gradcam", help="The CAM that fgcam refines.")
+@click.option("--denoise", is_flag=True, help="Keep the leading singular directions of the base's components.")
+@click.option(
+    "--layer", "layers", multiple=True, metavar="NAME|input|all",
+    help="Where maps are wanted: tensor, node, exporter scope (layer4) or a unique prefix; repeatable. "
+    " [default: the input for methods that reach it, the base layer for the others]",
+)  # fmt: skip
+@click.option("--base-layer", metavar="NAME", help="Where the base is computed.  [default: the deepest]")
+@click.option(
+    "--target", default="argmax", metavar="argmax|input|ID|LABEL",
+    help="The class to explain: each image's top class, an int64 input of the file, or one class for good.",
+)  # fmt: skip
+@click.option("--residual", help="How residual sums share.  [default: positive; relevancecam: signed]")
+@click.option(
+    "--saturation/--straight-through",
+    default=True,
+    help="Whether quantizers stop the gradient where they cut off at 0.",
+)
+@click.option("--products", default="value", help="How products share: value (gates take nothing) or split.")
+@click.option(
+    "--preprocess", "spec", metavar="PRESET|FILE|sidecar",
+    help="Put into the file, which then takes uint8 RGB pixels: imagenet, tf, caffe, unit, none, a JSON/TOML file, "
+    "or sidecar, the one beside the model.  [default: the file takes what the model takes]",
+)  # fmt: skip
+@click.option("--layout", type=click.Choice(["NCHW", "NHWC"]), help="Overrides of the preprocessing:")
+@click.option("--channels", type=click.Choice(["RGB", "BGR", "GREY"]))
+@click.option("--scale", type=float, help="(pixel * scale - mean) / std.")
+@click.option("--mean", type=Numbers())
+@click.option("--std", type=Numbers())
+@click.option("--size", type=Size(), help="Model input size, where the model leaves it open.")
+@click.option(
+    "--resize", type=click.Choice(["none", "input"]), default="none",
+    help="Leave maps at their layer's size, or widen them bilinearly to the input's.",
+)  # fmt: skip
+@click.option(
+    "--normalize", type=click.Choice(["none", "minmax", "uint8"]), default="none",
+    help="Raw and signed; or the positive part from 0 to 1; or that in whole steps from 0 to 255.",
+)  # fmt: skip
+@click.option("--batch", default="dynamic", metavar="dynamic|N", help="Leave the batch free, or fix it.")
+@click.option("--labels", "labels_file", type=click.Path(path_type=Path), help="Class names, for --target LABEL.")
+@click.option("--input", "input_name", metavar="NAME", help="The image input, where there are several.")
+@click.option("--output", "output_name", metavar="NAME", help="The output to explain, where there are several.")
+@click.option("--json", "as_json", is_flag=True, help="Print what was written as JSON.")
+def command(model: Path, out: Path, **options: Any) -> None:
+    """Write MODEL and its explanation as one ONNX file, for any ONNX runtime.
+
+    The file returns what MODEL returns and besides `explanation`, the map, `explanation_target`, the class that
+    was explained, and `explanation_score`, its logit. It holds standard operators only and needs nothing of ours.
+
+    \b
+    fgcam export model.onnx -o explained.onnx
+    fgcam export model.onnx -o explained.onnx --preprocess imagenet --resize input --normalize uint8
+    fgcam export model.onnx -o explained.onnx --method gradcam --layer layer4 --target input
+    """  # noqa: D301
+    from ..explainer import Explainer
+    from ..exporter import export
+    from ..imaging import find_sidecar, read_labels, sidecar_labels
+
+    sidecar = find_sidecar(model)
+    labels_file = options["labels_file"] or (sidecar_labels(sidecar) if sidecar else None)
+    labels = read_labels(labels_file) if labels_file else ()
+    target, batch = _target(options["target"], labels), _batch(options["batch"])
+    explainer = Explainer(
+        model,
+        layers=options["layers"] or None,
+        input=options["input_name"],
+        output=options["output_name"],
+        **{n: options[n] for n in PASSED_ON},
+    )
+    spec = next(i for i in explainer.model.inputs if i.name == explainer.input)
+    found = export(
+        explainer,
+        out,
+        target=target,
+        preprocess=_preprocess(model, spec, options),
+        batch=batch,
+        **{n: options[n] for n in WRITTEN},
+    )
+    if options["as_json"]:
+        click.echo(json.dumps(_summary(found), indent=1))
+        return
+    from .tables import exported_file
+
+    exported_file(_summary(found))
+
+
+def _target(text: str, labels: Sequence[str]) -> Choice:
+    from ..errors import TargetError
+
+    if text == "argmax":
+        return "argmax"
+    if text == "input":
+        return "input"
+    (chosen,), _ = parse_target(text, labels)
+    if chosen is None:
+        raise TargetError(f"--target {text}: a file explains argmax, input, or one class by index or label")
+    return chosen
+
+
+def _batch(text: str) -> int | None:
+    from ..errors import OptionError
+
+    if text == "dynamic":
+        return None
+    if not re.fullmatch(r"0*[1-9][0-9]{0,6}", text):
+        raise OptionError(f"--batch {text}: write dynamic, or a number from 1")
+    return int(text)
+
+
+def _preprocess(model: Path, spec: TensorSpec, options: dict[str, Any]) -> Preprocess | None:
+    from ..errors import OptionError
+    from ..imaging import find_sidecar
+
+    overrides = {n: options[n] for n in OVERRIDES}
+    named = options["spec"]
+    if named is None:
+        given = [f"--{n}" for n, v in overrides.items() if v is not None]
+        if given:
+            raise OptionError(f"{', '.join(given)} change the preprocessing, which --preprocess puts into the file")
+        return None
+    if named == "sidecar" and find_sidecar(model) is None:
+        raise OptionError(f"there is no preprocessing file beside {model}; name a preset or a file")
+    return resolve_preprocess(model, None if named == "sidecar" else named, spec, size=options["size"], **overrides)[0]
+
+
+def _summary(found: Exported) -> dict[str, Any]:
+    meanings = json.loads(found.metadata["inputs"]) | json.loads(found.metadata["outputs"])
+
+    def tensors(specs: Sequence[TensorSpec]) -> list[dict[str, Any]]:
+        return [
+            {"name": s.name, "dtype": str(s.dtype), "shape": list(s.shape), "meaning": meanings.get(s.name, "")}
+            for s in specs
+        ]
+
+    return {
+        "file": str(found.path),
+        "weights": str(found.beside) if found.beside else None,
+        "bytes": found.size,
+        "inputs": tensors(found.inputs),
+        "outputs": tensors(found.outputs),
+        "metadata": found.metadata,
+    }

@@ -1,0 +1,301 @@
+"""Export: a model and its explanation in one file of standard operators, for any ONNX runtime."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from . import __version__
+from .ends import NORMALIZE, RESIZE, prepared, widened
+from .errors import InputError, ModelError, OptionError, OutputError, TargetError, suggest
+from .explainer import Explainer
+from .graph.emitter import Emitter
+from .graph.facts import facts_of
+from .graph.model import Model, TensorSpec
+from .graph.saving import (
+    check_written,
+    described,
+    lies_beside,
+    metadata_of,
+    sources_of,
+    with_batch,
+    write_weights,
+    write_whole,
+    written,
+)
+from .graph.value import Value
+from .methods import Options, find_method
+from .program import Scored, append_scores, batch_of, class_count, scored_by
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+    from .imaging import Preprocess
+
+Choice = int | Literal["argmax", "input"]
+"""The class that a file explains: one for good, the top one of each image, or one that is given with each."""
+
+EXPLANATION, TARGET, PIXELS = "explanation", "target", "pixels"
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A file that was written.
+
+    Attributes
+    ----------
+    path : Path
+    beside : Path or None
+        The file of the weights, where they are not inside.
+    size : int
+        Bytes, both together.
+    inputs, outputs : tuple of TensorSpec
+        As the file has them; a free dimension is a symbol.
+    metadata : dict of str to str
+        What the file says of itself, by key without the prefix ``fgcam.``.
+    """
+
+    path: Path
+    beside: Path | None
+    size: int
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    metadata: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Program:
+    """A model with its explanation appended, not yet written."""
+
+    model: Model
+    metadata: dict[str, str]
+
+
+def export(
+    model: Explainer | Model | ModelProto | str | Path,
+    path: str | Path,
+    *,
+    target: Choice = "argmax",
+    preprocess: Preprocess | None = None,
+    size: tuple[int, int] | None = None,
+    resize: Literal["none", "input"] = "none",
+    normalize: Literal["none", "minmax", "uint8"] = "none",
+    batch: int | None = None,
+    **options: Any,
+) -> Exported:
+    """Write a model and its explanation as one ONNX file.
+
+    The file has the model's own outputs, and besides ``explanation`` (N, h, w) — with several layers,
+    ``explanation/<layer>`` for each —, ``explanation_target`` (N,) and ``explanation_score`` (N,), the class and
+    its logit. Where the model has a tensor of such a name, ours is ``fgcam/output/<name>``.
+
+    Parameters
+    ----------
+    model : Explainer, Model, ModelProto or path
+    path : path
+        The file to write; it appears whole or not at all.
+    target : "argmax", "input" or int
+        The top class of each image; an int64 input ``target`` (N,), -1 for the top class; or one class.
+    preprocess : Preprocess, optional
+        Put before the model: the file takes ``pixels`` (N, H, W, 3), uint8 RGB of the model's size.
+    size : (int, int), optional
+        Height and width, where the model leaves them open.
+    resize : {"none", "input"}
+        Leave maps at the size of their layer, or widen them bilinearly to the input's.
+    normalize : {"none", "minmax", "uint8"}
+        Raw and signed; or the positive part, each map's least value at 0 and largest at 1; or that from 0 to 255.
+    batch : int, optional
+        Fix the batch where the model leaves it free.
+    **options
+        As for :class:`Explainer`; none where ``model`` is one.
+
+    Raises
+    ------
+    FgcamError
+        The method or an option cannot be put in one graph, or the file cannot be written.
+    """
+    explainer = model if isinstance(model, Explainer) else Explainer(model, **options)
+    if isinstance(model, Explainer) and options:
+        raise OptionError(f"options {', '.join(options)} belong to the Explainer, which is built already")
+    program = append_explanation(
+        explainer, target=target, preprocess=preprocess, size=size, resize=resize, normalize=normalize, batch=batch
+    )
+    return _write(program, Path(path), sources_of(explainer.model))
+
+
+def append_explanation(
+    explainer: Explainer,
+    *,
+    target: Choice = "argmax",
+    preprocess: Preprocess | None = None,
+    size: tuple[int, int] | None = None,
+    resize: str = "none",
+    normalize: str = "none",
+    batch: int | None = None,
+) -> Program:
+    """Return the model of ``explainer`` with its explanation appended; arguments as for :func:`export`."""
+    for name, value, known in (("resize", resize, RESIZE), ("normalize", normalize, NORMALIZE)):
+        if value not in known:
+            raise OptionError(f"unknown {name} {value!r}; choose {', '.join(known)}.{suggest(value, known)}")
+    if metadata_of(explainer.model):
+        raise ModelError("the model is an exported explanation already; export from the model that it was made from")
+    options, names = explainer.options(_bound_size(explainer, size))
+    append = find_method(explainer.method).append
+    if append is None:
+        raise OptionError(
+            f"{explainer.method} cannot be exported: it runs the model again and again from outside, "
+            "so it is not one graph. `fgcam methods` lists those that are."
+        )
+    emitter = Emitter(options.model)
+    taken = _inputs(emitter, options, preprocess)
+    for spec in options.model.outputs:
+        emitter.output(spec.name, emitter.value(spec.name))
+    emitter.scope = "score"
+    scored = _scored(emitter, options, target)
+    if target == "input":
+        taken[TARGET] = "class to explain, one for each image; -1 for the top class"
+    emitter.scope = "explain"
+    found = append(options, emitter, scored)
+    emitter.scope = "finish"
+    given: dict[str, str] = {}
+    for i, name in enumerate(names):
+        m: Value = found[f"map/{i}"].astype(np.float32)
+        m = widened(m, _picture_size(options)) if resize == "input" else m
+        title = EXPLANATION if len(names) == 1 else f"{EXPLANATION}/{name}"
+        given[emitter.output(title, NORMALIZE[normalize](m))] = f"map at {name}"
+    given[emitter.output(f"{EXPLANATION}_target", scored.target)] = "class that is explained"
+    given[emitter.output(f"{EXPLANATION}_score", scored.score.astype(np.float32))] = "its logit"
+    built = with_batch(emitter.build(inputs=taken), names=given, size=batch)
+    told = {
+        "version": __version__,
+        "method": explainer.method,
+        "layers": json.dumps(names),
+        "options": json.dumps(_told(options, explainer.method)),
+        "target": str(target),
+        "preprocess": json.dumps(dataclasses.asdict(preprocess)) if preprocess is not None else "",
+        "resize": resize,
+        "normalize": normalize,
+        "inputs": json.dumps(taken),
+        "outputs": json.dumps(given),
+        **_source(explainer.model),
+    }
+    return Program(described(built, told), told)
+
+
+def _bound_size(explainer: Explainer, size: tuple[int, int] | None) -> tuple[int, ...]:
+    """Return the input's dimensions but the batch, or nothing where the model fixes them."""
+    spec = next(i for i in explainer.model.inputs if i.name == explainer.input)
+    dims = spec.shape[1:]
+    free = [i for i, d in enumerate(dims) if not isinstance(d, int)]
+    if not free:
+        if size is not None and not _has_size(dims, size):
+            raise OptionError(f"input {spec.name!r} is {' x '.join(map(str, dims))}, not {size[0]} x {size[1]}")
+        return ()
+    if size is None:
+        raise InputError(f"the model leaves the size of input {spec.name!r} open; give one with size= (--size HxW)")
+    if len(free) == 3:
+        return (3, *size)
+    if len(free) != 2:
+        raise InputError(f"input {spec.name!r} has shape {list(spec.shape)}: height and width are not what is open")
+    sizes = iter(size)
+    return tuple(d if isinstance(d, int) else next(sizes) for d in dims)
+
+
+def _has_size(dims: tuple[Any, ...], size: tuple[int, int]) -> bool:
+    return tuple(size) in (tuple(dims[-2:]), tuple(dims[:2]))
+
+
+def _picture_size(options: Options) -> tuple[int, int]:
+    """Return height and width of the image input."""
+    shape = next(i.shape for i in options.model.inputs if i.name == options.input)
+    axis = facts_of(options.model).channel_axis.get(options.input, 1)
+    sides = [d for i, d in enumerate(shape) if i and i != axis and isinstance(d, int)]
+    if len(sides) != 2:
+        raise OptionError(f"input {options.input!r} has shape {list(shape)}, which has no height and width")
+    return sides[0], sides[1]
+
+
+def _inputs(emitter: Emitter, options: Options, preprocess: Preprocess | None) -> dict[str, str]:
+    """Append the preprocessing; return the file's inputs so far, and what each takes."""
+    specs = {i.name: i for i in options.model.inputs}
+    taken = dict.fromkeys(specs, "as the model takes it")
+    if preprocess is None:
+        return taken
+    spec = specs[options.input]
+    bound = preprocess.bound(spec.shape, spec.dtype)
+    if bound.size != _picture_size(options):
+        raise OptionError(f"preprocessing makes {bound.size}, but input {spec.name!r} has shape {list(spec.shape)}")
+    emitter.scope = "prepare"
+    first = len(emitter.nodes)
+    pixels = emitter.input(PIXELS, np.uint8, (batch_of(options.model), *_picture_size(options), 3))
+    emitter.feed(spec.name, prepared(pixels, bound), source=pixels, first=first)
+    meaning = f"{'grey of ' if bound.channels == 'GREY' else ''}RGB pixels, 0 to 255"
+    return {(PIXELS if n == spec.name else n): (meaning if n == spec.name else m) for n, m in taken.items()}
+
+
+def _scored(emitter: Emitter, options: Options, target: Choice) -> Scored:
+    """Append the choice of target."""
+    logits = options.score.logits
+    scores, classes = append_scores(emitter, logits), class_count(emitter.model, logits)
+    top = emitter.emit("ArgMax", scores, axis=1, keepdims=0)
+    if target == "argmax":
+        chosen = top
+    elif target == "input":
+        given = emitter.input(TARGET, np.int64, (batch_of(emitter.model),))
+        chosen = emitter.where(given < 0, top, given)
+    elif isinstance(target, str):
+        raise OptionError(f"unknown target {target!r}; choose argmax, input or a class index")
+    elif not 0 <= target < classes:
+        raise TargetError(f"target {target} is out of range: the model has classes 0 to {classes - 1}")
+    else:
+        chosen = emitter.zeros_like(top, fill=target)
+    column = emitter.reshape(chosen, (scores.shape[0], 1))
+    numbers = emitter.emit("Range", *(emitter.constant(np.asarray(n)) for n in (0, classes, 1)))
+    scored = scored_by(emitter, logits, (numbers == column).astype(scores.dtype), chosen)
+    if target != "input":
+        return scored
+    # reading the element makes a runtime refuse a class that does not exist, where the product would be 0
+    return dataclasses.replace(
+        scored, score=emitter.reshape_like(emitter.emit("GatherElements", scores, column, axis=1), top)
+    )
+
+
+def _told(options: Options, method: str) -> dict[str, Any]:
+    """Return the options that a method was built with, as plain values."""
+    names = ("denoise", "residual", "products", "start", "saturation")
+    told = {n: getattr(options, n) for n in names} | {"settings": dict(options.settings)}
+    if method == "fgcam":
+        told |= {"base": options.base, "base_layer": options.base_layer.name}
+    return told | {"logits": options.score.logits}
+
+
+def _source(model: Model) -> dict[str, str]:
+    if model.path is None:
+        return {}
+    with model.path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return {"source": model.path.name, "source_sha256": digest}
+
+
+def _write(program: Program, path: Path, sources: frozenset[Path]) -> Exported:
+    from .imaging import write_atomically
+
+    model = program.model
+    check_written(model)
+    beside = path.with_name(f"{path.name}.data") if lies_beside(model) else None
+    for file in (path, *([beside] if beside else [])):
+        if Path(os.path.realpath(file)) in sources:
+            raise OutputError(f"{file} is the model itself, or its weights; name another file")
+    content, weights = written(model, beside=beside.name if beside else None)
+    if beside:
+        write_atomically(beside, lambda file: write_weights(file, weights))
+    write_atomically(path, lambda file: write_whole(file, content))
+    size = sum(f.stat().st_size for f in (path, *([beside] if beside else [])))
+    return Exported(path, beside, size, model.inputs, model.outputs, program.metadata)
