@@ -55,15 +55,16 @@ def append_refinement(
     relevance = append_relevance(emitter, names, output=base.name, seed=seed, pullback=composite)
     found = {"total": append_total(components), "magnitude": append_total(abs(components))}
     for i, layer in enumerate(layers):
-        found[f"map/{i}"] = append_map(emitter, layer, layer.folded(relevance[layer.name]))
-        found[f"sum/{i}"] = append_total(relevance[layer.name])
+        folded = layer.folded(relevance[layer.name])
+        found[f"map/{i}"] = append_map(emitter, layer, folded)
+        found[f"sum/{i}"] = append_total(folded)
     return found
 
 
 def refinement(model: Model, *, base: Layer, layers: tuple[Layer, ...], composite: Composite) -> Model:
-    """Return the program that refines components given as input ``fgcam/components``, axes as ``base`` has them."""
+    """Return the program that refines components given as input ``fgcam/components``, folded as at ``base``."""
     emitter = Emitter(model)
-    shape = (batch_of(model), *base.shape[1:])
+    shape = (batch_of(model), *base.folded_shape[1:])
     components = emitter.input(COMPONENTS, np.float32, shape)
     for name, value in append_refinement(emitter, components, base=base, layers=layers, composite=composite).items():
         emitter.output(name, value)

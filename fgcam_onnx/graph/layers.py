@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from onnx import NodeProto
 
@@ -13,7 +14,10 @@ from ..errors import LayerError, suggest
 from .facts import facts_of, producers_of
 from .model import Model, dims_of
 from .operators import VIEWS
-from .subgraphs import reads
+from .paths import ancestors_of, bottlenecks_of, patch_bottlenecks
+from .places import Places, places_of
+from .reach import Mask, reach_of
+from .tokens import Grid, grid_of, picture_axis, shows_picture
 from .value import Array, Shape
 
 INPUT = "input"
@@ -30,10 +34,16 @@ class Layer:
     op, node, scope : str
         The operator and node that make it, and the exporter's module path (``layer4.1``), if kept.
     shape : Shape
+        The tensor's, as the graph has it.
     channel_axis : int
-    channels, height, width : int
+        Axis of the channels when folded.
     every_path : bool
-        Whether all of the input's influence on the score passes through it.
+        Whether all of the input's influence on the score passes through it; of tokens, whether all does that
+        the patches of the deepest such layer have.
+    grid : Grid or None
+        How its tokens lie in the picture, where it is a sequence of tokens (N, T, C); None for a picture.
+    reach : {"all", "some", "none"}
+        How much of what is in the map the score depends on; where nothing, every gradient is 0.
     """
 
     name: str
@@ -43,36 +53,53 @@ class Layer:
     shape: Shape
     channel_axis: int
     every_path: bool
+    grid: Grid | None = None
+    reach: str = "all"
+
+    @property
+    def folded_shape(self) -> Shape:
+        """The shape of its activations when folded: with channels and space on axes of their own."""
+        return self.shape if self.grid is None else self.grid.folded_shape(self.shape)
 
     @property
     def channels(self) -> int:
         """Number of channels."""
-        return _size(self.shape[self.channel_axis])
+        return _size(self.folded_shape[self.channel_axis])
 
     @property
     def spatial_axes(self) -> tuple[int, ...]:
-        """The axes of the map: all but the batch and the channels."""
-        return tuple(a for a in range(1, len(self.shape)) if a != self.channel_axis)
+        """The axes of the map when folded: all but the batch and the channels."""
+        return tuple(a for a in range(1, len(self.folded_shape)) if a != self.channel_axis)
 
     @property
     def spatial(self) -> tuple[int, ...]:
         """Size of the map."""
-        return tuple(_size(self.shape[a]) for a in self.spatial_axes)
+        return tuple(_size(self.folded_shape[a]) for a in self.spatial_axes)
 
     def folded(self, v: Array) -> Array:
-        """Return ``v``, of the tensor's shape, with channels and space on axes of their own."""
-        return v
+        """Return ``v``, of the tensor's shape, with channels and space on axes of their own.
+
+        Tokens (N, T, C) become a picture (N, h, w, C); those beside the grid are dropped.
+        """
+        return v if self.grid is None else self.grid.fold(v)
 
     def unfolded(self, v: Array, like: Array) -> Array:
         """Return folded ``v`` in the shape of the tensor ``like``; what is not in the map is 0."""
-        return v
+        return v if self.grid is None else self.grid.unfold(v)
 
     @property
     def why(self) -> str:
         """The reason for its rank, for people."""
         size = "x".join(map(str, self.spatial))
-        path = "all of the score passes through it" if self.every_path else "on one of several branches"
-        return f"{size} positions, {self.channels} channels, {path}"
+        parts = [f"{size} positions, {self.channels} channels"]
+        if self.grid is not None and self.grid.extra:
+            parts.append(f"{self.grid.extra} extra token{'s' if self.grid.extra > 1 else ''} left out")
+        if self.reach == "none":
+            return ", ".join([*parts, "none of it reaches the score: every gradient is 0"])
+        if self.reach == "some":
+            parts.append("only a part of it reaches the score")
+        parts.append("all of the score passes through it" if self.every_path else "on one of several branches")
+        return ", ".join(parts)
 
 
 def _size(dim: int | str | None) -> int:
@@ -84,18 +111,22 @@ def candidate_layers(model: Model, *, logits: str) -> list[Layer]:
     return list(_candidates(model, logits).values())
 
 
-def _candidates(model: Model, logits: str) -> dict[str, Layer]:
+@functools.lru_cache(maxsize=32)
+def _candidates(model: Model, logits: str) -> Mapping[str, Layer]:
     facts = facts_of(model)
-    ancestors = _ancestors(model, logits)
-    gates = _bottlenecks(model, logits, ancestors)
+    ancestors = ancestors_of(model, logits)
+    gates = bottlenecks_of(model, logits, ancestors)
     producers = producers_of(model)
     found: dict[str, Layer] = {}
-    names = [i.name for i in model.inputs] + [o for n in model.nodes for o in n.output]
-    for name in names:
+    places, reached = places_of(model), reach_of(model, logits)
+    for name in [i.name for i in model.inputs] + [o for n in model.nodes for o in n.output]:
         if name not in ancestors or name not in facts.varying or name not in model.types:
             continue
-        axis = facts.channel_axis.get(name)
-        if axis is None or not model.types[name].tensor_type.HasField("shape"):
+        if not model.types[name].tensor_type.HasField("shape"):
+            continue
+        shape = dims_of(model.types[name])
+        axis, grid = _layout(shape, facts.channel_axis.get(name), places.get(name))
+        if axis is None:
             continue
         node = producers.get(name)
         layer = Layer(
@@ -103,13 +134,43 @@ def _candidates(model: Model, logits: str) -> dict[str, Layer]:
             node.op_type if node else "Input",
             node.name if node else name,
             scope_of(node) if node else "",
-            dims_of(model.types[name]),
+            shape,
             axis,
             name in gates,
+            grid,
         )
-        if len(layer.shape) == 4 and any(d != 1 for d in layer.spatial):
-            found[name] = layer
+        if any(d != 1 for d in layer.spatial):
+            found[name] = replace(layer, reach=_reach(layer, reached.asked.get(name)))
+    start = [x for x in found.values() if x.every_path and x.grid is not None and x.grid.extra and x.reach == "all"]
+    if start:
+        gates = patch_bottlenecks(model, start[-1].name, reached)
+        found |= {n: replace(found[n], every_path=True) for n in gates if n in found and found[n].grid is not None}
     return found
+
+
+def _reach(layer: Layer, mask: Mask | None) -> str:
+    """Return how much of a layer's map the score depends on."""
+    if mask is None:
+        return "none"
+    if not mask.ndim or mask.shape[1:] != layer.shape[1:]:
+        return "all"
+    seen = layer.folded(mask)
+    return "all" if seen.all() else "some" if seen.any() else "none"
+
+
+def _layout(shape: Shape, channel_axis: int | None, places: Places | None) -> tuple[int | None, Grid | None]:
+    """Return the channel axis of a tensor when folded, None where it is no layer, and the grid of its tokens."""
+    batch = shape[0] if shape and isinstance(shape[0], int) else 1
+    if len(shape) == 3:
+        grid = grid_of(places, batch=batch) if places is not None else None
+        return (3, grid) if grid is not None else (None, None)
+    if len(shape) != 4:
+        return None, None
+    if channel_axis is None:
+        return (picture_axis(places, batch=batch) if places is not None else None), None
+    if places is not None and not shows_picture(places, channel_axis, batch=batch):
+        return picture_axis(places, batch=batch), None
+    return channel_axis, None
 
 
 def default_base(model: Model, *, logits: str) -> Layer:
@@ -122,15 +183,26 @@ def default_base(model: Model, *, logits: str) -> Layer:
     """
     layers = ranked_layers(model, logits=logits)
     if not layers:
-        raise LayerError("no tensor on the way to the score has channels and spatial extent (N, C, H, W)")
+        raise LayerError(
+            "no tensor on the way to the score has channels and spatial extent: a picture (N, C, H, W), "
+            "or tokens of a grid (N, T, C)"
+        )
     return layers[0]
 
 
 def ranked_layers(model: Model, *, logits: str) -> list[Layer]:
-    """Return the candidates, best base layer first: deepest, on every path, not a mere view."""
+    """Return the candidates, best base layer first: deepest, on every path, not a mere view.
+
+    Tokens of which only a part reaches the score come behind, layers of which nothing does last.
+    """
     layers = [x for x in candidate_layers(model, logits=logits) if x.op != "Input"]
     depth = {x.name: i for i, x in enumerate(layers)}
-    return sorted(layers, key=lambda x: (not x.every_path, x.op in VIEWS, -depth[x.name]))
+    return sorted(layers, key=lambda x: (_lacks(x), not x.every_path, x.op in VIEWS, -depth[x.name]))
+
+
+def _lacks(layer: Layer) -> int:
+    """Return how little of a layer's map the score depends on; of a picture, parts do not count."""
+    return 2 if layer.reach == "none" else int(layer.reach == "some" and layer.grid is not None)
 
 
 def find_layer(model: Model, name: str, *, logits: str) -> Layer:
@@ -208,43 +280,3 @@ def scope_of(node: NodeProto) -> str:
     for part in parts:
         path = part if not path or part.startswith(path + ".") else f"{path}.{part}"
     return path if re.fullmatch(r"[\w.\-]+", path) else ""
-
-
-def _ancestors(model: Model, logits: str) -> set[str]:
-    needed = {logits}
-    for node in reversed(model.nodes):
-        if needed.intersection(node.output):
-            needed.update(reads(node))
-    return needed
-
-
-def _bottlenecks(model: Model, logits: str, ancestors: set[str]) -> set[str]:
-    """Return the tensors that every path from an input to ``logits`` passes.
-
-    Tensors are laid out in execution order; one that no edge jumps over is a bottleneck.
-    """
-    varying = facts_of(model).varying
-    order: dict[str, int] = {i.name: 0 for i in model.inputs}
-    edges: list[tuple[int, int]] = []
-    names: list[str] = [""]
-    for node in model.nodes:
-        if not any(o in ancestors for o in node.output) or not any(i in varying for i in reads(node)):
-            continue
-        if node.op_type in ("Shape", "Size"):
-            continue
-        position = len(names)
-        names.append(node.output[0])
-        order |= {o: position for o in node.output if o}
-        edges += [(order[i], position) for i in reads(node) if i in order]
-    jumps = [0] * (len(names) + 1)
-    for a, b in edges:
-        if b > a + 1:
-            jumps[a + 1] += 1
-            jumps[b] -= 1
-    result = {i.name for i in model.inputs} if len(model.inputs) == 1 else set()
-    over = 0
-    for position, name in enumerate(names):
-        over += jumps[position]
-        if position and over == 0:
-            result.add(name)
-    return result

@@ -91,3 +91,24 @@ LINEAR_PREPROCESSING = VIEWS | frozenset(
     {"Add", "BatchNormalization", "DequantizeLinear", "Div", "Mul", "Pad", "QuantizeLinear", "Slice", "Sub"}
 )
 """What may stand between the graph input and the operator that is said to read it."""
+
+ELEMENTWISE = frozenset(
+    "Abs Acos Acosh Add And Asin Asinh Atan Atanh BitShift Cast CastLike Ceil Celu Clip Cos Cosh DequantizeLinear Div"
+    " Dropout DynamicQuantizeLinear Elu Equal Erf Exp Floor Gelu Greater GreaterOrEqual HardSigmoid HardSwish Identity"
+    " IsInf IsNaN LeakyRelu Less LessOrEqual Log Max Mean Min Mish Mod Mul Neg Not Or PRelu Pow QuantizeLinear"
+    " Reciprocal Relu Round Selu Sigmoid Sign Sin Sinh Softplus Softsign Sqrt Sub Sum Swish Tan Tanh ThresholdedRelu"
+    " Where Xor".split()
+)
+"""Operators whose output element is made of the elements at its own place, after broadcasting."""
+
+NORMALIZES = frozenset(
+    "BatchNormalization CumSum GroupNormalization Hardmax InstanceNormalization LRN LayerNormalization LogSoftmax"
+    " LpNormalization RMSNormalization Softmax".split()
+)
+"""Operators whose output has the places of their first input, though elements may look at their neighbours."""
+
+WINDOWED = frozenset("AveragePool Conv ConvInteger ConvTranspose LpPool MaxPool QLinearConv Resize Upsample".split())
+"""Operators that keep a picture a picture, perhaps of another size."""
+
+PRODUCTS = {"MatMul": (0, 1), "MatMulInteger": (0, 1), "QLinearMatMul": (0, 3)}
+"""Matrix products, and where their operands stand."""
