@@ -20,7 +20,7 @@ from .graph.model import Model, TensorSpec
 from .graph.score import Score, find_score
 from .lrp.composites import product_rule, residual_rule
 from .lrp.starts import find_start
-from .methods import Options, Run, find_base, find_method, fitted_settings
+from .methods import Options, Run, augmented, find_base, find_method, fitted_settings
 from .program import TARGET, class_count
 from .runtime import check_finite, resolve_device
 
@@ -63,6 +63,9 @@ class Explainer:
         takes nothing (``value``), or each operand half (``split``).
     start : {"contrastive", "logit", "plain", "sglrp"}, optional
         What relevance starts from at the logits; default ``contrastive`` for relevancecam, else ``plain``.
+    aug_smooth : bool
+        Average the raw maps of each image and its mirror image, both times 0.9, 1 and 1.1, as pytorch-grad-cam
+        does: six runs.
     saturation : bool
         Stop the gradient where a quantizer cuts off at 0, as the ReLU that it stands for does (default), or let it
         pass.
@@ -98,6 +101,7 @@ class Explainer:
         residual: str | None = None,
         products: str = "value",
         start: str | None = None,
+        aug_smooth: bool = False,
         saturation: bool = True,
         device: str = "cpu",
         threads: int = 0,
@@ -109,8 +113,8 @@ class Explainer:
         **settings: Any,
     ) -> None:
         self._method = find_method(method)
-        self.settings = fitted_settings(method, settings)
         find_base(base)
+        self.settings = fitted_settings(method, settings, base=base)
         residual = residual or ("signed" if method == "relevancecam" else "positive")
         start = start or ("contrastive" if method == "relevancecam" else "plain")
         residual_rule(residual)
@@ -125,6 +129,7 @@ class Explainer:
         self.residual, self.products, self.saturation = residual, products, saturation
         self.layers = (layers,) if isinstance(layers, str) else None if layers is None else tuple(layers)
         self.base_layer, self.device, self.threads, self.batch = base_layer, device, threads, batch
+        self.aug_smooth = aug_smooth
         self.output, self.before_softmax, self.progress = output, before_softmax, progress
         self.input = image_input(self.model.inputs, input).name
         self._compiled: dict[tuple[tuple[int, ...], bool], Compiled] = {}
@@ -182,7 +187,8 @@ class Explainer:
     def _compile(self, size: tuple[int, ...], *, seeded: bool) -> Compiled:
         if (size, seeded) not in self._compiled:
             options, names = self.options(size, seeded=seeded)
-            self._compiled[size, seeded] = Compiled(options, names, self._method.compile(options))
+            run = self._method.compile(options)
+            self._compiled[size, seeded] = Compiled(options, names, augmented(run, options) if self.aug_smooth else run)
         return self._compiled[size, seeded]
 
     def _bound(self, size: tuple[int, ...]) -> Model:

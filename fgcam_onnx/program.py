@@ -91,7 +91,7 @@ def append_target(emitter: Emitter, logits: str, *, seeded: bool = False) -> Sco
     batch, classes = scores.shape[0], class_count(emitter.model, logits)
     top = emitter.emit("ArgMax", scores, axis=1, keepdims=0)
     if seeded:
-        return scored_by(emitter, logits, emitter.input(SEED, scores.dtype, scores.shape), top)
+        return scored_by(emitter, logits, emitter.input(SEED, scores.dtype, (batch_of(emitter.model), classes)), top)
     given = emitter.input(TARGET, np.int64, (batch_of(emitter.model),))
     target = emitter.where(given < 0, top, given)
     column = emitter.reshape(target, (batch if isinstance(batch, int) else None, 1))

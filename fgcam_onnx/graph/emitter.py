@@ -235,20 +235,20 @@ class Emitter:
     def reshape_like(self, x: Value, like: Value) -> Value:
         """Reshape ``x`` to the shape of ``like``, also where several dimensions are free."""
         if sum(not isinstance(d, int) for d in like.shape) > 1:
-            return self._typed_as(like, self.reshape(x, self.shape_of(like)))
+            return self.typed_as(like, self.reshape(x, self.shape_of(like)))
         return self.reshape(x, like.shape)
 
     def zeros_like(self, x: Value, *, fill: float = 0) -> Value:
         """Return a tensor of the shape and dtype of ``x``, filled with ``fill``."""
         value = numpy_helper.from_array(np.array([fill], x.dtype))
-        return self._typed_as(x, self.emit("ConstantOfShape", self.shape_of(x), value=value))
+        return self.typed_as(x, self.emit("ConstantOfShape", self.shape_of(x), value=value))
 
     def expand_like(self, x: Value, like: Value) -> Value:
         """Broadcast ``x`` to the shape of ``like``."""
-        return self._typed_as(like, self.emit("Expand", x, self.shape_of(like)))
+        return self.typed_as(like, self.emit("Expand", x, self.shape_of(like)))
 
-    def _typed_as(self, like: Value, result: Value) -> Value:
-        """Record that ``result`` has the shape of ``like``, which inference cannot see through a Shape node."""
+    def typed_as(self, like: Value, result: Value) -> Value:
+        """Note that ``result`` has the shape of ``like``, which inference cannot see through a Shape node."""
         kind = TypeProto()
         kind.CopyFrom(self._types[like.name])
         kind.tensor_type.elem_type = self._types[result.name].tensor_type.elem_type

@@ -6,22 +6,44 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import OptionError, suggest
+from .augment import augmented
+from .blackbox import BLACK_BOX
 from .cams import GRADIENT_CAMS, Cam, cam_method
+from .fullgrad import FULLGRAD
+from .gradients import GRADIENTS
+from .integrated import INTEGRATED
 from .masked import MASKED_CAMS
 from .method import Method, Options, Run
 from .refinement import fg_cam_method
 from .relevance import RELEVANCE
+from .smooth import SMOOTH, SMOOTH_CAMS
 
-BASES: dict[str, Cam] = {**GRADIENT_CAMS, **MASKED_CAMS}
+BASES: dict[str, Cam] = {**GRADIENT_CAMS, **SMOOTH_CAMS, **MASKED_CAMS}
 """The CAMs: methods of their own, and bases of FG-CAM."""
 
 METHODS: dict[str, Method] = {
     "fgcam": fg_cam_method(BASES),
     **RELEVANCE,
     **{name: cam_method(cam) for name, cam in BASES.items()},
+    **GRADIENTS,
+    **INTEGRATED,
+    **SMOOTH,
+    **FULLGRAD,
+    **BLACK_BOX,
 }
 
-__all__ = ["BASES", "METHODS", "Method", "Options", "Run", "find_base", "find_method", "fitted_settings"]
+__all__ = [
+    "BASES",
+    "METHODS",
+    "Method",
+    "Options",
+    "Run",
+    "augmented",
+    "find_base",
+    "find_method",
+    "fitted_settings",
+    "settings_of",
+]
 
 
 def find_method(name: str) -> Method:
@@ -50,15 +72,21 @@ def find_base(name: str) -> Cam:
     return BASES[name]
 
 
-def fitted_settings(method: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return all settings of ``method``: its defaults, and what was given in their place.
+def settings_of(method: str, *, base: str = "") -> dict[str, Any]:
+    """Return the settings of ``method`` and their defaults; those of fgcam are its base's."""
+    own = dict(find_method(method).settings)
+    return own | dict(find_base(base).settings) if method == "fgcam" and base else own
+
+
+def fitted_settings(method: str, given: Mapping[str, Any], *, base: str = "") -> dict[str, Any]:
+    """Return all settings of ``method`` (fgcam: of ``base``): the defaults, and what was given in their place.
 
     Raises
     ------
     OptionError
         The method has no such setting, or one of another type.
     """
-    settings = dict(find_method(method).settings)
+    settings = settings_of(method, base=base)
     for name, value in given.items():
         if name not in settings:
             own = f"it has {', '.join(settings)}" if settings else "it has no settings of its own"

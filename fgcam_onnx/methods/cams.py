@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +42,8 @@ class Cam:
         What is done to the components outside the graph: masked runs, singular vectors.
     channels : bool
         Whether there are components for each channel; without, there is only a map and nothing to refine.
+    settings : mapping
+        Its own options and their defaults.
     """
 
     summary: str
@@ -50,6 +53,7 @@ class Cam:
     seed: Callable[[Emitter, Scored], Value] | None = None
     finish: Finish | None = None
     channels: bool = True
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 def append_components(
@@ -111,7 +115,7 @@ def cam_method(cam: Cam) -> Method:
 
         return run
 
-    return Method(cam.summary, cam.source, None if cam.finish else append, build, at="base")
+    return Method(cam.summary, cam.source, None if cam.finish else append, build, at="base", settings=cam.settings)
 
 
 GRADIENT_CAMS = {

@@ -1,0 +1,105 @@
+"""Black-box methods: only the model's scores are read, on covered or masked inputs."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..cam.perturbation import softmax
+from ..cam.sampling import rise_masks, window_starts
+from ..errors import OptionError
+from ..graph.layers import Layer
+from .method import Arrays, Feeds, Method, Options, Run
+from .sampling import at_least, first_program, only_input, score_program, stream
+
+
+def occlusion(options: Options) -> Run:
+    """Return occlusion: at each pixel, how much the score drops on average under the windows that cover it."""
+    layer, settings = only_input(options, "occlusion"), options.settings
+    window, stride, baseline = settings["window"], settings["stride"], settings["baseline"]
+    at_least(1, window=window, stride=stride)
+    height, width = layer.spatial
+    if window > min(height, width):
+        raise OptionError(f"a window of {window} is larger than the input, {height} x {width}")
+    if stride > window:
+        raise OptionError(f"stride {stride} is larger than the window {window}: pixels between windows are left out")
+    starts = [(r, c) for r in window_starts(height, window, stride) for c in window_starts(width, window, stride)]
+    places = [(slice(r, r + window), slice(c, c + window)) for r, c in starts]
+    first, second = first_program(options), score_program(options)
+
+    def covered(x: NDArray[np.float32], numbers: list[int]) -> NDArray[np.float32]:
+        variants = np.repeat(x[None], len(numbers), axis=0)
+        for variant, m in zip(variants, numbers, strict=True):
+            np.moveaxis(variant, layer.channel_axis - 1, 0)[:, *places[m]] = baseline
+        return variants
+
+    def run(feeds: Feeds) -> Arrays:
+        found = first(feeds)
+        drops, covers = np.zeros((len(found["score"]), height, width)), np.zeros((height, width))
+        for place in places:
+            covers[place] += 1
+        for part in stream(second, feeds, options, count=len(places), draw=list, vary=covered):
+            scores = part.found["scores"] @ found["seed"][part.image]
+            for m, score in zip(part.numbers, scores, strict=True):
+                drops[part.image][places[m]] += float(found["score"][part.image]) - float(score)
+        return found | {"map/0": drops / covers}
+
+    return run
+
+
+def rise(options: Options) -> Run:
+    """Return RISE: random masks averaged, each weighed by the target's probability on the image under it."""
+    layer, settings = only_input(options, "rise"), options.settings
+    count, grid, p, baseline = settings["masks"], settings["grid"], settings["p"], settings["baseline"]
+    at_least(1, masks=count, grid=grid)
+    at_least(0, seed=settings["seed"])
+    if not 0 < p <= 1:
+        raise OptionError(f"p is the share of cells that stay and must be above 0 and at most 1, not {p}")
+    first, second = first_program(options), score_program(options)
+    size = _sides(layer)
+
+    def masked(x: NDArray[np.float32], masks: NDArray[np.float32]) -> NDArray[np.float32]:
+        wide = np.expand_dims(masks, layer.channel_axis)
+        return np.asarray(x * wide + np.float32(baseline) * (1 - wide) if baseline else x * wide)
+
+    def run(feeds: Feeds) -> Arrays:
+        found = first(feeds)
+        total = np.zeros((len(found["score"]), *size))
+        parts = stream(
+            second, feeds, options, count=count, vary=masked,
+            draw=lambda numbers: rise_masks(size, numbers, grid=grid, p=p, seed=settings["seed"]),
+        )  # fmt: skip
+        for part in parts:
+            weights = probabilities(part.found["scores"], options.score.skipped) @ found["seed"][part.image]
+            total[part.image] += np.tensordot(weights.astype(np.float64), part.drawn, 1)
+        return found | {"map/0": total / (count * p)}
+
+    return run
+
+
+def _sides(layer: Layer) -> tuple[int, int]:
+    height, width = layer.spatial
+    return height, width
+
+
+def probabilities(scores: NDArray[np.float32], squash: str) -> NDArray[np.float32]:
+    """Return probabilities of (N, K) logits: sigmoid where the model ends in one, else softmax."""
+    if squash != "Sigmoid":
+        return softmax(scores)
+    return np.asarray(0.5 * (1 + np.tanh(scores / 2)), np.float32)
+
+
+BLACK_BOX = {
+    "occlusion": Method(
+        "how much the score drops when a sliding window covers a pixel",
+        "Zeiler & Fergus, 2014, arXiv:1311.2901",
+        build=occlusion,
+        settings={"window": 16, "stride": 8, "baseline": 0.0},
+    ),
+    "rise": Method(
+        "random masks, averaged by the target's probability on the image under them",
+        "Petsiuk, Das & Saenko, 2018, arXiv:1806.07421",
+        build=rise,
+        settings={"masks": 4000, "grid": 7, "p": 0.5, "baseline": 0.0, "seed": 0},
+    ),
+}
