@@ -9,22 +9,32 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .values import Numbers, Size, parse_target, resolve_preprocess
+from .values import Numbers, Size, parse_settings, parse_target, resolve_preprocess
 
 if TYPE_CHECKING:
     from ..explainer import Explainer
     from ..pictures import Picture
 
 
-PASSED_ON = ("method layers base base_layer denoise residual products saturation device threads batch").split()
+PASSED_ON = (
+    "method layers base base_layer denoise residual products aug_smooth saturation device threads batch"
+).split()
 """Options that the explainer knows by the same name."""
 
 
 @click.command(name="explain", context_settings={"show_default": True})
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("images", nargs=-1, required=True)
-@click.option("--method", default="fgcam", help="fgcam; gradcam or relevancecam, coarse at any layer.")
-@click.option("--base", default="gradcam", help="The CAM that fgcam refines: gradcam or scorecam.")
+@click.option("--method", default="fgcam", help="How to explain; `fgcam methods` lists them all.")
+@click.option("--base", default="gradcam", help="The CAM that fgcam refines, such as gradcam or scorecam.")
+@click.option(
+    "--set", "pairs", multiple=True, metavar="NAME=VALUE",
+    help="A setting of the method's own, such as masks=500 of rise; repeatable. `fgcam methods` lists them.",
+)  # fmt: skip
+@click.option(
+    "--aug-smooth", is_flag=True,
+    help="Average the map over the picture and its mirror image, each times 0.9, 1 and 1.1: six runs.",
+)  # fmt: skip
 @click.option("--denoise", is_flag=True, help="Keep the leading singular directions of the base's components.")
 @click.option(
     "--layer", "layers", multiple=True, metavar="NAME|input|all",
@@ -117,6 +127,8 @@ def command(model: Path, images: tuple[str, ...], **options: Any) -> None:
         "model": str(model),
         "method": options["method"],
         "base": options["base"] if options["method"] == "fgcam" else None,
+        "settings": explainer.settings,
+        "aug_smooth": options["aug_smooth"],
         "denoise": options["denoise"],
         "layers": sorted({name for p in results for e in p.explained for name in e.maps}),
         "preprocess": origin,
@@ -142,4 +154,7 @@ def _explainer(model: Any, options: dict[str, Any], meter: Any) -> Explainer:
     from ..explainer import Explainer
 
     same = {name: options[name] for name in PASSED_ON} | {"layers": options["layers"] or None}
-    return Explainer(model, **same, input=options["input_name"], output=options["output_name"], progress=meter.masks)
+    settings = parse_settings(options["pairs"], method=options["method"], base=options["base"])
+    return Explainer(
+        model, **same, input=options["input_name"], output=options["output_name"], progress=meter.masks, **settings
+    )

@@ -72,6 +72,43 @@ def parse_target(text: str | None, labels: Sequence[str]) -> tuple[tuple[int | N
     return (find_label(labels, text),), 0
 
 
+SWITCHES = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+"""What a setting that is either on or off can be given as."""
+
+
+def parse_settings(pairs: Sequence[str], *, method: str, base: str) -> dict[str, Any]:
+    """Return the settings given as ``NAME=VALUE``, each of its default's type.
+
+    Raises
+    ------
+    OptionError
+        Not of that form, given twice, not known to ``method`` (fgcam: to ``base``), or not of its type.
+    """
+    from ..methods import fitted_settings, settings_of
+
+    known = settings_of(method, base=base)
+    found: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, text = (part.strip() for part in pair.partition("="))
+        if not equals or not name:
+            raise OptionError(f"--set {pair!r}: write NAME=VALUE, such as masks=500")
+        if name in found:
+            raise OptionError(f"--set {name} is given twice")
+        found[name] = _setting(name, text, known[name]) if name in known else text
+    fitted_settings(method, found, base=base)
+    return found
+
+
+def _setting(name: str, text: str, default: Any) -> Any:
+    """Return ``text`` as a value of the type of ``default``."""
+    kind = type(default)
+    try:
+        return SWITCHES[text.lower()] if kind is bool else kind(text)
+    except (KeyError, ValueError):
+        wanted = {int: "a whole number", float: "a number", bool: "true or false"}.get(kind, kind.__name__)
+        raise OptionError(f"--set {name}={text}: {name} is {wanted}, such as {str(default).lower()}") from None
+
+
 def resolve_preprocess(model: Path, spec: str | None, image: TensorSpec, **overrides: Any) -> tuple[Preprocess, str]:
     """Return the preprocessing and where it comes from: the flag, a sidecar, or a guess.
 
