@@ -11,7 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 from .errors import InputError, NumericsError, TargetError, suggest
 from .graph.model import TensorSpec
 
-Target = int | Sequence[int] | NDArray[np.integer[Any]] | None
+Target = int | Sequence[int] | Sequence[Sequence[int]] | NDArray[np.integer[Any]] | None
+"""Classes: one for all images, one or several for each, or the top one."""
 
 
 def image_input(inputs: Sequence[TensorSpec], name: str | None = None) -> TensorSpec:

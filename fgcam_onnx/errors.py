@@ -22,6 +22,10 @@ class TargetError(FgcamError):
     """The target class, label or output element does not exist."""
 
 
+class AbsentError(TargetError):
+    """An image does not show what was to be explained: no region of the class, no box near the one given."""
+
+
 class InputError(FgcamError):
     """The input array does not fit the model."""
 

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .arguments import Target, fitted_feeds, fitted_targets, image_input
+from .arguments import fitted_feeds, image_input
 from .cam.perturbation import Progress
 from .errors import InputError, LayerError, ModelError, OptionError
 from .explanation import Explanation, conservation_of
+from .forward import Forward, forward
 from .graph.layers import INPUT, Layer, candidate_layers, default_base, find_layer
 from .graph.loading import bind, load
 from .graph.model import Model, TensorSpec
@@ -21,8 +22,9 @@ from .graph.score import Score, find_score
 from .lrp.composites import product_rule, residual_rule
 from .lrp.starts import find_start
 from .methods import Options, Run, augmented, find_base, find_method, fitted_settings
-from .program import TARGET, class_count
+from .program import SEED, TARGET, class_count
 from .runtime import check_finite, resolve_device
+from .targets import Aim, AnyTarget, Objective, Predicted, aimed, fitted_classes, objectives_of
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -133,6 +135,7 @@ class Explainer:
         self.output, self.before_softmax, self.progress = output, before_softmax, progress
         self.input = image_input(self.model.inputs, input).name
         self._compiled: dict[tuple[tuple[int, ...], bool], Compiled] = {}
+        self._forwards: dict[tuple[tuple[int, ...], bool], Forward] = {}
         if self._sizes_are_fixed:
             self._compile((), seeded=False)
 
@@ -213,41 +216,83 @@ class Explainer:
             raise LayerError("no layer was asked for")
         return chosen
 
-    def __call__(self, x: ArrayLike | Mapping[str, ArrayLike], *, target: Target = None) -> Explanation:
+    def __call__(self, x: ArrayLike | Mapping[str, ArrayLike], *, target: AnyTarget = None) -> Explanation:
         """Explain ``x``.
 
         Parameters
         ----------
         x : array of shape (N, C, H, W), or as the model takes it
             Preprocessed images; a mapping of input names where the model has several inputs.
-        target : int, sequence of int, or None
-            Class to explain: one for all images, one for each, or the top class.
+        target : int, sequence of int, target, sequence of targets, or None
+            What to explain. A class: one for all images, one for each, several for each (N rows, or
+            ``targets.Classes``), or the top class. Or another number: ``targets`` has contrasts, elements, regions,
+            detections and similarities, one for all images or one for each.
 
         Raises
         ------
         InputError
             The array does not fit the model's input.
         TargetError
-            The target is out of range, or there are not as many as images.
+            The target is out of range, does not fit the output, or there are not as many as images.
+        AbsentError
+            An image does not show what was to be explained.
         NumericsError
             The model's outputs or the maps are not finite.
         """
         feeds = self._feeds(x)
-        array = feeds[self.input]
-        compiled = self._compile(() if self._sizes_are_fixed else tuple(array.shape[1:]), seeded=False)
-        model, score = compiled.options.model, compiled.options.score
-        targets = fitted_targets(target, len(array), class_count(model, score.logits))
-        found = compiled.run({**feeds, TARGET: targets})
+        count, size = len(feeds[self.input]), self._size(feeds)
+        aim, each = None, 1
+        if objectives := objectives_of(target, count):
+            compiled = self._compile(size, seeded=True)
+            aim = self._aim(feeds, objectives)
+            feeds[SEED] = aim.weights.reshape(count, -1)
+        else:
+            compiled = self._compile(size, seeded=False)
+            classes = class_count(compiled.options.model, compiled.options.score.logits)
+            feeds[TARGET], each = fitted_classes(target, count, classes)
+            feeds = self._repeated(feeds, each)
+        found = compiled.run(feeds)
         check_finite({"logits": found["scores"]}, "the model")
         maps = {name: found[f"map/{i}"].astype(np.float32) for i, name in enumerate(compiled.names)}
         check_finite(maps, "the explanation")
         return Explanation(
             maps,
-            found["target"],
-            found["score"].astype(np.float32),
+            found["target"] if aim is None else np.full(count, -1, np.int64),
+            found["score"].astype(np.float32) if aim is None else aim.score,
             found["scores"].astype(np.float32),
             conservation_of(found, compiled.names),
+            () if aim is None else aim.described,
+            each,
         )
+
+    def predict(self, x: ArrayLike | Mapping[str, ArrayLike]) -> NDArray[np.float32]:
+        """Return the model's output that is explained, before a trailing Softmax or Sigmoid, of shape (N, ...).
+
+        Raises
+        ------
+        InputError
+            The array does not fit the model's input.
+        """
+        return self._forward(self._feeds(x), others=False).logits
+
+    def _forward(self, feeds: dict[str, NDArray[Any]], *, others: bool) -> Predicted:
+        size = self._size(feeds)
+        if (size, others) not in self._forwards:
+            self._forwards[size, others] = forward(self.options(size)[0], others=others)
+        return self._forwards[size, others](feeds)
+
+    def _aim(self, feeds: dict[str, NDArray[Any]], objectives: Sequence[Objective]) -> Aim:
+        return aimed(objectives, self._forward(feeds, others=any(o.reads_others for o in objectives)))
+
+    def _size(self, feeds: Mapping[str, NDArray[Any]]) -> tuple[int, ...]:
+        return () if self._sizes_are_fixed else tuple(feeds[self.input].shape[1:])
+
+    def _repeated(self, feeds: dict[str, NDArray[Any]], each: int) -> dict[str, NDArray[Any]]:
+        """Repeat what belongs to the images ``each`` times."""
+        if each == 1:
+            return feeds
+        batched = {i.name for i in self.model.inputs if i.shape and i.shape[0] == self._spec.shape[0]}
+        return {n: a.repeat(each, 0) if n in batched else a for n, a in feeds.items()}
 
     def _feeds(self, x: ArrayLike | Mapping[str, ArrayLike]) -> dict[str, NDArray[Any]]:
         given = x if isinstance(x, Mapping) else {self.input: x}
@@ -258,7 +303,7 @@ def explain(
     model: Model | ModelProto | str | Path,
     x: ArrayLike | Mapping[str, ArrayLike],
     *,
-    target: Target = None,
+    target: AnyTarget = None,
     **options: Any,
 ) -> Explanation:
     """Explain ``x`` in one call; ``options`` are those of :class:`Explainer`."""

@@ -31,14 +31,19 @@ class Explanation:
     maps : dict of str to ndarray of shape (N, h, w), float32
         Signed map per layer, by the name that was asked for.
     target : ndarray of shape (N,), int64
-        The class explained.
+        The class explained; -1 where it is no class.
     score : ndarray of shape (N,), float32
-        Its logit.
+        Its logit, or the number that was explained.
     scores : ndarray of shape (N, K), float32
         All logits.
     conservation : dict of str to ndarray of shape (N,)
         Sum of the map over sum of the components it was refined from. NaN where the components sum to
         (nearly) nothing, as denoised ones do. Empty for methods that hand nothing on.
+    described : tuple of N str
+        What was explained, for people, where it is no class; else empty.
+    each : int
+        How many rows belong to one image, where several classes of each were asked for: those of image i start
+        at ``i * each``.
     """
 
     maps: dict[str, NDArray[np.float32]]
@@ -46,6 +51,8 @@ class Explanation:
     score: NDArray[np.float32]
     scores: NDArray[np.float32]
     conservation: dict[str, NDArray[np.float64]]
+    described: tuple[str, ...] = ()
+    each: int = 1
 
     @property
     def map(self) -> NDArray[np.float32]:
@@ -92,6 +99,7 @@ class Explanation:
         """Return target, score and conservation as plain Python values."""
         return {
             "target": self.target.tolist(),
+            **({"described": list(self.described)} if self.described else {}),
             "score": [round(float(s), 6) for s in self.score],
             "conservation": {
                 n: [None if np.isnan(v) else round(float(v), 6) for v in c] for n, c in self.conservation.items()

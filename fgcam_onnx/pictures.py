@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from .cam.perturbation import softmax
-from .errors import FgcamError, NumericsError
+from .errors import AbsentError, FgcamError, NumericsError
 from .explainer import Explainer
 from .explanation import Explanation, safe_name, unused
 from .imaging import Preprocess, overlay, panel, read_image, save_npy, save_png
+from .targets import AnyTarget
 
-Targets = Sequence[int | None]
-"""What to explain of each picture: class indices, None for the top class."""
+Targets = Sequence[AnyTarget]
+"""What to explain of each picture: classes, other numbers, None for the top class."""
 
 
 @dataclass(frozen=True)
@@ -29,9 +30,13 @@ class Explained:
     Attributes
     ----------
     target : int
+        The class; -1 where it is no class.
     label : str
-    score, probability : float
-        The target's logit, and its probability: softmax, or sigmoid where the model ends in one.
+        Its name, or what was explained.
+    score : float
+        The target's logit, or the number that was explained.
+    probability : float or None
+        The class's probability: softmax, or sigmoid where the model ends in one.
     maps : dict of str to ndarray of shape (h, w)
         Raw map per layer.
     conservation : dict of str to float or None
@@ -40,7 +45,7 @@ class Explained:
     target: int
     label: str
     score: float
-    probability: float
+    probability: float | None
     maps: dict[str, NDArray[np.float32]]
     conservation: dict[str, float | None]
     files: list[str] = field(default_factory=list)
@@ -51,7 +56,7 @@ class Explained:
             "target": self.target,
             "label": self.label,
             "score": round(self.score, 6),
-            "probability": round(self.probability, 6),
+            "probability": None if self.probability is None else round(self.probability, 6),
             "conservation": self.conservation,
             "files": self.files,
         }
@@ -97,7 +102,7 @@ def explain_pictures(
     explainer : Explainer
     paths : iterable of Path
     preprocess : Preprocess
-    targets : sequence of int or None
+    targets : sequence of targets
         Explained for every picture.
     top : int
         Where positive, the ``top`` classes of each picture are explained instead.
@@ -134,12 +139,12 @@ def _read(path: Path, preprocess: Preprocess) -> _Read | str:
 def _explain(
     explainer: Explainer, read: Sequence[_Read], targets: Targets, top: int, labels: Sequence[str]
 ) -> dict[Path, list[Explained] | str]:
-    """Explain pictures together; where the numbers of one go wrong, each alone."""
+    """Explain pictures together; where one does not show the target, or its numbers go wrong, each alone."""
     if not read:
         return {}
     try:
         return dict(zip((r.path for r in read), _batch(explainer, read, targets, top, labels), strict=True))
-    except NumericsError as error:
+    except (AbsentError, NumericsError) as error:
         if len(read) == 1:
             return {read[0].path: str(error)}
         return {r.path: _explain(explainer, [r], targets, top, labels)[r.path] for r in read}
@@ -171,16 +176,16 @@ def _probabilities(scores: NDArray[np.float32], squash: str) -> NDArray[np.float
 
 def _collect(results: list[list[Explained]], e: Explanation, labels: Sequence[str], squash: str) -> None:
     probabilities = _probabilities(e.scores, squash)
-    for n, found in enumerate(results):
-        target = int(e.target[n])
-        kept = {k: None if np.isnan(v[n]) else round(float(v[n]), 6) for k, v in e.conservation.items()}
-        found.append(
+    for row, target in enumerate(e.target.tolist()):
+        kept = {k: None if np.isnan(v[row]) else round(float(v[row]), 6) for k, v in e.conservation.items()}
+        label = e.described[row] if e.described else labels[target] if target < len(labels) else str(target)
+        results[row // e.each].append(
             Explained(
                 target,
-                labels[target] if target < len(labels) else str(target),
-                float(e.score[n]),
-                float(probabilities[n, target]),
-                {k: m[n] for k, m in e.maps.items()},
+                label,
+                float(e.score[row]),
+                None if e.described else float(probabilities[row, target]),
+                {k: m[row] for k, m in e.maps.items()},
                 kept,
             )
         )

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .values import Numbers, Size, parse_settings, parse_target, resolve_preprocess
+from .targets import HELP, read_targets
+from .values import Numbers, Size, parse_settings, resolve_preprocess
 
 if TYPE_CHECKING:
     from ..explainer import Explainer
@@ -42,11 +43,11 @@ PASSED_ON = (
     " [default: the input for methods that reach it, the base layer for the others]",
 )  # fmt: skip
 @click.option("--base-layer", metavar="NAME", help="Where the base is computed.  [default: the deepest]")
+@click.option("--target", metavar="TARGET", help=HELP)
 @click.option(
-    "--target",
-    metavar="ID|LABEL|top:K",
-    help="The class to explain.  [default: the top class of each picture]",
+    "--seed", type=click.Path(path_type=Path), help="Explain a weighted sum of the output: its weights, .npy."
 )
+@click.option("--boxes", default="auto", help="How a detector writes boxes: auto, cxcywh, xyxy, yxyx or grid.")
 @click.option(
     "--residual",
     help="How residual sums share: positive, signed or ratio.  [default: positive; relevancecam: signed]",
@@ -106,8 +107,11 @@ def command(model: Path, images: tuple[str, ...], **options: Any) -> None:
     sidecar = find_sidecar(model)
     labels_file = options["labels_file"] or (sidecar_labels(sidecar) if sidecar else None)
     labels = read_labels(labels_file) if labels_file else ()
-    targets, top = parse_target(options["target"], labels)
     explainer = _explainer(loaded, options, meter := Meter(quiet=options["as_json"]))
+    targets, top = read_targets(
+        options["target"], labels=labels, explainer=explainer, preprocess=preprocess,
+        seed=options["seed"], boxes=options["boxes"],
+    )  # fmt: skip
     make_folder(options["out"])
     results: list[Picture] = []
     style = {"colormap": options["colormap"], "alpha": options["alpha"], "signed": options["signed"]}

@@ -36,8 +36,8 @@ def explanations_table(pictures: Sequence[Picture], *, preprocess: str, summary:
         for e in picture.explained:
             kept = [f"{v:.4f}" if v is not None else "-" for v in e.conservation.values()]
             label = e.label.split(",")[0]
-            label = f"{e.target} {label}" if label != str(e.target) else label
-            first = [name, label, f"{e.probability:.3f}"]
+            label = f"{e.target} {label}" if e.target >= 0 and label != str(e.target) else label
+            first = [name, label, f"{e.probability:.3f}" if e.probability is not None else f"score {e.score:.4g}"]
             for i, file in enumerate(e.files):
                 rows.append([*(first if not i else ["", "", ""]), kept[i] if i < len(kept) else "", Path(file).name])
             name = ""

@@ -1,0 +1,62 @@
+"""The plain forward pass: what the model gives, for targets that depend on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from .graph.emitter import Emitter
+from .graph.facts import facts_of
+from .graph.value import Dim
+from .methods import Options
+from .methods.method import Feeds, runner
+from .program import append_scores, batch_of
+from .runtime import check_finite
+from .targets import Predicted
+
+Forward = Callable[[Feeds], Predicted]
+OTHER = "other/"
+
+
+def forward(options: Options, *, others: bool = False) -> Forward:
+    """Return what runs the model of ``options`` plainly; with ``others``, its other outputs are kept, too."""
+    model, name = options.model, options.score.logits
+    emitter, batch = Emitter(model), batch_of(model)
+    emitter.scope = "score"
+    emitter.output("logits", append_scores(emitter, name))
+
+    def of_batch(first: Dim) -> bool:
+        return first == batch or not (isinstance(first, int) or isinstance(batch, int))
+
+    if others:
+        for spec in model.outputs:
+            if (
+                spec.name != options.score.output
+                and spec.dtype.kind in "fiu"
+                and spec.shape
+                and of_batch(spec.shape[0])
+            ):
+                emitter.output(f"{OTHER}{spec.name}", emitter.value(spec.name))
+    whole = emitter.shape(name)
+    shape = tuple(d for d in whole[1:] if isinstance(d, int)) if of_batch(whole[0]) else (-1,)
+    axis = facts_of(model).channel_axis.get(name)
+    spec = next(i for i in model.inputs if i.name == options.input)
+    inner = facts_of(model).channel_axis.get(options.input, 1)
+    run = runner(options, emitter.build())
+
+    def predict(feeds: Feeds) -> Predicted:
+        found = run(feeds)
+        logits = found["logits"].astype(np.float32, copy=False)
+        check_finite({"logits": logits}, "the model")
+        sides = (
+            [s for a, s in enumerate(feeds[options.input].shape) if a and a != inner] if len(spec.shape) == 4 else []
+        )
+        return Predicted(
+            logits.reshape(len(logits), *shape),
+            {n.removeprefix(OTHER): a for n, a in found.items() if n.startswith(OTHER)},
+            (sides[0], sides[1]) if len(sides) == 2 else (0, 0),
+            axis,
+        )
+
+    return predict

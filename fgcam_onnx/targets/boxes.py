@@ -1,0 +1,149 @@
+"""The boxes of a detector's outputs: where they are, in pixels of the input, and which elements score them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import TargetError
+
+FORMATS = ("auto", "cxcywh", "grid", "xyxy", "yxyx")
+STRIDES = (8, 16, 32)
+RELATIVE = 2.0
+"""Coordinates that all lie below this are shares of the input, not pixels."""
+
+
+@dataclass(frozen=True)
+class Boxes:
+    """The boxes of one image.
+
+    Attributes
+    ----------
+    corners : ndarray of shape (boxes, 4)
+        x0, y0, x1, y1 in pixels of the input.
+    rows : ndarray of shape (boxes, attributes)
+        The explained output, boxes first.
+    first : int
+        The attribute that is the score of class 0.
+    objectness : int or None
+        The attribute that is the objectness.
+    turned : bool
+        Whether the output has its boxes last.
+    """
+
+    corners: NDArray[np.float64]
+    rows: NDArray[np.float32]
+    first: int
+    objectness: int | None
+    turned: bool
+
+    def scores(self) -> NDArray[np.float32]:
+        """Return the score of each class of each box."""
+        classes = self.rows[:, self.first :]
+        return classes if self.objectness is None else classes * self.rows[:, self.objectness, None]
+
+    def score(self, box: int, category: int) -> float:
+        """Return the score of a class of a box."""
+        return float(self.scores()[box, category])
+
+    def weights(self, box: int, category: int) -> NDArray[np.float32]:
+        """Return the gradient of that score, of the shape of the output."""
+        weights = np.zeros_like(self.rows, np.float32)
+        weights[box, self.first + category] = 1 if self.objectness is None else self.rows[box, self.objectness]
+        if self.objectness is not None:
+            weights[box, self.objectness] = self.rows[box, self.first + category]
+        return np.ascontiguousarray(weights.T if self.turned else weights)
+
+
+def boxes_of(
+    output: NDArray[np.float32],
+    others: Mapping[str, NDArray[Any]],
+    *,
+    size: tuple[int, int],
+    form: str = "auto",
+    objectness: bool | None = None,
+    named: bool = False,
+) -> Boxes:
+    """Return the boxes of one image from the explained output and, where one of ``others`` holds them, from that.
+
+    ``named`` is whether the caller says that it is the only one of ``others`` that holds the boxes.
+
+    Raises
+    ------
+    TargetError
+        The outputs are not a detector's.
+    """
+    beside = {n: a for n, a in others.items() if a.ndim >= 2 and a.shape[-1] == 4 and a.size // 4 in output.shape}
+    if named and not beside:
+        shapes = ", ".join(f"{n} {list(a.shape)}" for n, a in others.items())
+        raise TargetError(f"{shapes} holds no boxes for an output of {list(output.shape)}")
+    if len(beside) > 1:
+        raise TargetError(f"several outputs could hold the boxes: {', '.join(beside)}; say which with boxes_from=")
+    if beside:
+        coordinates = next(iter(beside.values())).reshape(-1, 4).astype(np.float64)
+        turned = output.shape[0] != len(coordinates)
+        rows = output.T if turned else output
+        return Boxes(_corners(coordinates, size, "xyxy" if form == "auto" else form), rows, 0, None, turned)
+    turned = output.shape[0] < output.shape[1]
+    rows = output.T if turned else output
+    has_objectness = not turned if objectness is None else objectness
+    first = 5 if has_objectness else 4
+    if rows.shape[1] <= first:
+        raise TargetError(
+            f"an output of {list(output.shape)} for each image has no scores after the {first} attributes of a box"
+        )
+    coordinates = rows[:, :4].astype(np.float64)
+    if form == "auto":
+        form = _guessed(coordinates, size)
+    return Boxes(_corners(coordinates, size, form), rows, first, 4 if has_objectness else None, turned)
+
+
+def _guessed(coordinates: NDArray[np.float64], size: tuple[int, int]) -> str:
+    if (coordinates[:, 2:] > 0).all():
+        return "cxcywh"
+    cells = sum((size[0] // s) * (size[1] // s) for s in STRIDES)
+    if len(coordinates) == cells:
+        return "grid"
+    raise TargetError(
+        'widths or heights of boxes are not positive, so they are not centre and size; say boxes="xyxy" or "yxyx"'
+    )
+
+
+def _corners(given: NDArray[np.float64], size: tuple[int, int], form: str) -> NDArray[np.float64]:
+    """Return x0, y0, x1, y1 in pixels."""
+    a, b, c, d = given.T
+    if form == "grid":
+        x, y, stride = _cells(size)
+        if len(stride) != len(given):
+            raise TargetError(f"{len(given)} boxes are not those of grids with strides 8, 16 and 32 on {size}")
+        a, b, c, d = (a + x) * stride, (b + y) * stride, np.exp(c) * stride, np.exp(d) * stride
+    if form in ("cxcywh", "grid"):
+        corners = np.stack([a - c / 2, b - d / 2, a + c / 2, b + d / 2], 1)
+    else:
+        corners = given if form == "xyxy" else given[:, [1, 0, 3, 2]]
+    if form != "grid" and corners.max() < RELATIVE:
+        corners = corners * np.array([size[1], size[0], size[1], size[0]], np.float64)
+    return corners
+
+
+def _cells(size: tuple[int, int]) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Return column, row and stride of each cell of the grids, finest first."""
+    parts = []
+    for stride in STRIDES:
+        y, x = np.mgrid[: size[0] // stride, : size[1] // stride]
+        parts.append(np.stack([x.ravel(), y.ravel(), np.full(x.size, stride)]))
+    x, y, strides = np.concatenate(parts, 1).astype(np.float64)
+    return x, y, strides
+
+
+def overlaps(boxes: NDArray[np.float64], box: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return intersection over union of each of ``boxes`` with ``box``."""
+    low, high = np.maximum(boxes[:, :2], box[:2]), np.minimum(boxes[:, 2:], box[2:])
+    shared = np.maximum(high - low, 0).prod(1)
+    areas = np.maximum(boxes[:, 2:] - boxes[:, :2], 0).prod(1)
+    union = areas + (box[2:] - box[:2]).prod() - shared
+    return np.asarray(shared / np.maximum(union, 1e-12), np.float64)

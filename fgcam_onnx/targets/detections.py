@@ -1,0 +1,128 @@
+"""A detection: the class score of the best box near a given one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import AbsentError, OptionError, TargetError, suggest
+from .boxes import FORMATS, Boxes, boxes_of, overlaps
+from .objective import Aim, Objective, Predicted, box_text, checked_box, checked_class
+
+
+@dataclass(frozen=True)
+class Detection(Objective):
+    """The class score of the detector's best box near a given box.
+
+    Of the boxes that overlap the given one by at least ``overlap``, the one with the highest score counts. With
+    an objectness the score is objectness times class, and the weights are its gradient.
+
+    Two forms of output are known: one of (N, boxes, attributes) or (N, attributes, boxes) with the attributes 4
+    of the box, perhaps objectness, and a score for each class (YOLO); or scores (N, boxes, classes) or
+    (N, classes, boxes) beside another output of boxes (N, boxes, 4) (SSD).
+
+    Attributes
+    ----------
+    box : (x0, y0, x1, y1)
+        In pixels of the model's input, as the overlay shows it.
+    category : int, optional
+        The class; default, the box's best one.
+    overlap : float
+        Least intersection over union with ``box``.
+    boxes : {"auto", "cxcywh", "xyxy", "yxyx", "grid"}
+        How the model writes boxes: centre and size, corners, corners with y first, or offsets in the cells of
+        grids with strides 8, 16 and 32 and the logarithm of the size (YOLOX). ``auto``: of one output, ``grid``
+        where sizes are not positive and the number of boxes is that of the grids, else ``cxcywh``; of an output
+        of their own, ``xyxy``.
+    objectness : bool, optional
+        Whether the fifth attribute is an objectness; default, where the attributes come last (YOLOv5, YOLOX),
+        but not where they come first (YOLOv8).
+    boxes_from : str, optional
+        The output that holds the boxes, where several could.
+    background : int, optional
+        A class that is no object, left out where ``category`` is not given.
+    """
+
+    box: Sequence[float]
+    category: int | None = None
+    overlap: float = 0.5
+    boxes: str = "auto"
+    objectness: bool | None = None
+    boxes_from: str | None = None
+    background: int | None = None
+
+    @property
+    def reads_others(self) -> bool:
+        """Whether it needs outputs beside the one that is explained: the boxes may be one."""
+        return True
+
+    def aim(self, predicted: Predicted) -> Aim:
+        """Weigh the elements of the best box near the given one.
+
+        Raises
+        ------
+        AbsentError
+            No box is near.
+        """
+        if self.boxes not in FORMATS:
+            raise OptionError(
+                f"unknown boxes {self.boxes!r}; choose {', '.join(FORMATS)}.{suggest(self.boxes, FORMATS)}"
+            )
+        if not 0 < self.overlap <= 1:
+            raise OptionError(f"overlap is above 0 and at most 1, not {self.overlap}")
+        wanted = checked_box(self.box)
+        if predicted.logits.ndim != 3:
+            raise TargetError(
+                f"a detection needs an output of (N, boxes, attributes), not {list(predicted.logits.shape)}"
+            )
+        count = len(predicted.logits)
+        where = [f"image {n}: " if count > 1 else "" for n in range(count)]
+        return Aim.joined([self._one(predicted.image(n), wanted, where[n]) for n in range(count)])
+
+    def _one(self, predicted: Predicted, wanted: tuple[float, ...], where: str) -> Aim:
+        found = boxes_of(
+            predicted.logits[0], self._others(predicted.outputs), size=predicted.size, form=self.boxes,
+            objectness=self.objectness, named=self.boxes_from is not None,
+        )  # fmt: skip
+        near = overlaps(found.corners, np.asarray(wanted, np.float64))
+        scores = self._scores(found)
+        best_class = scores.argmax(1)
+        score = scores.max(1)
+        if not (near >= self.overlap).any():
+            i = int(near.argmax())
+            raise AbsentError(
+                f"{where}no box overlaps {box_text(wanted)} by {self.overlap:g}; the nearest, "
+                f"{box_text(np.round(found.corners[i]))}, overlaps by {near[i]:.2f}. Boxes are in pixels of "
+                f"the model's input ({predicted.size[1]} x {predicted.size[0]})"
+            )
+        chosen = int(np.where(near >= self.overlap, score, -np.inf).argmax())
+        category = int(best_class[chosen])
+        weights = found.weights(chosen, category)
+        name = f"{self.named(category)} in {box_text(np.round(found.corners[chosen]))}"
+        figure = np.array([found.score(chosen, category)], np.float32)
+        return Aim(weights[None], figure, (name,))
+
+    def _scores(self, found: Boxes) -> NDArray[np.float64]:
+        """Return the scores that count, (boxes, classes); what is left out is -inf."""
+        scores = found.scores().astype(np.float64)
+        left_out = np.zeros(scores.shape[1], bool)
+        if self.category is not None:
+            left_out[:] = True
+            left_out[checked_class(self.category, scores.shape[1])] = False
+        elif self.background is not None:
+            left_out[checked_class(self.background, scores.shape[1])] = True
+        return np.where(left_out, -np.inf, scores)
+
+    def _others(self, outputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        if self.boxes_from is None:
+            return {n: a[0] for n, a in outputs.items()}
+        if self.boxes_from not in outputs:
+            raise TargetError(
+                f"no output {self.boxes_from!r} to take boxes from; there are {', '.join(outputs) or 'no others'}."
+                f"{suggest(self.boxes_from, outputs)}"
+            )
+        return {self.boxes_from: outputs[self.boxes_from][0]}
