@@ -5,6 +5,8 @@ Qiu, Jin & Zhang, AAAI 2024, arXiv:2303.09171.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,6 +16,7 @@ from .graph.model import Model
 from .graph.value import Value
 from .lrp.composites import Composite
 from .program import COMPONENTS, append_map, append_relevance, append_total, batch_of
+from .subspace import leading_part
 
 DENOISE_SHARE = 0.1
 
@@ -39,6 +42,18 @@ def denoise(components: NDArray[np.float32], share: float = DENOISE_SHARE) -> ND
     rank = max(1, int(share * s.shape[1]))
     kept = (u[..., :rank] * s[:, None, :rank]) @ vt[:, :rank]
     return np.asarray(kept.reshape(components.shape), np.float32)
+
+
+def append_denoised(components: Value, base: Layer, share: float = DENOISE_SHARE) -> Value:
+    """Append `denoise` of ``components``, axes as ``base`` has them, by subspace iteration (`leading_part`)."""
+    axis, space = base.channel_axis, base.spatial_axes
+    order = (0, axis, *space)
+    back = tuple(order.index(i) for i in range(4))
+    size, positions = base.channels, math.prod(base.spatial)
+    x = components.transpose(order).reshape((-1, size, positions))
+    kept = leading_part(x - x.mean(axis=2, keepdims=True), max(1, int(share * min(size, positions))))
+    found: Value = kept.reshape((-1, size, *base.spatial)).transpose(back)
+    return found
 
 
 def append_refinement(

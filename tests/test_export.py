@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import onnxruntime
 import pytest
-from PIL import Image
 
 import fgcam_onnx
-from fgcam_onnx.errors import FgcamError, OptionError, OutputError, TargetError
-from fgcam_onnx.exporter import Exported, export
-from fgcam_onnx.imaging import PRESETS, find_sidecar, preprocess_from, read_image
+from fgcam_onnx.exporter import export
+from fgcam_onnx.imaging import find_sidecar, preprocess_from, read_image
 
 NETS = ("vgg_shapes.dynamo", "resnet_shapes.torchscript", "vgg_shapes.keras", "vgg_shapes.jax", "vgg_shapes.paddle")
 VGG, RESNET = NETS[:2]

@@ -15,7 +15,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("imaging", "graph"),
     ("vjp", "backward", "runtime", "cam"),
     ("lrp", "quantized"),
-    ("program", "ends"),
+    ("program", "ends", "subspace"),
     ("arguments", "explanation", "fgcam", "support"),
     ("targets",),
     ("methods",),

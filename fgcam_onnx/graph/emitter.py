@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -170,6 +170,22 @@ class Emitter:
         except Exception as error:  # onnx raises several unrelated types here
             shapes = ", ".join(f"{n}: {list(dims_of(t))}" for n, t in types.items())
             raise FgcamError(f"{node.op_type} does not accept its inputs ({shapes}): {error}") from error
+
+    @contextlib.contextmanager
+    def aside(self, name: str) -> Iterator[list[NodeProto]]:
+        """Collect the nodes that are emitted meanwhile, for a graph inside an operator; they may read from outside."""
+        nodes, known, scope = self.nodes, self._known, self.scope
+        self.scope = f"{scope}/{name}_{len(nodes)}"
+        self.nodes, self._known = [], dict(known)
+        try:
+            yield self.nodes
+        finally:
+            self.nodes, self._known, self.scope = nodes, known, scope
+
+    def declare(self, name: str, like: Value) -> Value:
+        """Return a tensor ``name`` of the type of ``like``, which a node appended by hand makes."""
+        self._types[name] = self._types[like.name]
+        return Value(self, name)
 
     # ---- constants
 

@@ -60,6 +60,7 @@ FUNCTIONS: dict[Any, Callable[..., Value]] = {
     np.zeros_like: lambda x: x.emitter.zeros_like(x),
     np.ones_like: lambda x: x.emitter.zeros_like(x, fill=1),
     np.square: lambda x: x * x,
+    np.take: lambda x, indices, axis: x.emitter.emit("Gather", x, x.emitter.ints(indices), axis=axis),
     np.concatenate: lambda xs, axis=0: xs[0].emitter.emit("Concat", *xs, axis=axis),
 }
 

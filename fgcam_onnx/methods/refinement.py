@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..errors import OptionError
-from ..fgcam import append_refinement, denoise, refinement
+from ..fgcam import append_denoised, append_refinement, denoise, refinement
 from ..graph.emitter import Emitter
 from ..lrp.composites import fg_cam
 from ..program import COMPONENTS, Scored
@@ -20,9 +20,10 @@ def fg_cam_method(bases: dict[str, Cam]) -> Method:
         base, cam = options.base_layer, bases[options.base]
         if cam.finish is not None:
             raise OptionError(f"fgcam on {options.base} is not one graph: {options.base} is finished outside of it")
-        if options.denoise:
-            raise OptionError("denoising is not one graph")
         (components,) = append_components(options, emitter, scored, cam, [base])
+        if options.denoise:
+            emitter.scope = "denoise"
+            components = append_denoised(components, base)
         composite = fg_cam(options.residual, products=options.products)
         return append_refinement(emitter, components, base=base, layers=options.layers, composite=composite)
 

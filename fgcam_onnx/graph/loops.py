@@ -1,0 +1,50 @@
+"""Loops: a step that is applied again and again, as a Python loop on arrays and one Loop operator on values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from onnx import TensorProto, ValueInfoProto, helper
+
+from .emitter import PREFIX, Emitter
+from .value import Array, Value
+
+
+def repeated(step: Callable[..., tuple[Array, ...]], *state: Array, times: int) -> tuple[Array, ...]:
+    """Apply ``step`` to ``state`` ``times`` times; it returns the next state, of the same types and shapes.
+
+    Values that ``step`` reads from outside are read by the operator's body, not copied.
+    """
+    if isinstance(state[0], Value):
+        return _emitted(state[0].emitter, step, state, times)
+    for _ in range(times):
+        state = step(*state)
+    return state
+
+
+def _emitted(emitter: Emitter, step: Callable[..., Any], state: tuple[Value, ...], times: int) -> tuple[Value, ...]:
+    with emitter.aside("loop") as nodes:
+        scope = f"{PREFIX}{emitter.scope}"
+        count = ValueInfoProto(name=f"{scope}/count", type=helper.make_tensor_type_proto(TensorProto.INT64, []))
+        going = ValueInfoProto(name=f"{scope}/going", type=helper.make_tensor_type_proto(TensorProto.BOOL, []))
+        before = [emitter.declare(f"{scope}/state_{i}", v) for i, v in enumerate(state)]
+        after = [emitter.emit("Identity", v) for v in step(*before)]
+        still = f"{scope}/still_going"
+        nodes.append(helper.make_node("Identity", [going.name], [still], name=still))
+    kinds = [emitter.types[v.name] for v in state]
+    body = helper.make_graph(
+        nodes,
+        "body",
+        [count, going, *(ValueInfoProto(name=v.name, type=k) for v, k in zip(before, kinds, strict=True))],
+        [
+            ValueInfoProto(name=still, type=going.type),
+            *(ValueInfoProto(name=v.name, type=k) for v, k in zip(after, kinds, strict=True)),
+        ],
+    )
+    ends = [emitter.declare(f"{scope}/end_{i}", v) for i, v in enumerate(state)]
+    trips, always = emitter.constant(np.asarray(times, np.int64)), emitter.constant(np.asarray(True))
+    reads = [trips.name, always.name, *(v.name for v in state)]
+    emitter.nodes.append(helper.make_node("Loop", reads, [v.name for v in ends], name=f"{scope}/Loop", body=body))
+    return tuple(ends)
