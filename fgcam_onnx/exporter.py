@@ -19,6 +19,7 @@ from .explainer import Explainer
 from .graph.emitter import Emitter
 from .graph.facts import facts_of
 from .graph.model import Model, TensorSpec
+from .graph.portable import weights_apart
 from .graph.saving import (
     check_written,
     described,
@@ -172,7 +173,7 @@ def append_explanation(
         given[emitter.output(title, NORMALIZE[normalize](m))] = f"map at {name}"
     given[emitter.output(f"{EXPLANATION}_target", scored.target)] = "class that is explained"
     given[emitter.output(f"{EXPLANATION}_score", scored.score.astype(np.float32))] = "its logit"
-    built = with_batch(emitter.build(inputs=taken), names=given, size=batch)
+    built = with_batch(weights_apart(emitter.build(inputs=taken)), names=given, size=batch)
     told = {
         "version": __version__,
         "method": explainer.method,
