@@ -19,9 +19,10 @@ from .graph.layers import INPUT, Layer, candidate_layers, default_base, find_lay
 from .graph.loading import bind, load
 from .graph.model import Model, TensorSpec
 from .graph.score import Score, find_score
+from .graph.stages import first_stage
 from .lrp.composites import product_rule, residual_rule
 from .lrp.starts import find_start
-from .methods import Options, Run, augmented, find_base, find_method, fitted_settings
+from .methods import Options, Run, augmented, check_eigen_smooth, find_base, find_method, fitted_settings
 from .program import SEED, TARGET, class_count
 from .runtime import check_finite, resolve_device
 from .targets import Aim, AnyTarget, Objective, Predicted, aimed, fitted_classes, objectives_of
@@ -57,6 +58,9 @@ class Explainer:
         Where they are taken; default the deepest layer with spatial extent.
     denoise : bool
         Keep the leading singular directions of the components.
+    eigen_smooth : bool
+        Of a class activation map, or of FG-CAM's base: the first principal component of the components over the
+        positions, in place of their sum over the channels.
     residual : {"positive", "signed", "ratio"}, optional
         How a residual Add shares relevance; default ``positive`` for fgcam and, as published, ``signed`` for
         relevancecam.
@@ -100,6 +104,7 @@ class Explainer:
         base: str = "gradcam",
         base_layer: str | None = None,
         denoise: bool = False,
+        eigen_smooth: bool = False,
         residual: str | None = None,
         products: str = "value",
         start: str | None = None,
@@ -117,6 +122,8 @@ class Explainer:
         self._method = find_method(method)
         find_base(base)
         self.settings = fitted_settings(method, settings, base=base)
+        if eigen_smooth:
+            check_eigen_smooth(method, base)
         residual = residual or ("signed" if method == "relevancecam" else "positive")
         start = start or ("contrastive" if method == "relevancecam" else "plain")
         residual_rule(residual)
@@ -128,6 +135,7 @@ class Explainer:
         resolve_device(device)
         self.model = model if isinstance(model, Model) else load(model)
         self.method, self.base, self.denoise, self.start = method, base, denoise, start
+        self.eigen_smooth = eigen_smooth
         self.residual, self.products, self.saturation = residual, products, saturation
         self.layers = (layers,) if isinstance(layers, str) else None if layers is None else tuple(layers)
         self.base_layer, self.device, self.threads, self.batch = base_layer, device, threads, batch
@@ -184,6 +192,7 @@ class Explainer:
             batch=self.batch,
             progress=self.progress,
             settings=self.settings,
+            eigen_smooth=self.eigen_smooth,
         )
         return options, tuple(layers)
 
@@ -205,6 +214,9 @@ class Explainer:
         chosen: dict[str, Layer] = {}
         if self.layers is None and self._method.at == "base":
             return {base.name: base}
+        if self.layers is None and self._method.at == "stage":
+            first = first_stage(model, logits=score.logits, base=base)
+            return {first.name: first}
         for name in (INPUT,) if self.layers is None else self.layers:
             if name == "all":
                 every = candidate_layers(model, logits=score.logits)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .cam.fusion import fuse
 from .errors import InputError, LayerError
 
 if TYPE_CHECKING:
@@ -66,6 +67,26 @@ class Explanation:
         if len(self.maps) != 1:
             raise LayerError(f"there are maps of {len(self.maps)} layers; choose from .maps: {', '.join(self.maps)}")
         return next(iter(self.maps.values()))
+
+    def fused(self, how: str = "mean", *, size: tuple[int, int] | None = None) -> NDArray[np.float32]:
+        """Return one map of all layers, of shape (N, H, W), values in [0, 1].
+
+        Each map's positive part is scaled to [0, 1] for each image and resized bilinearly; their mean, maximum
+        or product is scaled to [0, 1] again. The mean is what pytorch-grad-cam gives for several layers.
+
+        Parameters
+        ----------
+        how : {"mean", "max", "product"}
+        size : (int, int), optional
+            Height and width, such as the input's; default those of the largest map.
+
+        Raises
+        ------
+        OptionError
+            No such fusion, or a size that is not positive.
+        """
+        largest = max((m.shape[1:] for m in self.maps.values()), key=lambda s: s[0] * s[1])
+        return np.asarray(fuse(list(self.maps.values()), how, size=size or (largest[0], largest[1])), np.float32)
 
     def overlay(self, image: Image, *, index: int = 0, layer: str | None = None, **style: Any) -> Image:
         """Return ``image`` with the map of image ``index`` over it; ``style`` is :func:`imaging.overlay`'s.

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from .cam.fusion import check_fusion, fuse
 from .cam.perturbation import softmax
 from .errors import AbsentError, FgcamError, NumericsError
 from .explainer import Explainer
@@ -94,6 +95,7 @@ def explain_pictures(
     top: int = 0,
     labels: Sequence[str] = (),
     batch: int = 8,
+    fusion: str | None = None,
 ) -> Iterator[Picture]:
     """Yield one :class:`Picture` for each path, in order.
 
@@ -110,7 +112,16 @@ def explain_pictures(
         Class names, by index.
     batch : int
         Pictures explained at once.
+    fusion : {"mean", "max", "product"}, optional
+        How the maps of all layers are made one more, ``fused``, at the size of the model's input.
+
+    Raises
+    ------
+    OptionError
+        No such fusion.
     """
+    if fusion is not None:
+        check_fusion(fusion)
     waiting = iter(paths)
     while chunk := list(islice(waiting, batch)):
         read = {p: _read(p, preprocess) for p in chunk}
@@ -123,9 +134,16 @@ def explain_pictures(
                 if isinstance(explained, str):
                     yield Picture(path, result.view, [], explained)
                 else:
+                    if fusion is not None:
+                        _fuse(explained, fusion, size=(result.view.height, result.view.width))
                     yield Picture(path, result.view, explained)
             else:
                 yield Picture(path, None, [], result)
+
+
+def _fuse(explained: Sequence[Explained], how: str, *, size: tuple[int, int]) -> None:
+    for e in explained:
+        e.maps["fused"] = np.asarray(fuse([m[None] for m in e.maps.values()], how, size=size)[0], np.float32)
 
 
 def _read(path: Path, preprocess: Preprocess) -> _Read | str:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 PASSED_ON = (
-    "method layers base base_layer denoise residual products aug_smooth saturation device threads batch"
+    "method layers base base_layer denoise eigen_smooth residual products aug_smooth saturation device threads batch"
 ).split()
 """Options that the explainer knows by the same name."""
 
@@ -37,11 +37,13 @@ PASSED_ON = (
     help="Average the map over the picture and its mirror image, each times 0.9, 1 and 1.1: six runs.",
 )  # fmt: skip
 @click.option("--denoise", is_flag=True, help="Keep the leading singular directions of the base's components.")
+@click.option("--eigen-smooth", is_flag=True, help="A CAM's first principal component in place of its channel sum.")
 @click.option(
     "--layer", "layers", multiple=True, metavar="NAME|input|all",
     help="Where maps are wanted: tensor, node, exporter scope (layer4) or a unique prefix; repeatable. "
     " [default: the input for methods that reach it, the base layer for the others]",
 )  # fmt: skip
+@click.option("--fuse", metavar="mean|max|product", help="Also make one map of all layers' maps.")
 @click.option("--base-layer", metavar="NAME", help="Where the base is computed.  [default: the deepest]")
 @click.option("--target", metavar="TARGET", help=HELP)
 @click.option(
@@ -118,7 +120,7 @@ def command(model: Path, images: tuple[str, ...], **options: Any) -> None:
     with meter.pictures(len(paths)) as advance:
         found = explain_pictures(
             explainer, paths, preprocess=preprocess, targets=targets, top=top, labels=labels,
-            batch=options["batch"],
+            batch=options["batch"], fusion=options["fuse"],
         )  # fmt: skip
         for picture, stem in zip(found, unique_stems(paths), strict=True):
             write_picture(

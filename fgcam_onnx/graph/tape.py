@@ -91,8 +91,10 @@ def attributes(node: NodeProto) -> dict[str, Any]:
     return {k: v.decode() if isinstance(v, bytes) else v for k, v in values.items()}
 
 
-def tape_between(emitter: Emitter, *, sources: Iterable[str], output: str) -> Tape:
-    """Return the tape from any of ``sources`` to ``output``.
+def tape_between(
+    emitter: Emitter, *, sources: Iterable[str], output: str, nodes: Sequence[NodeProto] | None = None
+) -> Tape:
+    """Return the tape from any of ``sources`` to ``output``, over the model's nodes or those given.
 
     Raises
     ------
@@ -100,7 +102,7 @@ def tape_between(emitter: Emitter, *, sources: Iterable[str], output: str) -> Ta
         When a source does not lie on a path to ``output``.
     """
     sources = frozenset(sources)
-    nodes = emitter.model.nodes
+    nodes = emitter.model.nodes if nodes is None else nodes
     reached = set(sources)
     for node in nodes:
         if reached.intersection(reads(node)) and node.op_type not in ("Shape", "Size"):

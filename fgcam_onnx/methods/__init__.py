@@ -14,6 +14,7 @@ from .gradients import GRADIENTS
 from .integrated import INTEGRATED
 from .masked import MASKED_CAMS
 from .method import Method, Options, Run
+from .refine import REFINED
 from .refinement import fg_cam_method
 from .relevance import RELEVANCE
 from .smooth import SMOOTH, SMOOTH_CAMS
@@ -24,6 +25,7 @@ BASES: dict[str, Cam] = {**GRADIENT_CAMS, **SMOOTH_CAMS, **MASKED_CAMS}
 METHODS: dict[str, Method] = {
     "fgcam": fg_cam_method(BASES),
     **RELEVANCE,
+    **REFINED,
     **{name: cam_method(cam) for name, cam in BASES.items()},
     **GRADIENTS,
     **INTEGRATED,
@@ -39,6 +41,7 @@ __all__ = [
     "Options",
     "Run",
     "augmented",
+    "check_eigen_smooth",
     "find_base",
     "find_method",
     "fitted_settings",
@@ -70,6 +73,21 @@ def find_base(name: str) -> Cam:
     if name not in BASES:
         raise OptionError(f"unknown base {name!r}; choose {', '.join(BASES)}.{suggest(name, BASES)}")
     return BASES[name]
+
+
+def check_eigen_smooth(method: str, base: str) -> None:
+    """Check that the first principal component can take the place of the channel sum.
+
+    Raises
+    ------
+    OptionError
+        The method gives no components for each channel, or they are a principal component already.
+    """
+    if method != "fgcam" and method not in BASES:
+        raise OptionError(f"eigen_smooth is for class activation maps ({', '.join(BASES)}) and fgcam, not {method}")
+    name = base if method == "fgcam" else method
+    if not BASES[name].smooths:
+        raise OptionError(f"eigen_smooth changes nothing of {name}, which is a principal component itself")
 
 
 def settings_of(method: str, *, base: str = "") -> dict[str, Any]:

@@ -12,13 +12,26 @@ from numpy.typing import NDArray
 from ..cam.gradient import (
     Weighting,
     activations,
+    class_weights,
+    fem,
     grad_cam,
+    grad_cam_element_wise,
+    grad_cam_plus_plus,
+    hires_cam,
+    layer_cam,
+    x_grad_cam,
 )
+from ..cam.projection import principal
+from ..errors import OptionError
 from ..graph.emitter import Emitter
 from ..graph.layers import Layer
 from ..graph.value import Value
 from ..program import COMPONENTS, Scored, append_features, append_gradients, append_map
 from ..runtime import check_finite
+from .curvature import shapley_slope
+from .eigen import kernel_component, principal_component
+from .finer import finer_seed
+from .heads import check_average_head
 from .method import Arrays, Feeds, Method, Options, Outputs, Run, one_graph, runner, start
 
 Components = NDArray[np.float32]
@@ -44,6 +57,12 @@ class Cam:
         Whether there are components for each channel; without, there is only a map and nothing to refine.
     settings : mapping
         Its own options and their defaults.
+    slope : callable, optional
+        What the formula gets in place of the gradient, of the layer's shape.
+    fits : callable, optional
+        Raises where the model or the layer is not one that this CAM is for.
+    smooths : bool
+        Whether ``eigen_smooth`` makes sense: not where the components are a principal component's.
     """
 
     summary: str
@@ -54,17 +73,26 @@ class Cam:
     finish: Finish | None = None
     channels: bool = True
     settings: Mapping[str, Any] = field(default_factory=dict)
+    slope: Callable[[Options, Emitter, Scored, Layer, Value], Value] | None = None
+    fits: Callable[[Options, Layer], None] | None = None
+    smooths: bool = True
 
 
 def append_components(
     options: Options, emitter: Emitter, scored: Scored, cam: Cam, layers: Sequence[Layer]
 ) -> list[Value]:
     """Append the components of ``cam`` at each layer, before anything outside the graph is done to them."""
+    if cam.fits is not None:
+        for layer in layers:
+            cam.fits(options, layer)
     if not cam.gradient:
-        return [append_features(emitter, layer) for layer in layers]
+        features = [append_features(emitter, layer) for layer in layers]
+        return [cam.formula(a, None, layer.spatial_axes) for a, layer in zip(features, layers, strict=True)]
     seed = cam.seed(emitter, scored) if cam.seed is not None else scored.seed
     names = [layer.name for layer in layers]
     gradients = append_gradients(emitter, names, output=options.score.logits, seed=seed, saturation=options.saturation)
+    if cam.slope is not None:
+        gradients = {x.name: cam.slope(options, emitter, scored, x, gradients[x.name]) for x in layers}
     return [
         cam.formula(append_features(emitter, layer), layer.folded(gradients[layer.name]), layer.spatial_axes)
         for layer in layers
@@ -82,9 +110,13 @@ def find_components(options: Options, cam: Cam, layers: Sequence[Layer]) -> Run:
 
     def components(feeds: Feeds) -> Arrays:
         found = run(feeds)
-        for i, (layer, finish) in enumerate(zip(layers, finishes, strict=False)):
+        for i, layer in enumerate(layers if finishes or options.eigen_smooth else ()):
             name, axis = f"{COMPONENTS}/{i}", layer.channel_axis
-            finished = finish(feeds, found, np.moveaxis(found[name], axis, 1))
+            finished = np.moveaxis(found[name], axis, 1)
+            if finishes:
+                finished = finishes[i](feeds, found, finished)
+            if options.eigen_smooth:
+                finished = principal(finished)
             found[name] = np.ascontiguousarray(np.moveaxis(finished, 1, axis))
         check_finite({n: a for n, a in found.items() if n.startswith(COMPONENTS)}, "the explanation")
         return found
@@ -96,6 +128,8 @@ def cam_method(cam: Cam) -> Method:
     """Return the method whose map is the sum of the components of ``cam`` over the channels."""
 
     def append(options: Options, emitter: Emitter, scored: Scored) -> Outputs:
+        if options.eigen_smooth:
+            raise OptionError("eigen_smooth finds singular vectors outside the graph: it is not one program")
         components = append_components(options, emitter, scored, cam, options.layers)
         return {
             f"map/{i}": append_map(emitter, layer, c)
@@ -103,7 +137,7 @@ def cam_method(cam: Cam) -> Method:
         }
 
     def build(options: Options) -> Run:
-        if cam.finish is None:
+        if cam.finish is None and not options.eigen_smooth:
             return one_graph(options, append)
         components = find_components(options, cam, options.layers)
 
@@ -123,5 +157,76 @@ GRADIENT_CAMS = {
         "each channel weighed by its mean gradient",
         "Selvaraju et al., 2017, arXiv:1610.02391",
         grad_cam,
+    ),
+    "gradcam++": Cam(
+        "each channel weighed by its positive gradients, those of few positions more",
+        "Chattopadhay et al., 2018, arXiv:1710.11063",
+        grad_cam_plus_plus,
+    ),
+    "hirescam": Cam(
+        "each activation times its own gradient",
+        "Draelos & Carin, 2020, arXiv:2011.08891",
+        hires_cam,
+    ),
+    "gradcamelementwise": Cam(
+        "each activation times its own gradient, the positive part of it",
+        "Gildenblat, pytorch-grad-cam, 2021",
+        grad_cam_element_wise,
+    ),
+    "xgradcam": Cam(
+        "each channel weighed by its gradients, averaged in proportion to its activations",
+        "Fu et al., 2020, arXiv:2008.02312",
+        x_grad_cam,
+    ),
+    "layercam": Cam(
+        "each activation times its own gradient where that is positive",
+        "Jiang et al., 2021, doi:10.1109/TIP.2021.3089943",
+        layer_cam,
+    ),
+    "shapleycam": Cam(
+        "each channel weighed by its mean Shapley value: gradient less half the curvature along the activations",
+        "Cai, 2025, arXiv:2501.06261",
+        grad_cam,
+        slope=shapley_slope,
+    ),
+    "finercam": Cam(
+        "gradcam of the class against the three most like it",
+        "Zhang et al., 2025, arXiv:2501.11309",
+        grad_cam,
+        seed=finer_seed,
+    ),
+    "cam": Cam(
+        "each channel weighed by the class's weight in the linear layer behind the average over space",
+        "Zhou et al., 2016, arXiv:1512.04150",
+        class_weights,
+        fits=check_average_head,
+    ),
+    "eigencam": Cam(
+        "the activations projected on their first principal component, whatever the class",
+        "Muhammad & Yeasin, 2020, arXiv:2008.00299",
+        gradient=False,
+        finish=principal_component,
+        smooths=False,
+    ),
+    "eigengradcam": Cam(
+        "hirescam's components projected on their first principal component",
+        "Gildenblat, pytorch-grad-cam, 2021",
+        hires_cam,
+        finish=principal_component,
+        smooths=False,
+    ),
+    "kpcacam": Cam(
+        "the activations projected on the first component of a sigmoid kernel, whatever the class",
+        "Karmani et al., 2024, arXiv:2410.00267",
+        gradient=False,
+        finish=kernel_component,
+        channels=False,
+        smooths=False,
+    ),
+    "fem": Cam(
+        "each channel weighed by its share of positions two deviations above its mean, whatever the class",
+        "Fuad et al., 2020, hal-02963298",
+        fem,
+        gradient=False,
     ),
 }

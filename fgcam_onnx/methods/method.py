@@ -54,6 +54,7 @@ class Options:
     batch: int
     progress: Progress | None
     settings: Mapping[str, Any] = field(default_factory=dict)
+    eigen_smooth: bool = False
 
 
 Append = Callable[[Options, Emitter, Scored], Outputs]
@@ -72,8 +73,9 @@ class Method:
         The method as one graph, where it is one.
     build : callable, optional
         How it is built where it is not one graph, or not with all options.
-    at : {"input", "base"}
-        Where the map is taken when no layer is named: at the input, or at the default base layer.
+    at : {"input", "base", "stage"}
+        Where the map is taken when no layer is named: at the input, at the default base layer, or three stages
+        (sizes) before it.
     settings : mapping
         The method's own options and their defaults.
     """

@@ -20,6 +20,8 @@ def fg_cam_method(bases: dict[str, Cam]) -> Method:
         base, cam = options.base_layer, bases[options.base]
         if cam.finish is not None:
             raise OptionError(f"fgcam on {options.base} is not one graph: {options.base} is finished outside of it")
+        if options.eigen_smooth:
+            raise OptionError("eigen_smooth finds singular vectors outside the graph: it is not one program")
         (components,) = append_components(options, emitter, scored, cam, [base])
         if options.denoise:
             emitter.scope = "denoise"
@@ -31,7 +33,7 @@ def fg_cam_method(bases: dict[str, Cam]) -> Method:
         cam, base = bases[options.base], options.base_layer
         if not cam.channels:
             raise OptionError(f"{options.base} gives a map, not components for each channel: fgcam cannot refine it")
-        if cam.finish is None and not options.denoise:
+        if cam.finish is None and not options.denoise and not options.eigen_smooth:
             return one_graph(options, append)
         first = find_components(options, cam, [base])
         composite = fg_cam(options.residual, products=options.products)
