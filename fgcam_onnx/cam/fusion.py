@@ -56,7 +56,8 @@ def fuse(maps: Sequence[Array], how: str, *, size: tuple[int, int]) -> Array:
     """Return one map of (N, H, W) in [0, 1] from several of (N, h, w).
 
     Each map's positive part is scaled to [0, 1] for each image and resized to ``size``; they are combined, and
-    the result is scaled again.
+    the result is scaled again. For a product each resized map is scaled once more, as RefineCAM has it in
+    pytorch-grad-cam.
 
     Raises
     ------
@@ -66,4 +67,5 @@ def fuse(maps: Sequence[Array], how: str, *, size: tuple[int, int]) -> Array:
     check_fusion(how)
     if min(size) < 1:
         raise OptionError(f"the size of a fused map must be positive, not {tuple(size)}")
-    return scaled(functools.reduce(FUSIONS[how], [resized(scaled(m), size) for m in maps]))
+    wide = [resized(scaled(m), size) for m in maps]
+    return scaled(functools.reduce(FUSIONS[how], [scaled(m) for m in wide] if how == "product" else wide))

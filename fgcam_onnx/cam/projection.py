@@ -16,10 +16,11 @@ POSITIONS = 4096
 def principal(components: NDArray[Any]) -> NDArray[np.float32]:
     """Return each channel's part in the projection on the first principal component over the positions.
 
-    With X the positions x channels matrix, centred per channel, and v its first right singular vector, the part
-    of channel c is ``X[:, c] * v[c]``; their sum is the projection ``X v``. A singular vector's sign is
-    arbitrary: here it is the one in which the projection correlates positively with the sum of the channels,
-    and where that is 0, the one in which the position of largest magnitude is positive.
+    With X the positions x channels matrix, centred per channel, and v its first right singular vector (found as
+    an eigenvector of the smaller of X'X and XX'), the part of channel c is ``X[:, c] * v[c]``; their sum is the
+    projection ``X v``. A singular vector's sign is arbitrary: here it is the one in which the projection
+    correlates positively with the sum of the channels, and where that is 0, the one in which the position of
+    largest magnitude is positive.
 
     Muhammad & Yeasin, 2020, arXiv:2008.00299, with the centring of pytorch-grad-cam.
 
@@ -31,12 +32,16 @@ def principal(components: NDArray[Any]) -> NDArray[np.float32]:
     -------
     ndarray of shape (N, C, h, w), which sums to 0 over the positions
     """
-    flat = components.reshape(*components.shape[:2], -1).astype(np.float64)
-    centred = flat - flat.mean(axis=2, keepdims=True)
-    left, _, _ = np.linalg.svd(centred, full_matrices=False)
-    parts = left[:, :, :1] * centred
-    for part, summed in zip(parts, centred.sum(axis=1), strict=True):
-        part *= _sign(part.sum(axis=0), summed)
+    parts = np.empty((*components.shape[:2], components.shape[2] * components.shape[3]))
+    for part, image in zip(parts, components.reshape(parts.shape).astype(np.float64), strict=True):
+        centred = image - image.mean(axis=1, keepdims=True)
+        if len(image) <= image.shape[1]:
+            direction = _leading(centred @ centred.T)[1]
+        else:
+            direction = centred @ _leading(centred.T @ centred)[1]
+            direction /= np.linalg.norm(direction) or 1.0
+        projection = direction @ centred
+        part[:] = _sign(projection, centred.sum(axis=0)) * direction[:, None] * centred
     return np.asarray(parts.reshape(components.shape), np.float32)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .. import vjp
 from ..backward import Pullback, backward
-from ..errors import UnsupportedOperatorError
+from ..errors import FgcamError, UnsupportedOperatorError
 from ..graph.emitter import Emitter
 from ..graph.layers import Layer
 from ..graph.tape import Record, Tape, tape_between
@@ -34,7 +34,7 @@ def append_curvature(options: Options, emitter: Emitter, scored: Scored, layer: 
     """
     try:
         return append_derivative(options, emitter, layer, gradient)
-    except UnsupportedOperatorError:
+    except FgcamError:
         return append_difference(options, emitter, scored, layer)
 
 
@@ -61,13 +61,15 @@ def append_difference(options: Options, emitter: Emitter, scored: Scored, layer:
     Raises
     ------
     UnsupportedOperatorError
-        The layer holds integers, which cannot be moved by a share.
+        The layer holds integers or half precision, too coarse to be moved by a share.
     """
     activations = emitter.value(layer.name)
-    if activations.dtype.kind != "f":
-        raise UnsupportedOperatorError(f"layer {layer.name!r} holds integers: it has no second derivatives")
+    if activations.dtype.kind != "f" or activations.dtype.itemsize < 4:
+        raise UnsupportedOperatorError(
+            f"layer {layer.name!r} is {activations.dtype}: second derivatives behind it are not to be had. Use gradcam."
+        )
     forward = tape_between(emitter, sources=[layer.name], output=options.score.logits)
-    seed = scored.seed if scored.seed.dtype.itemsize > 2 else scored.seed.astype("float32")
+    seed = scored.seed.astype(activations.dtype)
     found = []
     for sign in (1, -1):
         moved = activations * (1 + sign * STEP)
@@ -77,7 +79,7 @@ def append_difference(options: Options, emitter: Emitter, scored: Scored, layer:
 
 
 def replayed(tape: Tape, values: dict[str, Value]) -> Tape:
-    """Return ``tape`` emitted again on other ``values`` of its sources."""
+    """Return ``tape`` emitted again on other ``values`` of its sources, of the same shapes."""
     now = dict(values)
     records: list[Record] = []
     for record in tape:
@@ -85,7 +87,7 @@ def replayed(tape: Tape, values: dict[str, Value]) -> Tape:
         records.append(again)
         for before, after in zip(record.outputs, again.outputs, strict=True):
             if before is not None and after is not None:
-                now[before.name] = after
+                now[before.name] = after.emitter.typed_as(before, after)
     return Tape(tuple(records), frozenset(now[s].name for s in tape.sources), now[tape.output].name)
 
 
