@@ -18,6 +18,8 @@ from .errors import InputError, ModelError, OptionError, OutputError, TargetErro
 from .explainer import Explainer
 from .graph.emitter import Emitter
 from .graph.facts import facts_of
+from .graph.half import halved
+from .graph.loading import load
 from .graph.model import Model, TensorSpec
 from .graph.portable import weights_apart
 from .graph.saving import (
@@ -89,6 +91,7 @@ def export(
     resize: Literal["none", "input"] = "none",
     normalize: Literal["none", "minmax", "uint8"] = "none",
     batch: int | None = None,
+    fp16: bool = False,
     **options: Any,
 ) -> Exported:
     """Write a model and its explanation as one ONNX file.
@@ -114,6 +117,9 @@ def export(
         Raw and signed; or the positive part, each map's least value at 0 and largest at 1; or that from 0 to 255.
     batch : int, optional
         Fix the batch where the model leaves it free.
+    fp16 : bool
+        Store the model's weights in float16 and compute in it; inputs, outputs and the walk back stay float32. Not
+        where ``model`` is an Explainer, which is built on the model as it is.
     **options
         As for :class:`Explainer`; none where ``model`` is one.
 
@@ -122,9 +128,14 @@ def export(
     FgcamError
         The method or an option cannot be put in one graph, or the file cannot be written.
     """
-    explainer = model if isinstance(model, Explainer) else Explainer(model, **options)
-    if isinstance(model, Explainer) and options:
-        raise OptionError(f"options {', '.join(options)} belong to the Explainer, which is built already")
+    given = [*options, *(["fp16"] if fp16 else [])]
+    if isinstance(model, Explainer):
+        if given:
+            raise OptionError(f"{', '.join(given)}: the Explainer is built already; pass the model instead")
+        explainer = model
+    else:
+        loaded = model if isinstance(model, Model) else load(model)
+        explainer = Explainer(halved(loaded) if fp16 else loaded, **options)
     program = append_explanation(
         explainer, target=target, preprocess=preprocess, size=size, resize=resize, normalize=normalize, batch=batch
     )
@@ -145,6 +156,8 @@ def append_explanation(
     for name, value, known in (("resize", resize, RESIZE), ("normalize", normalize, NORMALIZE)):
         if value not in known:
             raise OptionError(f"unknown {name} {value!r}; choose {', '.join(known)}.{suggest(value, known)}")
+    if explainer.aug_smooth:
+        raise OptionError("aug_smooth runs a method again and again from outside: it cannot be exported")
     if metadata_of(explainer.model):
         raise ModelError("the model is an exported explanation already; export from the model that it was made from")
     options, names = explainer.options(_bound_size(explainer, size))

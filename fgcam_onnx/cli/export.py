@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .values import Numbers, Size, parse_target, resolve_preprocess
+from .values import Numbers, Size, parse_settings, parse_target, resolve_preprocess
 
 if TYPE_CHECKING:
     from ..exporter import Choice, Exported
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 PASSED_ON = "method base base_layer denoise residual products saturation".split()
 """Options that the explainer knows by the same name."""
 
-WRITTEN = "resize normalize size".split()
+WRITTEN = "resize normalize size fp16".split()
 """Options that the exporter knows by the same name."""
 
 OVERRIDES = "layout channels scale mean std".split()
@@ -33,6 +33,10 @@ OVERRIDES = "layout channels scale mean std".split()
     "--method", default="fgcam", help="Any method that is one graph; fgcam refines a CAM to the input's size."
 )
 @click.option("--base", default="gradcam", help="The CAM that fgcam refines.")
+@click.option(
+    "--set", "pairs", multiple=True, metavar="NAME=VALUE",
+    help="A setting of the method's own, such as steps=32 of integratedgradients; `fgcam methods` lists them.",
+)  # fmt: skip
 @click.option("--denoise", is_flag=True, help="Keep the leading singular directions of the base's components.")
 @click.option(
     "--layer", "layers", multiple=True, metavar="NAME|input|all",
@@ -71,6 +75,7 @@ OVERRIDES = "layout channels scale mean std".split()
     help="Raw and signed; or the positive part from 0 to 1; or that in whole steps from 0 to 255.",
 )  # fmt: skip
 @click.option("--batch", default="dynamic", metavar="dynamic|N", help="Leave the batch free, or fix it.")
+@click.option("--fp16", is_flag=True, help="Store weights and compute in half precision, inputs and outputs aside.")
 @click.option("--labels", "labels_file", type=click.Path(path_type=Path), help="Class names, for --target LABEL.")
 @click.option("--input", "input_name", metavar="NAME", help="The image input, where there are several.")
 @click.option("--output", "output_name", metavar="NAME", help="The output to explain, where there are several.")
@@ -86,29 +91,27 @@ def command(model: Path, out: Path, **options: Any) -> None:
     fgcam export model.onnx -o explained.onnx --preprocess imagenet --resize input --normalize uint8
     fgcam export model.onnx -o explained.onnx --method gradcam --layer layer4 --target input
     """  # noqa: D301
-    from ..explainer import Explainer
+    from ..arguments import image_input
     from ..exporter import export
+    from ..graph.loading import load
     from ..imaging import find_sidecar, read_labels, sidecar_labels
 
     sidecar = find_sidecar(model)
     labels_file = options["labels_file"] or (sidecar_labels(sidecar) if sidecar else None)
     labels = read_labels(labels_file) if labels_file else ()
     target, batch = _target(options["target"], labels), _batch(options["batch"])
-    explainer = Explainer(
-        model,
+    loaded = load(model)
+    found = export(
+        loaded,
+        out,
+        target=target,
+        preprocess=_preprocess(model, image_input(loaded.inputs, options["input_name"]), options),
+        batch=batch,
         layers=options["layers"] or None,
         input=options["input_name"],
         output=options["output_name"],
-        **{n: options[n] for n in PASSED_ON},
-    )
-    spec = next(i for i in explainer.model.inputs if i.name == explainer.input)
-    found = export(
-        explainer,
-        out,
-        target=target,
-        preprocess=_preprocess(model, spec, options),
-        batch=batch,
-        **{n: options[n] for n in WRITTEN},
+        **{n: options[n] for n in (*PASSED_ON, *WRITTEN)},
+        **parse_settings(options["pairs"], method=options["method"], base=options["base"]),
     )
     if options["as_json"]:
         click.echo(json.dumps(_summary(found), indent=1))

