@@ -8,6 +8,7 @@ import numpy as np
 
 from .graph.emitter import Emitter
 from .graph.facts import facts_of
+from .graph.model import Model
 from .graph.value import Dim
 from .methods import Options
 from .methods.method import Feeds, runner
@@ -17,6 +18,15 @@ from .targets import Predicted
 
 Forward = Callable[[Feeds], Predicted]
 OTHER = "other/"
+
+
+def picture_sides(model: Model, name: str) -> tuple[int, int] | None:
+    """Return the axes of height and width of input ``name``, or None where it is no picture."""
+    spec = next(i for i in model.inputs if i.name == name)
+    if len(spec.shape) != 4:
+        return None
+    height, width = (a for a in (1, 2, 3) if a != facts_of(model).channel_axis.get(name, 1))
+    return height, width
 
 
 def forward(options: Options, *, others: bool = False) -> Forward:
@@ -41,21 +51,18 @@ def forward(options: Options, *, others: bool = False) -> Forward:
     whole = emitter.shape(name)
     shape = tuple(d for d in whole[1:] if isinstance(d, int)) if of_batch(whole[0]) else (-1,)
     axis = facts_of(model).channel_axis.get(name)
-    spec = next(i for i in model.inputs if i.name == options.input)
-    inner = facts_of(model).channel_axis.get(options.input, 1)
+    sides = picture_sides(model, options.input)
     run = runner(options, emitter.build())
 
     def predict(feeds: Feeds) -> Predicted:
         found = run(feeds)
         logits = found["logits"].astype(np.float32, copy=False)
         check_finite({"logits": logits}, "the model")
-        sides = (
-            [s for a, s in enumerate(feeds[options.input].shape) if a and a != inner] if len(spec.shape) == 4 else []
-        )
+        seen = feeds[options.input].shape
         return Predicted(
             logits.reshape(len(logits), *shape),
             {n.removeprefix(OTHER): a for n, a in found.items() if n.startswith(OTHER)},
-            (sides[0], sides[1]) if len(sides) == 2 else (0, 0),
+            (seen[sides[0]], seen[sides[1]]) if sides else (0, 0),
             axis,
         )
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..arguments import Target, fitted_targets
 from ..errors import TargetError
-from .classes import Class, Classes, Difference, Element, Sum, Weighted
+from .classes import Class, Classes, Difference, Element, Probability, Sum, Weighted
 from .detections import Detection
 from .objective import Aim, Objective, Predicted
 from .regions import Region
@@ -28,6 +28,7 @@ __all__ = [
     "Element",
     "Objective",
     "Predicted",
+    "Probability",
     "Region",
     "Similarity",
     "Sum",

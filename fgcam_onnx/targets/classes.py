@@ -51,6 +51,24 @@ class Class(Objective):
 
 
 @dataclass(frozen=True)
+class Probability(Objective):
+    """The probability of a class after a softmax over the output."""
+
+    index: int
+
+    def aim(self, predicted: Predicted) -> Aim:
+        """Weigh by the gradient of the softmax: p_c (1 - p_c) for the class, -p_c p_k for the others."""
+        z = predicted.logits.reshape(len(predicted.logits), -1).astype(np.float64)
+        index = checked_class(self.index, z.shape[1])
+        raised = np.exp(z - z.max(1, keepdims=True))
+        p = raised / raised.sum(1, keepdims=True)
+        own = p[:, index, None]
+        weights = (own * (np.eye(1, z.shape[1], index) - p)).astype(np.float32)
+        described = (f"probability of {self.named(index)}",) * len(z)
+        return Aim(weights.reshape(predicted.logits.shape), own[:, 0].astype(np.float32), described)
+
+
+@dataclass(frozen=True)
 class Sum(Objective):
     """The sum of several logits, one map for all: what speaks for labels that go together."""
 
