@@ -144,7 +144,7 @@ class Explainer:
         self.input = image_input(self.model.inputs, input).name
         self._compiled: dict[tuple[tuple[int, ...], bool], Compiled] = {}
         self._forwards: dict[tuple[tuple[int, ...], bool], Forward] = {}
-        if self._sizes_are_fixed:
+        if not self.sizes_are_free:
             self._compile((), seeded=False)
 
     @property
@@ -157,8 +157,9 @@ class Explainer:
         return next(i for i in self.model.inputs if i.name == self.input)
 
     @property
-    def _sizes_are_fixed(self) -> bool:
-        return all(isinstance(d, int) for d in self._spec.shape[1:])
+    def sizes_are_free(self) -> bool:
+        """Whether the model takes images of several sizes: it is then compiled for each that comes."""
+        return not all(isinstance(d, int) for d in self._spec.shape[1:])
 
     def options(self, size: tuple[int, ...] = (), *, seeded: bool = False) -> tuple[Options, tuple[str, ...]]:
         """Return what the method is built from for inputs of ``size``, and the names its layers were asked by.
@@ -251,7 +252,7 @@ class Explainer:
         NumericsError
             The model's outputs or the maps are not finite.
         """
-        feeds = self._feeds(x)
+        feeds = self.feeds(x)
         count, size = len(feeds[self.input]), self._size(feeds)
         aim, each = None, 1
         if objectives := objectives_of(target, count):
@@ -285,7 +286,7 @@ class Explainer:
         InputError
             The array does not fit the model's input.
         """
-        return self._forward(self._feeds(x), others=False).logits
+        return self._forward(self.feeds(x), others=False).logits
 
     def _forward(self, feeds: dict[str, NDArray[Any]], *, others: bool) -> Predicted:
         size = self._size(feeds)
@@ -297,7 +298,7 @@ class Explainer:
         return aimed(objectives, self._forward(feeds, others=any(o.reads_others for o in objectives)))
 
     def _size(self, feeds: Mapping[str, NDArray[Any]]) -> tuple[int, ...]:
-        return () if self._sizes_are_fixed else tuple(feeds[self.input].shape[1:])
+        return tuple(feeds[self.input].shape[1:]) if self.sizes_are_free else ()
 
     def _repeated(self, feeds: dict[str, NDArray[Any]], each: int) -> dict[str, NDArray[Any]]:
         """Repeat what belongs to the images ``each`` times."""
@@ -306,7 +307,14 @@ class Explainer:
         batched = {i.name for i in self.model.inputs if i.shape and i.shape[0] == self._spec.shape[0]}
         return {n: a.repeat(each, 0) if n in batched else a for n, a in feeds.items()}
 
-    def _feeds(self, x: ArrayLike | Mapping[str, ArrayLike]) -> dict[str, NDArray[Any]]:
+    def feeds(self, x: ArrayLike | Mapping[str, ArrayLike]) -> dict[str, NDArray[Any]]:
+        """Return ``x`` as the arrays that the model takes, by input.
+
+        Raises
+        ------
+        InputError
+            It does not fit.
+        """
         given = x if isinstance(x, Mapping) else {self.input: x}
         return fitted_feeds(given, self.model.inputs, image=self.input)
 
