@@ -57,7 +57,7 @@ def _implicit(record: Record, given: Cotangents, returned: Cotangents) -> list[V
         if v is not None and ct is not None
     ]
     shape = record.output.shape
-    if all(ct.shape == shape and v.rank <= len(shape) for v, ct, _ in ends):
+    if all(ct.shape[1:] == shape[1:] and ct.rank == len(shape) and v.rank <= len(shape) for v, ct, _ in ends):
         first, *rest = [v * ct if sign > 0 else -(v * ct) for v, ct, sign in ends]
         return [sum(rest, first)]
     return [v * ct if sign > 0 else -(v * ct) for v, ct, sign in ends]

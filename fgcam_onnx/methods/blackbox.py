@@ -48,7 +48,11 @@ def occlusion(options: Options) -> Run:
 
 
 def rise(options: Options) -> Run:
-    """Return RISE: random masks averaged, each weighed by the target's probability on the image under it."""
+    """Return RISE: random masks averaged, each weighed by the target's probability on the image under it.
+
+    ``centred`` takes the mean probability off first: in expectation the published map less a constant, with less
+    noise, and above 0 where a pixel that is seen makes the target likelier.
+    """
     layer, settings = only_input(options, "rise"), options.settings
     count, grid, p, baseline = settings["masks"], settings["grid"], settings["p"], settings["baseline"]
     at_least(1, masks=count, grid=grid)
@@ -65,6 +69,7 @@ def rise(options: Options) -> Run:
     def run(feeds: Feeds) -> Arrays:
         found = first(feeds)
         total = np.zeros((len(found["score"]), *size))
+        mean, seen = np.zeros(len(total)), np.zeros(size)
         parts = stream(
             second, feeds, options, count=count, vary=masked,
             draw=lambda numbers: rise_masks(size, numbers, grid=grid, p=p, seed=settings["seed"]),
@@ -72,6 +77,11 @@ def rise(options: Options) -> Run:
         for part in parts:
             weights = probabilities(part.found["scores"], options.score.skipped) @ found["seed"][part.image]
             total[part.image] += np.tensordot(weights.astype(np.float64), part.drawn, 1)
+            mean[part.image] += weights.sum(dtype=np.float64) / count
+            if part.image == 0:
+                seen += part.drawn.sum(axis=0, dtype=np.float64)
+        if settings["centred"]:
+            total -= mean[:, None, None] * seen
         return found | {"map/0": total / (count * p)}
 
     return run
@@ -100,6 +110,6 @@ BLACK_BOX = {
         "random masks, averaged by the target's probability on the image under them",
         "Petsiuk, Das & Saenko, 2018, arXiv:1806.07421",
         build=rise,
-        settings={"masks": 4000, "grid": 7, "p": 0.5, "baseline": 0.0, "seed": 0},
+        settings={"masks": 4000, "grid": 7, "p": 0.5, "baseline": 0.0, "centred": True, "seed": 0},
     ),
 }
