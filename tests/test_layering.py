@@ -21,7 +21,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("methods",),
     ("forward",),
     ("explainer",),
-    ("adapters", "compat", "exporter", "metrics", "pictures"),
+    ("adapters", "compat", "exporter", "metrics", "pictures", "sweep"),
     ("audit", "report", "scale"),
     ("cli",),
     ("__main__",),

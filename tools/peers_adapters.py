@@ -69,10 +69,9 @@ def quantus_rows(path: Path, x: Any, target: int) -> None:
         explainer = Explainer(path, method=method, **options)
         model, explain = quantus_model(explainer, torch.nn.Module), quantus_explain(explainer)
         measures = {
-            "pixel flipping, area": quantus.PixelFlipping(
+            "pixel flipping, 1st step": quantus.PixelFlipping(
                 features_in_step=x[0, 0].size // 32,
                 perturb_baseline="mean",
-                return_auc_per_sample=True,
                 disable_warnings=True,
             ),
             "sparseness": quantus.Sparseness(disable_warnings=True),

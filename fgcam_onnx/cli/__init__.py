@@ -17,6 +17,7 @@ COMMANDS = {
     "explain": "Explain predictions on pictures: what the model looks at, as overlays or raw maps.",
     "export": "Write a model and its explanation as one ONNX file, for any ONNX runtime.",
     "inspect": "Show what is in a model: inputs, outputs, layers to explain at, operators without rules.",
+    "sweep": "Explain one picture at every stage by several methods, on one sheet.",
     "methods": "List the methods: what each does, who published it, where its map is, its settings.",
 }
 

@@ -12,9 +12,9 @@ from PIL import Image, ImageDraw, ImageFont
 from fgcam_onnx.errors import OptionError
 from fgcam_onnx.imaging.reading import as_rgb
 
-_MAX_PIXELS = 200_000_000
-_INK, _FRAME = (32, 32, 32), (208, 208, 208)
-_Font = ImageFont.FreeTypeFont
+MAX_PIXELS = 200_000_000
+INK, FRAME = (32, 32, 32), (208, 208, 208)
+Font = ImageFont.FreeTypeFont
 
 
 def panel(image: Image.Image, overlays: Sequence[tuple[str, Image.Image]], *, title: str = "") -> Image.Image:
@@ -82,12 +82,12 @@ def _sheet(tiles: Sequence[tuple[str, Image.Image]], *, columns: int, tile: int,
     rows = math.ceil(len(tiles) / columns)
     gap = max(4, tile // 28)
     plain = all(text.isascii() for text in (title, *(caption for caption, _ in tiles)))
-    font = _font(min(22, max(10, tile // 16)), plain=plain)
-    title_font = _font(min(28, max(12, tile // 12)), plain=plain)
-    line = _line_height(font)
-    head = _line_height(title_font) + gap if title.strip() else 0
+    font = font_of(min(22, max(10, tile // 16)), plain=plain)
+    title_font = font_of(min(28, max(12, tile // 12)), plain=plain)
+    line = line_height(font)
+    head = line_height(title_font) + gap if title.strip() else 0
     width, height = gap + columns * (tile + gap), gap + head + rows * (tile + line + gap)
-    if width * height > _MAX_PIXELS:
+    if width * height > MAX_PIXELS:
         raise OptionError(
             f"{len(tiles)} pictures in {columns} columns make a sheet of {width} x {height} pixels, which is "
             "too large. Take a smaller tile or fewer pictures."
@@ -95,20 +95,21 @@ def _sheet(tiles: Sequence[tuple[str, Image.Image]], *, columns: int, tile: int,
     sheet = Image.new("RGB", (width, height), "white")
     pen = ImageDraw.Draw(sheet)
     if head:
-        pen.text((gap, gap), _shortened(title, font=title_font, width=width - 2 * gap), _INK, title_font)
+        pen.text((gap, gap), shortened(title, font=title_font, width=width - 2 * gap), INK, title_font)
     for index, (caption, image) in enumerate(tiles):
         left = gap + index % columns * (tile + gap)
         top = gap + head + index // columns * (tile + line + gap)
-        small = _fitted(image, tile=tile)
+        small = fitted(image, tile=tile)
         at = (left + (tile - small.width) // 2, top + (tile - small.height) // 2)
         sheet.paste(small, at)
-        pen.rectangle((at[0] - 1, at[1] - 1, at[0] + small.width, at[1] + small.height), outline=_FRAME)
-        text = _shortened(caption, font=font, width=tile)
-        pen.text((left + (tile - font.getlength(text)) / 2, top + tile + line // 8), text, _INK, font)
+        pen.rectangle((at[0] - 1, at[1] - 1, at[0] + small.width, at[1] + small.height), outline=FRAME)
+        text = shortened(caption, font=font, width=tile)
+        pen.text((left + (tile - font.getlength(text)) / 2, top + tile + line // 8), text, INK, font)
     return sheet
 
 
-def _fitted(image: Image.Image, *, tile: int) -> Image.Image:
+def fitted(image: Image.Image, *, tile: int) -> Image.Image:
+    """Return a picture as RGB, its longer side ``tile`` pixels."""
     share = tile / max(image.size)
     size = (
         min(tile, max(1, round(image.width * share))),
@@ -117,7 +118,8 @@ def _fitted(image: Image.Image, *, tile: int) -> Image.Image:
     return as_rgb(image).resize(size, Image.Resampling.BILINEAR)
 
 
-def _shortened(text: str, *, font: _Font, width: int) -> str:
+def shortened(text: str, *, font: Font, width: int) -> str:
+    """Return a text in one line, with an ellipsis where it is wider than ``width`` pixels."""
     whole = " ".join(text.split())[:1000]
     if font.getlength(whole) <= width:
         return whole
@@ -131,14 +133,16 @@ def _shortened(text: str, *, font: _Font, width: int) -> str:
     return whole[:low].rstrip() + "…"
 
 
-def _line_height(font: _Font) -> int:
+def line_height(font: Font) -> int:
+    """Return the pixels from one line to the next."""
     ascent, descent = font.getmetrics()
     return math.ceil((ascent + descent) * 1.3)
 
 
-def _font(size: int, *, plain: bool) -> _Font:
+def font_of(size: int, *, plain: bool) -> Font:
+    """Return a font for text that is ``plain`` ASCII, or any."""
     if plain:
-        return cast(_Font, ImageFont.load_default(size))
+        return cast(Font, ImageFont.load_default(size))
     # Pillow's own font ends at ASCII; matplotlib brings one with accents, Greek and Cyrillic.
     import matplotlib
 

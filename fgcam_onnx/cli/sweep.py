@@ -1,0 +1,140 @@
+"""``fgcam sweep``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .targets import HELP, read_targets
+from .values import Numbers, Size, resolve_preprocess
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from ..sweep import Sweep
+
+
+@click.command(name="sweep", context_settings={"show_default": True})
+@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("picture", type=click.Path(path_type=Path))
+@click.option(
+    "--method", "methods", multiple=True, metavar="NAME",
+    help="A column; repeatable.  [default: fgcam, gradcam, layercam, relevancecam]",
+)  # fmt: skip
+@click.option(
+    "--layer", "layers", multiple=True, metavar="NAME|input",
+    help="A row; repeatable.  [default: the input, for methods that reach it, and the best layer of each resolution]",
+)  # fmt: skip
+@click.option("--target", metavar="TARGET", help=HELP.replace("top:K, the K top classes; ", ""))
+@click.option("--boxes", default="auto", help="How a detector writes boxes: auto, cxcywh, xyxy, yxyx or grid.")
+@click.option("--base", default="gradcam", help="The CAM that fgcam refines.")
+@click.option("--base-layer", metavar="NAME", help="Where the base is computed.  [default: the deepest]")
+@click.option(
+    "--preprocess", "spec", metavar="PRESET|FILE",
+    help="imagenet, tf, caffe, unit, none, or a JSON/TOML file.  [default: the model's sidecar]",
+)  # fmt: skip
+@click.option("--size", type=Size(), help="Model input size, where the model leaves it open.")
+@click.option("--resize", type=click.Choice(["crop", "stretch", "pad"]), help="How the picture is brought to size.")
+@click.option("--layout", type=click.Choice(["NCHW", "NHWC"]))
+@click.option("--channels", type=click.Choice(["RGB", "BGR", "GREY"]))
+@click.option("--scale", type=float, help="Preprocessing is (pixel * scale - mean) / std.")
+@click.option("--mean", type=Numbers())
+@click.option("--std", type=Numbers())
+@click.option("--labels", "labels_file", type=click.Path(path_type=Path), help="Class names: .txt or .json.")
+@click.option("--input", "input_name", metavar="NAME", help="The image input, where there are several.")
+@click.option("--output", "output_name", metavar="NAME", help="The output to explain, where there are several.")
+@click.option("-o", "--out", type=click.Path(path_type=Path), help="The sheet, PNG.  [default: PICTURE.sweep.png]")
+@click.option("--tile", type=click.IntRange(64, 1024), default=224, help="Side of an overlay in pixels.")
+@click.option("--colormap", help="Any matplotlib colormap.  [default: turbo; seismic when signed]")
+@click.option("--alpha", type=click.FloatRange(0, 1), default=0.5, help="Strength of the overlays.")
+@click.option("--signed", is_flag=True, help="Show what speaks against the class, too.")
+@click.option("--batch", type=click.IntRange(1), default=8, help="Masks run at once, for methods that have some.")
+@click.option("--device", default="auto", help="auto, cpu or cuda.")
+@click.option("--threads", type=click.IntRange(0), default=0, help="Threads; 0 lets ONNX Runtime choose.")
+@click.option("--json", "as_json", is_flag=True, help="Print the layers, methods and failures as JSON.")
+def command(model: Path, picture: Path, **options: Any) -> None:
+    """Explain PICTURE at every stage of MODEL by several methods, on one sheet.
+
+    Rows are layers from the input to the deepest, columns methods. What a method cannot do at a layer is said
+    in its place; the exit code is 1 only where nothing could be explained.
+
+    \b
+    fgcam sweep model.onnx dog.jpg --labels labels.txt -o dog.png
+    fgcam sweep model.onnx dog.jpg --method gradcam --method layercam --layer layer3 --layer layer4
+    """  # noqa: D301
+    from ..arguments import image_input
+    from ..errors import OptionError
+    from ..explainer import Explainer
+    from ..graph.loading import load
+    from ..imaging import find_sidecar, read_image, read_labels, save_png, sidecar_labels
+    from ..sweep import sweep
+
+    out = options["out"] or Path(f"{picture.stem}.sweep.png")
+    if out.suffix.lower() != ".png":
+        raise OptionError(f"{out}: the sheet is a PNG; give a name that ends in .png")
+    loaded = load(model)
+    image = image_input(loaded.inputs, options["input_name"])
+    overrides = {k: options[k] for k in ("size", "resize", "layout", "channels", "scale", "mean", "std")}
+    preprocess, origin = resolve_preprocess(model, options["spec"], image, **overrides)
+    sidecar = find_sidecar(model)
+    labels_file = options["labels_file"] or (sidecar_labels(sidecar) if sidecar else None)
+    labels = read_labels(labels_file) if labels_file else ()
+    passed = {name: options[name] for name in ("base", "base_layer", "batch", "device", "threads")}
+    passed |= {"input": options["input_name"], "output": options["output_name"]}
+    targets, top = read_targets(
+        options["target"], labels=labels, explainer=Explainer(loaded, method="gradcam", **passed),
+        preprocess=preprocess, boxes=options["boxes"],
+    )  # fmt: skip
+    if top:
+        raise OptionError("a sweep is of one target; `fgcam explain` takes top:K")
+    pixels = read_image(picture)
+    found = sweep(
+        loaded, preprocess(pixels), methods=options["methods"] or None, layers=options["layers"] or None,
+        target=targets[0], **passed,
+    )  # fmt: skip
+    name = found.described or (labels[found.target] if found.target < len(labels) else str(found.target))
+    style = {"colormap": options["colormap"], "alpha": options["alpha"], "signed": options["signed"]}
+    title = f"{picture.name}: {name.split(',')[0]}, score {found.score:.4g}"
+    sheet = _drawn(found, preprocess.view(pixels), title=title, tile=options["tile"], **style)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    path = save_png(out, sheet)
+    _report(found, name=name, path=path, origin=origin, as_json=options["as_json"])
+
+
+def _drawn(found: Sweep, view: Image.Image, *, title: str, tile: int, **style: Any) -> Image.Image:
+    from ..imaging import overlay
+    from ..imaging.grids import labelled_grid
+
+    cells: dict[tuple[int, int], Image.Image | str] = {}
+    for r, layer in enumerate(found.layers):
+        for c, method in enumerate(found.methods):
+            if (layer, method) in found.maps:
+                cells[r, c] = overlay(view, found.maps[layer, method], **style)
+            else:
+                cells[r, c] = found.failures.get((layer, method), "at a layer only")
+    rows = list(zip(found.layers, found.places, strict=True))
+    return labelled_grid(cells, rows=rows, columns=found.methods, corner=view, title=title, tile=tile)
+
+
+def _report(found: Sweep, *, name: str, path: Path, origin: str, as_json: bool) -> None:
+    if as_json:
+        failures = [{"layer": a, "method": b, "error": e} for (a, b), e in found.failures.items()]
+        report = {
+            "target": found.target,
+            "label": name,
+            "score": round(found.score, 6),
+            "layers": found.layers,
+            "methods": found.methods,
+            "failures": failures,
+            "preprocess": origin,
+            "sheet": str(path),
+        }
+        click.echo(json.dumps(report, indent=1))
+        return
+    click.echo(f"{name}, score {found.score:.4g}: {len(found.maps)} maps at {len(found.layers)} layers in {path}")
+    click.echo(f"preprocessing: {origin}")
+    for (layer, method), error in found.failures.items():
+        click.echo(f"{method} at {layer}: {error}", err=True)

@@ -1,0 +1,178 @@
+"""One picture, every stage of a net, several methods."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .errors import FgcamError, InputError, LayerError, OptionError
+from .explainer import Explainer
+from .explanation import Explanation
+from .graph.layers import INPUT, Layer, candidate_layers, default_base, find_layer, ranked_layers
+from .graph.loading import load
+from .graph.model import Model
+from .methods import METHODS, find_method
+from .targets import AnyTarget
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+USUAL = ("fgcam", "gradcam", "layercam", "relevancecam")
+"""Methods that are swept when none is named, those that are there."""
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Maps of one picture by layer and method.
+
+    Attributes
+    ----------
+    layers : tuple of str
+        From the input to the deepest.
+    places : tuple of str
+        What each layer is, for people: size and channels.
+    methods : tuple of str
+    maps : dict of (layer, method) to ndarray of shape (h, w)
+    failures : dict of (layer, method) to str
+        Why there is no map.
+    target : int
+    score : float
+    described : str
+        What was explained, where it is no class.
+    """
+
+    layers: tuple[str, ...]
+    places: tuple[str, ...]
+    methods: tuple[str, ...]
+    maps: dict[tuple[str, str], NDArray[np.float32]]
+    failures: dict[tuple[str, str], str]
+    target: int
+    score: float
+    described: str = ""
+
+
+def stage_layers(model: Model, *, logits: str) -> list[Layer]:
+    """Return the best-ranked layer of each spatial resolution, from the input's side to the deepest.
+
+    Only layers that all of the score passes through, down to the default base layer.
+    """
+    order = [layer.name for layer in candidate_layers(model, logits=logits)]
+    last = order.index(default_base(model, logits=logits).name)
+    best: dict[tuple[int, ...], Layer] = {}
+    for layer in ranked_layers(model, logits=logits):
+        at = order.index(layer.name)
+        if layer.every_path and layer.reach != "none" and 0 < at <= last and layer.op != "Input":
+            best.setdefault(layer.spatial, layer)
+    return sorted(best.values(), key=lambda layer: order.index(layer.name))
+
+
+def sweep(
+    model: Model | ModelProto | str | Path,
+    x: ArrayLike,
+    *,
+    methods: Sequence[str] | None = None,
+    layers: Sequence[str] | None = None,
+    target: AnyTarget = None,
+    **options: Any,
+) -> Sweep:
+    """Explain one image at every stage by several methods.
+
+    Parameters
+    ----------
+    model : Model, ModelProto or path
+    x : array of shape (1, C, H, W), or as the model takes it
+    methods : sequence of str, optional
+        Default: those of ``USUAL`` that are there.
+    layers : sequence of str, optional
+        Default: the input, for methods that reach it, and :func:`stage_layers`.
+    target
+        As :class:`Explainer` takes it; one.
+    **options
+        Of :class:`Explainer`.
+
+    Raises
+    ------
+    FgcamError
+        The model, picture, target or a name does not fit. What a method cannot do at a layer is a failure of that
+        place, not of all; where none succeeds, the first is raised.
+    """
+    chosen = tuple(dict.fromkeys(methods or [m for m in USUAL if m in METHODS]))
+    for method in chosen:
+        find_method(method)
+    if "method" in options:
+        raise OptionError("sweep takes methods, not method")
+    loaded = model if isinstance(model, Model) else load(model)
+    if len(np.asarray(x)) != 1:
+        raise InputError(f"a sweep is of one picture, not of {len(np.asarray(x))}")
+    probe = Explainer(loaded, method="gradcam", **options)
+    prediction = probe.options(np.asarray(x).shape[1:] if probe.sizes_are_free else ())[0]
+    logits = prediction.score.logits
+    if layers is None:
+        stages = stage_layers(prediction.model, logits=logits)
+        names = (INPUT, *(_name(prediction.model, layer, logits) for layer in stages))
+    else:
+        names = tuple(dict.fromkeys(layers))
+    found = {n: find_layer(prediction.model, n, logits=logits) for n in names}
+    results = _Results(loaded, x, target, options)
+    for method in chosen:
+        wanted = [n for n in names if layers is not None or n != INPUT or find_method(method).at == "input"]
+        results.add(method, wanted)
+    if results.one is None:
+        raise results.errors[0] if results.errors else LayerError("there is no layer to explain at")
+    return Sweep(
+        names,
+        tuple(" x ".join(map(str, found[n].spatial)) + f", {found[n].channels} channels" for n in names),
+        chosen,
+        results.maps,
+        results.failures,
+        int(results.one.target[0]),
+        float(results.one.score[0]),
+        results.one.described[0] if results.one.described else "",
+    )
+
+
+def _name(model: Model, layer: Layer, logits: str) -> str:
+    """Return the exporter's module path where it means this layer, else the tensor's name."""
+    if layer.scope:
+        try:
+            if find_layer(model, layer.scope, logits=logits).name == layer.name:
+                return layer.scope
+        except LayerError:
+            pass
+    return layer.name
+
+
+class _Results:
+    """Collects maps; what fails at one layer is tried at each alone."""
+
+    def __init__(self, model: Model, x: ArrayLike, target: AnyTarget, options: dict[str, Any]) -> None:
+        self._model, self._x, self._target, self._options = model, x, target, options
+        self.maps: dict[tuple[str, str], NDArray[np.float32]] = {}
+        self.failures: dict[tuple[str, str], str] = {}
+        self.errors: list[FgcamError] = []
+        self.one: Explanation | None = None
+
+    def add(self, method: str, layers: Sequence[str]) -> None:
+        """Explain at ``layers`` by ``method``."""
+        if not layers:
+            return
+        try:
+            explainer = Explainer(self._model, method=method, layers=list(layers), **self._options)
+            e = explainer(self._x, target=self._target)
+        except FgcamError as error:
+            if len(layers) > 1:
+                for layer in layers:
+                    self.add(method, [layer])
+            else:
+                self.failures[layers[0], method] = str(error)
+                self.errors.append(error)
+            return
+        if len(e.target) != 1:
+            raise OptionError("a sweep is of one target")
+        self.maps |= {(layer, method): m[0] for layer, m in e.maps.items()}
+        self.one = e
