@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from .arguments import fitted_feeds, image_input
 from .cam.perturbation import Progress
 from .errors import InputError, LayerError, ModelError, OptionError
-from .explanation import Explanation, conservation_of
+from .explanation import Explanation, conservation_of, trace_of
 from .forward import Forward, forward
 from .graph.layers import INPUT, Layer, candidate_layers, default_base, find_layer
 from .graph.loading import bind, load
@@ -62,16 +62,19 @@ class Explainer:
         Of a class activation map, or of FG-CAM's base: the first principal component of the components over the
         positions, in place of their sum over the channels.
     residual : {"positive", "signed", "ratio"}, optional
-        How a residual Add shares relevance; default ``positive`` for fgcam and, as published, ``signed`` for
-        relevancecam.
-    products : {"value", "split"}
+        How a residual Add shares relevance; default ``positive`` for fgcam, as published ``signed`` for
+        relevancecam, and what the composite says for lrp.
+    products : {"value", "split"}, optional
         How a product of two tensors that both depend on the input shares relevance: a gate or attention weight
-        takes nothing (``value``), or each operand half (``split``).
+        takes nothing (``value``, the default but for AttnLRP), or each operand half (``split``).
     start : {"contrastive", "logit", "plain", "sglrp"}, optional
-        What relevance starts from at the logits; default ``contrastive`` for relevancecam, else ``plain``.
+        What relevance starts from at the logits; default ``contrastive`` for relevancecam, ``logit`` for
+        deeptaylor, else ``plain``.
     aug_smooth : bool
         Average the raw maps of each image and its mirror image, both times 0.9, 1 and 1.1, as pytorch-grad-cam
         does: six runs.
+    trace : bool
+        Also note what every operator gets and hands on, as ``Explanation.trace``.
     saturation : bool
         Stop the gradient where a quantizer cuts off at 0, as the ReLU that it stands for does (default), or let it
         pass.
@@ -106,9 +109,10 @@ class Explainer:
         denoise: bool = False,
         eigen_smooth: bool = False,
         residual: str | None = None,
-        products: str = "value",
+        products: str | None = None,
         start: str | None = None,
         aug_smooth: bool = False,
+        trace: bool = False,
         saturation: bool = True,
         device: str = "cpu",
         threads: int = 0,
@@ -124,11 +128,16 @@ class Explainer:
         self.settings = fitted_settings(method, settings, base=base)
         if eigen_smooth:
             check_eigen_smooth(method, base)
-        residual = residual or ("signed" if method == "relevancecam" else "positive")
-        start = start or ("contrastive" if method == "relevancecam" else "plain")
-        residual_rule(residual)
-        product_rule(products)
+        if residual is not None:
+            residual_rule(residual)
+        if products is not None:
+            product_rule(products)
+        residual = self._method.residual if residual is None else residual
+        products = self._method.products if products is None else products
+        start = self._method.start if start is None else start
         find_start(start)
+        if trace and not self._method.traces:
+            raise OptionError(f"{method} hands no relevance back that could be traced")
         for name, value, least in (("batch", batch, 1), ("threads", threads, 0)):
             if value < least:
                 raise OptionError(f"{name} must be at least {least}, not {value}")
@@ -136,7 +145,7 @@ class Explainer:
         self.model = model if isinstance(model, Model) else load(model)
         self.method, self.base, self.denoise, self.start = method, base, denoise, start
         self.eigen_smooth = eigen_smooth
-        self.residual, self.products, self.saturation = residual, products, saturation
+        self.residual, self.products, self.saturation, self.trace = residual, products, saturation, trace
         self.layers = (layers,) if isinstance(layers, str) else None if layers is None else tuple(layers)
         self.base_layer, self.device, self.threads, self.batch = base_layer, device, threads, batch
         self.aug_smooth = aug_smooth
@@ -194,6 +203,7 @@ class Explainer:
             progress=self.progress,
             settings=self.settings,
             eigen_smooth=self.eigen_smooth,
+            trace=self.trace,
         )
         return options, tuple(layers)
 
@@ -276,6 +286,7 @@ class Explainer:
             conservation_of(found, compiled.names),
             () if aim is None else aim.described,
             each,
+            trace_of(found),
         )
 
     def predict(self, x: ArrayLike | Mapping[str, ArrayLike]) -> NDArray[np.float32]:

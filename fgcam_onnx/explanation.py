@@ -24,6 +24,24 @@ LONGEST = 80
 
 
 @dataclass(frozen=True)
+class Traced:
+    """What one operator of the walk back did to the relevance of N images.
+
+    Attributes
+    ----------
+    op, node : str
+        The operator's type and the node's name.
+    arriving, leaving : ndarray of shape (N,)
+        Sums of the relevance that reached it and that it handed on.
+    """
+
+    op: str
+    node: str
+    arriving: NDArray[np.float32]
+    leaving: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
 class Explanation:
     """Raw maps and what they explain, for N images.
 
@@ -38,13 +56,15 @@ class Explanation:
     scores : ndarray of shape (N, K), float32
         All logits.
     conservation : dict of str to ndarray of shape (N,)
-        Sum of the map over sum of the components it was refined from. NaN where the components sum to
-        (nearly) nothing, as denoised ones do. Empty for methods that hand nothing on.
+        Sum of the map over sum of the components it was refined from, or of the relevance it started from. NaN
+        where that is (nearly) nothing, as for denoised components. Empty for methods that hand nothing on.
     described : tuple of N str
         What was explained, for people, where it is no class; else empty.
     each : int
         How many rows belong to one image, where several classes of each were asked for: those of image i start
         at ``i * each``.
+    trace : tuple of Traced
+        Every operator of the walk from the score to the layers, in its order; empty unless it was asked for.
     """
 
     maps: dict[str, NDArray[np.float32]]
@@ -54,6 +74,7 @@ class Explanation:
     conservation: dict[str, NDArray[np.float64]]
     described: tuple[str, ...] = ()
     each: int = 1
+    trace: tuple[Traced, ...] = ()
 
     @property
     def map(self) -> NDArray[np.float32]:
@@ -148,6 +169,13 @@ def conservation_of(found: Mapping[str, NDArray[Any]], layers: Sequence[str]) ->
     meaningful = np.abs(total) > NEGLIGIBLE * magnitude
     safe = np.where(meaningful, total, 1)
     return {n: np.where(meaningful, found[f"sum/{i}"] / safe, np.nan) for i, n in enumerate(layers)}
+
+
+def trace_of(found: Mapping[str, NDArray[Any]]) -> tuple[Traced, ...]:
+    """Return the trace among a program's outputs."""
+    parts = [(n.split("/", 3), a) for n, a in found.items() if n.startswith("trace/")]
+    parts.sort(key=lambda part: int(part[0][1]))
+    return tuple(Traced(op, node, a[:, 0], a[:, 1]) for (_, _, op, node), a in parts)
 
 
 def safe_name(name: str) -> str:

@@ -15,6 +15,7 @@ from .graph.layers import Layer
 from .graph.model import Model
 from .graph.value import Value
 from .lrp.composites import Composite
+from .lrp.trace import Step, trace_outputs
 from .program import COMPONENTS, append_map, append_relevance, append_total, batch_of
 from .subspace import leading_part
 
@@ -57,7 +58,13 @@ def append_denoised(components: Value, base: Layer, share: float = DENOISE_SHARE
 
 
 def append_refinement(
-    emitter: Emitter, components: Value, *, base: Layer, layers: tuple[Layer, ...], composite: Composite
+    emitter: Emitter,
+    components: Value,
+    *,
+    base: Layer,
+    layers: tuple[Layer, ...],
+    composite: Composite,
+    trace: bool = False,
 ) -> dict[str, Value]:
     """Append the maps of ``layers`` and what sums they have; return ``map/i``, ``sum/i``, ``total``, ``magnitude``.
 
@@ -67,8 +74,11 @@ def append_refinement(
     emitter.scope = "refine"
     names = [x.name for x in layers]
     seed = base.unfolded(components, emitter.value(base.name))
-    relevance = append_relevance(emitter, names, output=base.name, seed=seed, pullback=composite)
-    found = {"total": append_total(components), "magnitude": append_total(abs(components))}
+    steps: list[Step] = []
+    relevance = append_relevance(
+        emitter, names, output=base.name, seed=seed, pullback=composite, steps=steps if trace else None
+    )
+    found = trace_outputs(steps) | {"total": append_total(components), "magnitude": append_total(abs(components))}
     for i, layer in enumerate(layers):
         folded = layer.folded(relevance[layer.name])
         found[f"map/{i}"] = append_map(emitter, layer, folded)
@@ -76,11 +86,14 @@ def append_refinement(
     return found
 
 
-def refinement(model: Model, *, base: Layer, layers: tuple[Layer, ...], composite: Composite) -> Model:
+def refinement(
+    model: Model, *, base: Layer, layers: tuple[Layer, ...], composite: Composite, trace: bool = False
+) -> Model:
     """Return the program that refines components given as input ``fgcam/components``, folded as at ``base``."""
     emitter = Emitter(model)
     shape = (batch_of(model), *base.folded_shape[1:])
     components = emitter.input(COMPONENTS, np.float32, shape)
-    for name, value in append_refinement(emitter, components, base=base, layers=layers, composite=composite).items():
+    found = append_refinement(emitter, components, base=base, layers=layers, composite=composite, trace=trace)
+    for name, value in found.items():
         emitter.output(name, value)
     return emitter.build()

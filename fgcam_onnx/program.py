@@ -16,6 +16,8 @@ from .graph.layers import Layer
 from .graph.model import Model
 from .graph.tape import tape_between
 from .graph.value import Dim, Value
+from .lrp.canonize import canonized
+from .lrp.trace import Step, traced
 from .quantized import on_real_values, per_real_unit, real
 from .vjp.rule import Rules
 from .vjp.swish import joined
@@ -136,15 +138,39 @@ def append_gradients(
 
 
 def append_relevance(
-    emitter: Emitter, layers: Iterable[str], *, output: str, seed: Value, pullback: Pullback
+    emitter: Emitter,
+    layers: Iterable[str],
+    *,
+    output: str,
+    seed: Value,
+    pullback: Pullback,
+    canonize: bool = False,
+    derivative: bool = False,
+    steps: list[Step] | None = None,
 ) -> dict[str, Value]:
-    """Append the relevance that ``pullback`` hands from ``output`` back to every layer named."""
+    """Append the relevance that ``pullback`` hands from ``output`` back to every layer named.
+
+    Parameters
+    ----------
+    canonize : bool
+        Let the rules see normalizations and biases as part of the linear operators that they follow.
+    derivative : bool
+        Whether what is handed back is a derivative, which has units, and not a share.
+    steps : list of Step, optional
+        Where to note what every operator gets and hands on.
+    """
     layers = list(layers)
     if layers == [output]:
         return {output: seed}
     behind = [x for x in layers if x != output]
     tape = tape_between(emitter, sources=behind, output=output)
-    return {output: seed} | backward(tape, _wide(seed), on_real_values(pullback, units=False))
+    if canonize:
+        tape = canonized(tape)
+    walk = on_real_values(pullback, units=derivative)
+    found = backward(tape, _wide(seed), walk if steps is None else traced(walk, steps))
+    if derivative:
+        found = found | {n: per_real_unit(emitter.value(n), found[n]) for n in behind}
+    return {output: seed} | found
 
 
 def _wide(seed: Value) -> Value:

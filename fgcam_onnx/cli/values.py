@@ -86,15 +86,16 @@ def parse_settings(pairs: Sequence[str], *, method: str, base: str) -> dict[str,
     """
     from ..methods import fitted_settings, settings_of
 
-    known = settings_of(method, base=base)
-    found: dict[str, Any] = {}
+    texts: dict[str, str] = {}
     for pair in pairs:
         name, equals, text = (part.strip() for part in pair.partition("="))
         if not equals or not name:
             raise OptionError(f"--set {pair!r}: write NAME=VALUE, such as masks=500")
-        if name in found:
+        if name in texts:
             raise OptionError(f"--set {name} is given twice")
-        found[name] = _setting(name, text, known[name]) if name in known else text
+        texts[name] = text
+    known = settings_of(method, base=base, given=texts)
+    found = {n: _setting(n, text, known[n]) if n in known else text for n, text in texts.items()}
     fitted_settings(method, found, base=base)
     return found
 
@@ -103,9 +104,11 @@ def _setting(name: str, text: str, default: Any) -> Any:
     """Return ``text`` as a value of the type of ``default``."""
     kind = type(default)
     try:
+        if kind is tuple:
+            return tuple(float(part) for part in text.split(","))
         return SWITCHES[text.lower()] if kind is bool else kind(text)
     except (KeyError, ValueError):
-        wanted = {int: "a whole number", float: "a number", bool: "true or false"}.get(kind, kind.__name__)
+        wanted = {int: "a whole number", float: "a number", bool: "true or false", tuple: "numbers"}.get(kind, kind.__name__)
         raise OptionError(f"--set {name}={text}: {name} is {wanted}, such as {str(default).lower()}") from None
 
 

@@ -70,10 +70,20 @@ def bounds(record: Record) -> bool:
 
 @dataclass(frozen=True)
 class Composite:
-    """Ordered (selector, rule) cases."""
+    """Ordered (selector, rule) cases.
+
+    Attributes
+    ----------
+    name : str
+    cases : tuple of (selector, rule)
+        The first whose selector accepts an operator decides.
+    derivative : bool
+        Whether what is handed back is a derivative, per unit of what it is taken by, and not a share.
+    """
 
     name: str
     cases: tuple[tuple[Selector, Pullback], ...]
+    derivative: bool = False
 
     def accepts(self, record: Record) -> bool:
         """Tell whether a case accepts ``record``."""

@@ -46,6 +46,17 @@ def signal_of(record: Record) -> int | None:
     return None
 
 
+def self_gated(record: Record) -> int | None:
+    """Return the input of a product whose other operand is computed pointwise from it (``x * sigmoid(x)``)."""
+    a, b = (record.inputs[i] for i in record.varying[:2])
+    if record.op != "Mul" or a is None or b is None:
+        return None
+    for signal, gate, index in ((a, b, record.varying[0]), (b, a, record.varying[1])):
+        if signal.name == gate.name or signal.emitter.origin(signal) in _pointwise_ancestors(gate):
+            return index
+    return None
+
+
 def size_of(v: Value) -> float:
     """Return how many elements a tensor has for each image, to tell which of two is broadcast."""
     return math.prod(d if isinstance(d, int) else 1 for d in v.shape)

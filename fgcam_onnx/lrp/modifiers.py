@@ -38,3 +38,15 @@ below_highest = Modifier("below_highest", lambda v: v - v.max(_all_but_batch(v),
 keep = Modifier("keep", lambda v: v)
 negative = Modifier("negative", lambda v: np.minimum(v, 0))
 positive = Modifier("positive", lambda v: v if is_non_negative(v) else np.maximum(v, 0))
+ones = Modifier("ones", lambda v: np.ones_like(v))
+squared = Modifier("squared", lambda v: v * v)
+
+
+def raised(part: Modifier, gamma: float) -> Modifier:
+    """Return what adds ``gamma`` times a part of a tensor to it."""
+    return Modifier(f"raised({part.name}, {gamma})", lambda v: v + gamma * part.apply(v))
+
+
+def less(bound: Array) -> Modifier:
+    """Return what takes ``bound``, a number or an array that broadcasts, off a tensor."""
+    return Modifier("less", lambda v: v - bound)

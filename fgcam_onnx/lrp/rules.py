@@ -2,7 +2,7 @@
 
 One equation, a modified gradient, propagates all of them:
 
-    R_in = sum_k c_k sum_t x_t * VJP_t(R_out / z_k)      with z_k = sum_t f(x_t, w_t)
+    R_in = sum_k c_k sum_t x_t * VJP_t(R_out / z_k)      with z_k = sum_t f(x_t, w_t) + b_t
 
 after Montavon et al., 2019 (doi:10.1007/978-3-030-28954-6_10).
 """
@@ -27,6 +27,7 @@ from .modifiers import (
     is_non_negative,
     keep,
     negative,
+    ones,
     positive,
 )
 
@@ -46,9 +47,21 @@ def fraction(part: Array, whole: Array) -> Array:
     return part / np.maximum(whole, 6e-8 if whole.dtype == np.float16 else 1.2e-38)
 
 
+def stabilized(epsilon: float) -> Division:
+    """Return the division by ``z + epsilon * sign(z)``, where the sign of 0 is 1 (Bach et al., 2015).
+
+    With epsilon 0, what is divided by 0 becomes 0.
+    """
+
+    def divide(r: Array, z: Array) -> Array:
+        return r / np.where(z < 0, z - epsilon, z + epsilon)
+
+    return divide if epsilon else divide_or_zero
+
+
 @dataclass(frozen=True)
 class Term:
-    """A message: how input and weight are modified, and whether the bias stays."""
+    """A message: how input and weight are modified, and whether the bias, modified as the weight, takes a share."""
 
     x: Modifier = keep
     w: Modifier = keep
@@ -56,35 +69,98 @@ class Term:
 
 
 @dataclass(frozen=True)
+class Group:
+    """Terms that share one denominator.
+
+    Attributes
+    ----------
+    terms : tuple of Term
+    factor : float
+        What the group's relevance is multiplied by.
+    sign : {0, 1, -1}
+        The sign of the outputs that the group is for; 0 for all.
+    """
+
+    terms: tuple[Term, ...]
+    factor: float = 1.0
+    sign: int = 0
+
+
+@dataclass(frozen=True)
+class Shifted(Record):
+    """A linear operator with a bias of its own, added to its output; replaying leaves the bias out."""
+
+    shift: Value | None = None
+
+
+@dataclass(frozen=True)
 class Rule:
     """A weighted sum of groups of terms; the terms of a group share one denominator."""
 
-    groups: tuple[tuple[float, tuple[Term, ...]], ...]
+    groups: tuple[Group, ...]
     divide: Division = divide_or_zero
 
     def __call__(self, record: Record, given: Given) -> list[Value | None]:
         """Return the relevance of the record's input, None for its weights."""
         i = _input_index(record)
-        message = self.message(record, _first(given), i)
+        message = self.message(record, first(given), i)
         return [message if k == i else None for k in range(len(record.inputs))]
 
     def message(self, record: Record, r: Value, i: int) -> Value | None:
         """Return the relevance that input ``i`` takes of ``r``, its other operand being the weight."""
         total: Value | None = None
-        for weight, terms in self.groups:
-            replays = [record.replay(_modified(record, i, t)) for t in _effective(record, i, terms)]
-            z = _sum([replay.output for replay in replays])
-            share = self.divide(r, z)
-            for replay in replays:
+        for group in self.groups:
+            terms = _effective(record, i, group.terms)
+            replays = [record.replay(_modified(record, i, t)) for t in terms]
+            z = _sum([_with_bias(record, t, replay) for t, replay in zip(terms, replays, strict=True)])
+            share = self.divide(_of_sign(r, record, group.sign), z)
+            for term, replay in zip(terms, replays, strict=True):
                 ct = vjp.pullback(replay, (share,))[i]
                 x = replay.inputs[i]
                 if ct is not None and x is not None:
-                    message = weight * (x * ct)
+                    message = group.factor * (ct if term.x is ones else x * ct)
                     total = message if total is None else total + message
         return total
 
 
-def _first(given: Given) -> Value:
+def _of_sign(r: Value, record: Record, sign: int) -> Array:
+    """Return ``r`` where the operator's output has the sign, all of it where the sign is 0."""
+    if not sign:
+        return r
+    y: Array = whole_output(record)
+    kept: Array = r
+    return np.where(y > 0 if sign > 0 else y < 0, kept, 0)
+
+
+def whole_output(record: Record) -> Value:
+    """Return what the operator computes, its bias added: the model's own tensor where that is at hand."""
+    return record.output if isinstance(record, Shifted) else record.replay(record.inputs).output
+
+
+def _with_bias(record: Record, term: Term, replay: Record) -> Value:
+    """Return the output of a term, with the bias where it counts."""
+    if not term.bias:
+        return replay.output
+    if term.x is keep and term.w is keep:
+        return whole_output(record)
+    bias = bias_of(record)
+    return replay.output if bias is None else replay.output + term.w(bias)
+
+
+def bias_of(record: Record) -> Value | None:
+    """Return the bias of a linear operator, shaped to be added to its output; None where there is none."""
+    if isinstance(record, Shifted):
+        return record.shift
+    bias = record.inputs[2] if record.op in CONTRACTIONS and len(record.inputs) > 2 else None
+    if bias is None:
+        return None
+    if record.op == "Gemm":
+        return bias * float(record.attrs.get("beta", 1.0))
+    return bias.emitter.reshape(bias, (*bias.shape, *[1] * (record.output.rank - 2)))
+
+
+def first(given: Given) -> Value:
+    """Return the relevance of the first output, which is all that rules are made for."""
     r = given[0]
     if r is None or any(g is not None for g in given[1:]):
         raise UnsupportedOperatorError("relevance reaches a second output, for which there is no rule")
@@ -125,7 +201,7 @@ def _modified(record: Record, i: int, term: Term) -> list[Value | None]:
     if record.op in CONTRACTIONS:
         w = inputs[1 - i]
         inputs[1 - i] = None if w is None else term.w(w)
-        if len(inputs) > 2 and not term.bias:
+        if len(inputs) > 2:
             inputs[2] = None
     return inputs
 
@@ -134,15 +210,15 @@ Z_PLUS = (Term(positive, positive), Term(negative, negative))
 Z_BOX = (Term(above_lowest, positive), Term(below_highest, negative))
 """``f(x, w) - f(l, w+) - f(h, w-)`` of the lowest input l and the highest h, by the weight's sign."""
 
-positive_input = Rule(((1.0, (Term(positive),)),))
-z_box = Rule(((1.0, Z_BOX),))
-z_plus = Rule(((1.0, Z_PLUS),))
-z_rule = Rule(((1.0, (Term(),)),))
+positive_input = Rule((Group((Term(positive),)),))
+z_box = Rule((Group(Z_BOX),))
+z_plus = Rule((Group(Z_PLUS),))
+z_rule = Rule((Group((Term(),)),))
 
 
 def passthrough(record: Record, given: Given) -> list[Value | None]:
     """Hand the relevance on unchanged, to the signal where there are several inputs."""
-    r, i = _first(given), record.varying[0]
+    r, i = first(given), record.varying[0]
     return [r if k == i else None for k in range(len(record.inputs))]
 
 
@@ -155,7 +231,7 @@ def product(rule: Rule, *, gated: bool) -> Callable[[Record, Given], list[Value 
     """
 
     def pull(record: Record, given: Given) -> list[Value | None]:
-        r, varying = _first(given), record.varying
+        r, varying = first(given), record.varying
         i = signal_of(record) if gated or len(varying) == 1 else None
         takers = varying if i is None else (i,)
         part = r * (1 / len(takers))
@@ -171,7 +247,7 @@ def product(rule: Rule, *, gated: bool) -> Callable[[Record, Given], list[Value 
 def to_maximum(record: Record, given: Given) -> list[Value | None]:
     """Send the relevance to the first maximum; it is dropped where the maximum is 0."""
     y: Array = record.output
-    r: Array = _first(given)
+    r: Array = first(given)
     kept: Array = np.where(y == 0, 0, r)
     return vjp.pullback(record, (kept,))
 
@@ -180,7 +256,7 @@ def shares(part: Modifier, divide: Division) -> Callable[[Record, Given], list[V
     """Return the rule of a sum that shares relevance in proportion to ``part`` of each addend."""
 
     def rule(record: Record, given: Given) -> list[Value | None]:
-        r = _first(given)
+        r = first(given)
         varying = record.varying
         if len(varying) == 1 or _takes_off_a_statistic(record):
             return [r if i == varying[0] else None for i in range(len(record.inputs))]

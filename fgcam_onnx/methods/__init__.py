@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from ..errors import OptionError, suggest
+from .attention import ATTENTION
 from .augment import augmented
 from .blackbox import BLACK_BOX
 from .cams import GRADIENT_CAMS, Cam, cam_method
 from .fullgrad import FULLGRAD
 from .gradients import GRADIENTS
 from .integrated import INTEGRATED
+from .lrp import LRP
 from .masked import MASKED_CAMS
 from .method import Method, Options, Run
 from .refine import REFINED
@@ -26,6 +30,8 @@ METHODS: dict[str, Method] = {
     "fgcam": fg_cam_method(BASES),
     **RELEVANCE,
     **REFINED,
+    **LRP,
+    **ATTENTION,
     **{name: cam_method(cam) for name, cam in BASES.items()},
     **GRADIENTS,
     **INTEGRATED,
@@ -90,9 +96,13 @@ def check_eigen_smooth(method: str, base: str) -> None:
         raise OptionError(f"eigen_smooth changes nothing of {name}, which is a principal component itself")
 
 
-def settings_of(method: str, *, base: str = "") -> dict[str, Any]:
-    """Return the settings of ``method`` and their defaults; those of fgcam are its base's."""
-    own = dict(find_method(method).settings)
+def settings_of(method: str, *, base: str = "", given: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return the settings of ``method`` and their defaults; those of fgcam are its base's.
+
+    ``given`` is what was asked for, where one setting decides which others there are: lrp's composite.
+    """
+    row = find_method(method)
+    own = dict(row.variants(given or {}) if row.variants is not None else row.settings)
     return own | dict(find_base(base).settings) if method == "fgcam" and base else own
 
 
@@ -104,13 +114,24 @@ def fitted_settings(method: str, given: Mapping[str, Any], *, base: str = "") ->
     OptionError
         The method has no such setting, or one of another type.
     """
-    settings = settings_of(method, base=base)
+    settings = settings_of(method, base=base, given=given)
     for name, value in given.items():
         if name not in settings:
             own = f"it has {', '.join(settings)}" if settings else "it has no settings of its own"
             raise OptionError(f"{method} has no setting {name!r}; {own}.{suggest(name, settings)}")
         kind = type(settings[name])
+        if kind is tuple:
+            settings[name] = _numbers(method, name, value)
+            continue
         if isinstance(value, bool) != (kind is bool) or not isinstance(value, (kind, int) if kind is float else kind):
             raise OptionError(f"{name} of {method} is of type {kind.__name__}, not {value!r}")
-        settings[name] = kind(value)
+        settings[name] = kind(value) if kind in (bool, float, int, str) else value
     return settings
+
+
+def _numbers(method: str, name: str, value: Any) -> tuple[float, ...]:
+    """Return a number, or a sequence of them, as a tuple."""
+    try:
+        return tuple(np.asarray(value, np.float64).reshape(-1).tolist())
+    except (TypeError, ValueError):
+        raise OptionError(f"{name} of {method} is a number or several, not {value!r}") from None

@@ -33,8 +33,12 @@ class Options:
     ----------
     seeded : bool
         Whether the target comes as weights of the logits, not as a class.
+    residual, products : str
+        How sums and products share; empty where the composite's own choice stands.
     settings : mapping
         The method's own options, all of them.
+    trace : bool
+        Whether the program also returns what every operator of its walk gets and hands on.
     """
 
     model: Model
@@ -55,6 +59,7 @@ class Options:
     progress: Progress | None
     settings: Mapping[str, Any] = field(default_factory=dict)
     eigen_smooth: bool = False
+    trace: bool = False
 
 
 Append = Callable[[Options, Emitter, Scored], Outputs]
@@ -78,6 +83,12 @@ class Method:
         (sizes) before it.
     settings : mapping
         The method's own options and their defaults.
+    variants : callable, optional
+        Returns the settings that there are, given those that were passed, where one of them decides on others.
+    start, residual, products : str
+        What relevance starts from, and how sums and products share it, when nothing is said.
+    traces : bool
+        Whether it hands relevance back, which can be traced.
     """
 
     summary: str
@@ -86,6 +97,11 @@ class Method:
     build: Callable[[Options], Run] | None = None
     at: str = "input"
     settings: Mapping[str, Any] = field(default_factory=dict)
+    variants: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None
+    start: str = "plain"
+    residual: str = "positive"
+    products: str = "value"
+    traces: bool = False
 
     def compile(self, options: Options) -> Run:
         """Return the method on the model of ``options``, ready to run."""

@@ -27,7 +27,9 @@ def fg_cam_method(bases: dict[str, Cam]) -> Method:
             emitter.scope = "denoise"
             components = append_denoised(components, base)
         composite = fg_cam(options.residual, products=options.products)
-        return append_refinement(emitter, components, base=base, layers=options.layers, composite=composite)
+        return append_refinement(
+            emitter, components, base=base, layers=options.layers, composite=composite, trace=options.trace
+        )
 
     def build(options: Options) -> Run:
         cam, base = bases[options.base], options.base_layer
@@ -37,7 +39,7 @@ def fg_cam_method(bases: dict[str, Cam]) -> Method:
             return one_graph(options, append)
         first = find_components(options, cam, [base])
         composite = fg_cam(options.residual, products=options.products)
-        program = refinement(options.model, base=base, layers=options.layers, composite=composite)
+        program = refinement(options.model, base=base, layers=options.layers, composite=composite, trace=options.trace)
         second = runner(options, program)
 
         def run(feeds: Feeds) -> Arrays:
@@ -55,4 +57,5 @@ def fg_cam_method(bases: dict[str, Cam]) -> Method:
         "Qiu, Jin & Zhang, AAAI 2024, arXiv:2303.09171",
         append,
         build,
+        traces=True,
     )

@@ -6,20 +6,23 @@ from ..cam.gradient import grad_cam
 from ..graph.emitter import Emitter
 from ..lrp.composites import relevance_cam
 from ..lrp.starts import START
+from ..lrp.trace import Step, trace_outputs
 from ..program import Scored, append_features, append_map, append_relevance
 from .method import Method, Options, Outputs
 
 
 def append_relevance_cam(options: Options, emitter: Emitter, scored: Scored) -> Outputs:
     """Append Relevance-CAM at every layer: a channel's weight is its mean relevance over space."""
+    steps: list[Step] = []
     relevance = append_relevance(
         emitter,
         [layer.name for layer in options.layers],
         output=options.score.logits,
         seed=emitter.reshape_like(START[options.start](scored), scored.seed),
         pullback=relevance_cam(options.residual, products=options.products),
+        steps=steps if options.trace else None,
     )
-    maps = {}
+    maps = trace_outputs(steps)
     for i, layer in enumerate(options.layers):
         r = layer.folded(relevance[layer.name])
         maps[f"map/{i}"] = append_map(emitter, layer, grad_cam(append_features(emitter, layer), r, layer.spatial_axes))
@@ -32,5 +35,8 @@ RELEVANCE = {
         "Lee et al., CVPR 2021, doi:10.1109/CVPR46437.2021.01470",
         append_relevance_cam,
         at="base",
+        start="contrastive",
+        residual="signed",
+        traces=True,
     ),
 }

@@ -1,0 +1,5 @@
+"""ATTENTION rows."""
+
+from .method import Method
+
+ATTENTION: dict[str, Method] = {}

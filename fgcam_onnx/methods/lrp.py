@@ -1,0 +1,130 @@
+"""Layer-wise relevance propagation by any composite, and the methods that are one composite."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from ..errors import OptionError
+from ..graph.emitter import Emitter
+from ..lrp.composites import Composite
+from ..lrp.starts import START
+from ..lrp.table import made, settings_of
+from ..lrp.trace import Step, trace_outputs
+from ..program import Scored, append_map, append_relevance, append_total
+from .method import Method, Options, Outputs
+
+DEFAULT = "epsilonplus"
+
+
+def append_lrp(options: Options, emitter: Emitter, scored: Scored) -> Outputs:
+    """Append the relevance at every layer, summed over the channels, and what sums it has."""
+    composite = _composite(options)
+    seed = emitter.reshape_like(START[options.start](scored), scored.seed)
+    steps: list[Step] = []
+    relevance = append_relevance(
+        emitter,
+        [layer.name for layer in options.layers],
+        output=options.score.logits,
+        seed=seed,
+        pullback=composite,
+        canonize=True,
+        derivative=composite.derivative,
+        steps=steps if options.trace else None,
+    )
+    found = trace_outputs(steps)
+    if not composite.derivative:
+        found |= {"total": append_total(seed), "magnitude": append_total(abs(seed))}
+    for i, layer in enumerate(options.layers):
+        found[f"map/{i}"] = append_map(emitter, layer, layer.folded(relevance[layer.name]))
+        if not composite.derivative:
+            found[f"sum/{i}"] = append_total(relevance[layer.name])
+    return found
+
+
+def _composite(options: Options) -> Composite:
+    settings = dict(options.settings)
+    chosen = settings.pop("composite")
+    if isinstance(chosen, Composite):
+        return chosen
+    return made(chosen, settings, residual=options.residual or None, products=options.products or None)
+
+
+def composite_settings(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of lrp: its composite, a name or a Composite, and what that one takes.
+
+    Raises
+    ------
+    OptionError
+        No such composite, or a setting given beside a composite that is made already.
+    """
+    composite = given.get("composite", DEFAULT)
+    if isinstance(composite, Composite):
+        return {"composite": composite}
+    if not isinstance(composite, str):
+        raise OptionError(f"composite is a name or a Composite, not {composite!r}")
+    return {"composite": composite} | settings_of(composite)
+
+
+def row(composite: str, summary: str, source: str, *, start: str = "plain", traces: bool = True) -> Method:
+    """Return the method that is lrp with one composite."""
+
+    def variants(given: Mapping[str, Any]) -> dict[str, Any]:
+        return settings_of(composite)
+
+    def append(options: Options, emitter: Emitter, scored: Scored) -> Outputs:
+        settings = {"composite": composite, **options.settings}
+        return append_lrp(replace(options, settings=settings), emitter, scored)
+
+    return Method(
+        summary, source, append, settings=settings_of(composite), variants=variants, start=start, residual="",
+        products="", traces=traces,
+    )  # fmt: skip
+
+
+LRP = {
+    "lrp": Method(
+        "relevance handed from the score to the input by a composite of rules",
+        "Bach et al., 2015, doi:10.1371/journal.pone.0130140; Montavon et al., 2019, doi:10.1007/978-3-030-28954-6_10",
+        append_lrp,
+        settings={"composite": DEFAULT} | settings_of(DEFAULT),
+        variants=composite_settings,
+        residual="",
+        products="",
+        traces=True,
+    ),
+    "attnlrp": row(
+        "attnlrp",
+        "lrp for transformers: through attention weights and values",
+        "Achtibat et al., 2024, arXiv:2402.05602",
+    ),
+    "cplrp": row(
+        "cplrp",
+        "lrp for transformers with attention weights held constant",
+        "Ali et al., 2022, arXiv:2202.07304",
+    ),
+    "deconvnet": row(
+        "deconvnet",
+        "the gradient, of which every ReLU passes what is positive, wherever it was active",
+        "Zeiler & Fergus, 2014, arXiv:1311.2901",
+        traces=False,
+    ),
+    "deeptaylor": row(
+        "deeptaylor",
+        "the score decomposed by Taylor expansions, positive parts only",
+        "Montavon et al., 2017, doi:10.1016/j.patcog.2016.11.008",
+        start="logit",
+    ),
+    "excitationbackprop": row(
+        "excitationbackprop",
+        "winning units by their positive contributions, as probabilities",
+        "Zhang et al., 2016, arXiv:1608.00507",
+    ),
+    "guidedbackprop": row(
+        "guidedbackprop",
+        "the gradient, of which every ReLU passes what is positive",
+        "Springenberg et al., 2015, arXiv:1412.6806",
+        traces=False,
+    ),
+}

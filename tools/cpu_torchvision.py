@@ -1,0 +1,20 @@
+"""torchvision beside a CPU-only torch: its extension does not load there, so its operators are declared first."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from pathlib import Path
+
+import torch
+
+_spec = importlib.util.find_spec("torchvision")
+_library = torch.library.Library("torchvision", "FRAGMENT")
+if _spec is not None and _spec.submodule_search_locations:
+    _text = (Path(_spec.submodule_search_locations[0]) / "_meta_registrations.py").read_text()
+    for _name in sorted({*re.findall(r'register_meta\("(\w+)"', _text), "nms", "qnms"}):
+        _library.define(f"{_name}(Tensor x) -> Tensor")
+
+import torchvision  # noqa: E402
+
+__all__ = ["torchvision"]
