@@ -76,6 +76,9 @@ SWITCHES = {"true": True, "yes": True, "on": True, "1": True, "false": False, "n
 """What a setting that is either on or off can be given as."""
 
 
+WANTED = {int: "a whole number", float: "a number", bool: "true or false", tuple: "one number or several"}
+
+
 def parse_settings(pairs: Sequence[str], *, method: str, base: str) -> dict[str, Any]:
     """Return the settings given as ``NAME=VALUE``, each of its default's type.
 
@@ -108,8 +111,9 @@ def _setting(name: str, text: str, default: Any) -> Any:
             return tuple(float(part) for part in text.split(","))
         return SWITCHES[text.lower()] if kind is bool else kind(text)
     except (KeyError, ValueError):
-        wanted = {int: "a whole number", float: "a number", bool: "true or false", tuple: "numbers"}.get(kind, kind.__name__)
-        raise OptionError(f"--set {name}={text}: {name} is {wanted}, such as {str(default).lower()}") from None
+        wanted = WANTED.get(kind, kind.__name__)
+        example = str(default).lower() if kind is not tuple else "-2.1,-2.0,-1.8"
+        raise OptionError(f"--set {name}={text}: {name} is {wanted}, such as {example}") from None
 
 
 def resolve_preprocess(model: Path, spec: str | None, image: TensorSpec, **overrides: Any) -> tuple[Preprocess, str]:

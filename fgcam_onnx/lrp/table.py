@@ -33,13 +33,15 @@ from .composites import (
     residual_rule,
 )
 from .linear import STABILIZER
-from .modifiers import keep, positive
-from .rules import Given, Group, Rule, Term, first, passthrough, product, shares, stabilized
+from .modifiers import positive
+from .normalization import CENTRED, all_addends, as_linear
+from .rules import Given, Group, Rule, Term, first, passthrough, product, stabilized
 
 Cases = tuple[tuple[Selector, Pullback], ...]
 
 CONVOLUTIONS = ("Conv", "ConvTranspose")
 DENSE = ("Einsum", "Gemm", "MatMul")
+TINY = 1e-9
 
 
 def layered(
@@ -52,6 +54,7 @@ def layered(
     residual: str = "signed",
     products: str = "value",
     before: Cases = (),
+    stabilizer: float = STABILIZER,
 ) -> Composite:
     """Return a composite of one rule a kind of layer, and the usual ones for all other operators.
 
@@ -71,6 +74,8 @@ def layered(
     products : {"value", "split"}
     before : cases
         (selector, rule) pairs that are asked first.
+    stabilizer : float
+        What is added to the denominators of sums, averages and normalizations.
     """
     first_cases: Cases = ((reads_input, first_layer),) if first_layer is not None else ()
     product_rule(products)
@@ -82,18 +87,26 @@ def layered(
             (bilinear, product(dense, gated=products == "value")),
             (op(*CONVOLUTIONS), convolution),
             (op(*DENSE), dense),
-            *rest(residual, average=average),
+            *rest(residual, average=average, stabilizer=stabilizer),
         ),
     )
 
 
-def rest(residual: str = "signed", *, average: Rule | None = None) -> Cases:
-    """Return the cases of everything that is not weighted."""
-    signed = shares(keep, stabilized(STABILIZER))
+def rest(residual: str = "signed", *, average: Rule | None = None, stabilizer: float = STABILIZER) -> Cases:
+    """Return the cases of everything that is not weighted.
+
+    Where residual sums share by sign, so do shifts and normalizations, all by epsilon's rule; else constants take
+    nothing and normalizations hand relevance on.
+    """
+    by_contribution = stabilized(stabilizer)
+    signed: Cases = (
+        (op(*SUMS), all_addends(by_contribution)),
+        (op(*CENTRED), as_linear(by_contribution)),
+    )
     return (
         (op(*MAXIMA), vjp.pullback),
-        (op(*AVERAGES), average or linear.epsilon()),
-        (op(*SUMS), signed if residual == "signed" else residual_rule(residual)),
+        (op(*AVERAGES), average or linear.epsilon(stabilizer)),
+        *(signed if residual == "signed" else ((op(*SUMS), residual_rule(residual)),)),
         (op(*ACTIVATIONS, *SAME), passthrough),
         (bounds, passthrough),
         (op(*MOVEMENTS), vjp.pullback),
@@ -227,26 +240,26 @@ def deconvnet() -> Composite:
 
 
 def attn_lrp(
-    *, epsilon: float = STABILIZER, gamma: float = 0.0, bias: bool = True,
-    residual: str = "signed", products: str = "split",
-) -> Composite:  # fmt: skip
+    *, epsilon: float = TINY, gamma: float = 0.0, bias: bool = True, residual: str = "signed", products: str = "split"
+) -> Composite:
     """Return AttnLRP (Achtibat et al., 2024, arXiv:2402.05602).
 
     Epsilon for linear layers, or generalized gamma where it is positive, as its authors use for vision; the Taylor
-    rule for Softmax, half to each operand of a product, identity for normalizations and activations.
+    rule for Softmax, half to each operand of a product, normalizations linear with their spread constant, identity
+    for activations. Epsilon is small: attention's products are, and what it absorbs is lost.
     """
-    rule = linear.generalized_gamma(gamma, bias=bias) if gamma else linear.epsilon(epsilon, bias=bias)
-    shared = linear.epsilon(epsilon)
-    if products == "value":
-        return layered("attnlrp", convolution=rule, dense=rule, residual=residual, products=products)
-    before: Cases = ((op("Softmax"), softmax_taylor), (bilinear, uniform_product(shared)))
-    return layered("attnlrp", convolution=rule, dense=rule, residual=residual, before=before)
+    rule = linear.generalized_gamma(gamma, stabilizer=epsilon, bias=bias) if gamma else linear.epsilon(epsilon, bias=bias)
+    taylor: Cases = ((op("Softmax"), softmax_taylor), (bilinear, uniform_product(linear.epsilon(epsilon))))
+    return layered(
+        "attnlrp", convolution=rule, dense=rule, residual=residual, products=products,
+        before=taylor if products == "split" else (), stabilizer=epsilon,
+    )  # fmt: skip
 
 
-def cp_lrp(*, epsilon: float = STABILIZER, bias: bool = True, residual: str = "signed") -> Composite:
+def cp_lrp(*, epsilon: float = TINY, bias: bool = True, residual: str = "signed") -> Composite:
     """Return CP-LRP (Ali et al., 2022, arXiv:2202.07304): attention weights are constants, values take all."""
     rule = linear.epsilon(epsilon, bias=bias)
-    return layered("cplrp", convolution=rule, dense=rule, residual=residual)
+    return layered("cplrp", convolution=rule, dense=rule, residual=residual, stabilizer=epsilon)
 
 
 def everything(record: Record) -> bool:

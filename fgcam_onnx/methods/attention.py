@@ -1,5 +1,68 @@
-"""ATTENTION rows."""
+"""Methods that read a transformer's attention."""
 
-from .method import Method
+from __future__ import annotations
 
-ATTENTION: dict[str, Method] = {}
+from typing import Any
+
+import numpy as np
+
+from ..errors import LayerError, OptionError
+from ..graph.attention import attention_weights, tokens_of
+from ..graph.emitter import Emitter
+from ..graph.value import Array, Value
+from ..program import Scored, append_gradients, batch_of
+from .method import Method, Options, Outputs
+
+
+def rolled(weights: list[Array], gradients: list[Array]) -> Array:
+    """Return how much each token counts for each other, (N, T, T), from layers of (N, heads, T, T).
+
+    ``R <- R + mean_h((gradient * weights)+) R`` from the identity on (Chefer et al., 2021, arXiv:2103.15679, eq. 5, 6).
+    """
+    total: Any = None
+    for a, g in zip(weights, gradients, strict=True):
+        positive: Any = np.maximum(g * a, 0)
+        mean = positive.mean(axis=1)
+        step = mean if total is None else np.matmul(mean, total) + mean  # total is R without the identity
+        total = step if total is None else total + step
+    return total
+
+
+def append_chefer(options: Options, emitter: Emitter, scored: Scored) -> Outputs:
+    """Append the relevance of every patch for the tokens that the score is read from."""
+    if len(options.layers) > 1 or options.layers[0].op != "Input":
+        raise OptionError("chefer gives one map, on the grid of patches: leave layers (--layer) out")
+    logits = options.score.logits
+    names = attention_weights(options.model, logits=logits)
+    tokens = tokens_of(options.model, names[0])
+    found = append_gradients(emitter, names, output=logits, seed=scored.seed)
+    weights = [_by_head(emitter.value(n), options) for n in names]
+    gradients = [_by_head(found[n], options) for n in names]
+    total: Value = rolled(list(weights), list(gradients))
+    rows = emitter.emit("Gather", total, emitter.ints(tokens.read), axis=1).mean(axis=1)
+    patches = emitter.emit("Slice", rows, *(emitter.ints([i]) for i in (tokens.prefix, tokens.count, 1)))
+    batch = batch_of(options.model)
+    return {"map/0": emitter.reshape(patches, (batch if isinstance(batch, int) else None, *tokens.grid))}
+
+
+def _by_head(v: Value, options: Options) -> Value:
+    """Return (N, heads, T, T); of three axes the first is split."""
+    if v.rank == 4:
+        return v
+    batch, first = batch_of(options.model), v.shape[0]
+    if not isinstance(batch, int) or not isinstance(first, int):
+        if first == batch:
+            return v.reshape((None, 1, *v.shape[1:]))
+        raise LayerError(
+            f"the heads of {v.name!r} are mixed with the batch, which is free: export the model with a fixed batch"
+        )
+    return v.reshape((batch, first // batch, *v.shape[1:]))
+
+
+ATTENTION = {
+    "chefer": Method(
+        "attention weighed by its positive gradient and rolled out over the layers",
+        "Chefer et al., 2021, arXiv:2103.15679",
+        append_chefer,
+    ),
+}

@@ -1,0 +1,132 @@
+"""Self-attention in a graph: where its weights are, which tokens there are, and which of them the score reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ..errors import LayerError
+from .facts import Node, facts_of
+from .model import Model, dims_of
+from .tape import attributes
+from .value import Shape
+
+SPARE = 16
+"""Most tokens beside the patches': class, distillation and register tokens."""
+
+PASSED = frozenset({"Cast", "Dropout", "Identity"})
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """What the tokens of a vision transformer are.
+
+    Attributes
+    ----------
+    count : int
+        How many there are.
+    prefix : int
+        How many come before those of the patches.
+    grid : tuple of int
+        Rows and columns of the patches.
+    read : tuple of int
+        The tokens that the score is read from: those before the patches that are picked out, else all patches.
+    """
+
+    count: int
+    prefix: int
+    grid: tuple[int, int]
+    read: tuple[int, ...]
+
+
+def attention_weights(model: Model, *, logits: str) -> list[str]:
+    """Return the attention weights of every global self-attention on the way to ``logits``, in execution order.
+
+    They are the outputs of Softmax, of shape (N, heads, T, T) or (N, T, T), that a MatMul applies to values.
+
+    Raises
+    ------
+    LayerError
+        There are none, or they are over tokens of different numbers, as windows and pyramids have.
+    """
+    needed = {logits}
+    for node in reversed(model.nodes):
+        if needed.intersection(node.output):
+            needed.update(node.input)
+    found = [n.output[0] for n in model.nodes if n.op_type == "Softmax" and n.output[0] in needed and _weighs(model, n)]
+    sizes = {dims[-2:] for name in found if len(dims := _dims(model, name)) in (3, 4)}
+    if not found or not sizes:
+        raise LayerError("there is no self-attention in this model: no Softmax whose output weighs values in a MatMul")
+    if len(sizes) > 1 or any(a != b or not isinstance(a, int) for a, b in sizes):
+        shown = ", ".join(" x ".join(map(str, s)) for s in sorted(sizes, key=str))
+        raise LayerError(
+            f"attention is not from all tokens to all tokens ({shown}), so its layers cannot be rolled into one map. "
+            "Choose attnlrp, cplrp or a class activation map."
+        )
+    return [name for name in found if len(_dims(model, name)) in (3, 4)]
+
+
+def tokens_of(model: Model, weights: str) -> Tokens:
+    """Return what the tokens are that attention ``weights`` are over.
+
+    Raises
+    ------
+    LayerError
+        No convolution before it makes a grid that fits their number.
+    """
+    count = _dims(model, weights)[-1]
+    if not isinstance(count, int):
+        raise LayerError(f"the number of tokens of {weights!r} is not fixed; fix the input's size (--size)")
+    grid = _grid(model, weights, count)
+    prefix = count - grid[0] * grid[1]
+    picked = {i % count for i in _picked(model, count) if i % count < prefix}
+    return Tokens(count, prefix, grid, tuple(sorted(picked)) or tuple(range(prefix, count)))
+
+
+def _weighs(model: Model, softmax: Node) -> bool:
+    """Tell whether a Softmax's output is the left operand of a product with what depends on the input."""
+    varying, names = facts_of(model).varying, {softmax.output[0]}
+    for node in model.nodes:
+        if node.op_type in PASSED and node.input[0] in names:
+            names.add(node.output[0])
+        elif node.op_type == "MatMul" and node.input[0] in names and node.input[1] in varying:
+            return True
+    return False
+
+
+def _grid(model: Model, weights: str, count: int) -> tuple[int, int]:
+    """Return the grid of the last convolution before the attention that makes one of nearly ``count`` positions."""
+    found: tuple[int, int] | None = None
+    for node in model.nodes:
+        if weights in node.output:
+            break
+        dims = _dims(model, node.output[0]) if node.op_type == "Conv" else ()
+        if len(dims) == 4 and isinstance(dims[2], int) and isinstance(dims[3], int):
+            spare = count - dims[2] * dims[3]
+            found = (dims[2], dims[3]) if 0 <= spare <= SPARE else found
+    if found is None:
+        raise LayerError(f"no convolution makes a grid for the {count} tokens of {weights!r}: there is no map to fold")
+    return found
+
+
+def _picked(model: Model, count: int) -> Iterator[int]:
+    """Return the tokens that are taken out of (N, T, C) one by one."""
+    for node in model.nodes:
+        dims = _dims(model, node.input[0]) if node.op_type in ("Gather", "Slice") else ()
+        if len(dims) != 3 or dims[1] != count:
+            continue
+        constants = [model.constants.get(i) for i in node.input[1:]]
+        if any(c is None for c in constants):
+            continue
+        values = [c.reshape(-1).tolist() for c in constants if c is not None]
+        if node.op_type == "Gather" and attributes(node).get("axis", 0) == 1 and len(values[0]) == 1:
+            yield int(values[0][0])
+        elif node.op_type == "Slice" and len(values) > 2 and values[2] in ([1], [-2]) and len(values[0]) == 1:
+            start, end = int(values[0][0]), int(values[1][0])
+            if end - start == 1:
+                yield start
+
+
+def _dims(model: Model, name: str) -> Shape:
+    kind = model.types.get(name)
+    return dims_of(kind) if kind is not None and kind.tensor_type.HasField("shape") else ()
