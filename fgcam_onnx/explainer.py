@@ -56,6 +56,9 @@ class Explainer:
         The CAM whose components FG-CAM refines, a row of ``methods.BASES``.
     base_layer : str, optional
         Where they are taken; default the deepest layer with spatial extent.
+    grid : (int, int), optional
+        Height and width of a transformer's grid of tokens, where the graph does not show it; tokens before the
+        last ``height * width`` are left out.
     denoise : bool
         Keep the leading singular directions of the components.
     eigen_smooth : bool
@@ -106,6 +109,7 @@ class Explainer:
         layers: str | Sequence[str] | None = None,
         base: str = "gradcam",
         base_layer: str | None = None,
+        grid: tuple[int, int] | None = None,
         denoise: bool = False,
         eigen_smooth: bool = False,
         residual: str | None = None,
@@ -148,6 +152,7 @@ class Explainer:
         self.residual, self.products, self.saturation, self.trace = residual, products, saturation, trace
         self.layers = (layers,) if isinstance(layers, str) else None if layers is None else tuple(layers)
         self.base_layer, self.device, self.threads, self.batch = base_layer, device, threads, batch
+        self.grid = None if grid is None else (int(grid[0]), int(grid[1]))
         self.aug_smooth = aug_smooth
         self.output, self.before_softmax, self.progress = output, before_softmax, progress
         self.input = image_input(self.model.inputs, input).name
@@ -179,9 +184,9 @@ class Explainer:
         model = self._bound(size) if size else self.model
         score = find_score(model, self.output, before_softmax=self.before_softmax)
         base = (
-            find_layer(model, self.base_layer, logits=score.logits)
+            find_layer(model, self.base_layer, logits=score.logits, grid=self.grid)
             if self.base_layer is not None
-            else default_base(model, logits=score.logits)
+            else default_base(model, logits=score.logits, grid=self.grid)
         )
         layers = self._chosen(model, score, base)
         options = Options(
@@ -230,11 +235,11 @@ class Explainer:
             return {first.name: first}
         for name in (INPUT,) if self.layers is None else self.layers:
             if name == "all":
-                every = candidate_layers(model, logits=score.logits)
+                every = candidate_layers(model, logits=score.logits, grid=self.grid)
                 end = next((i for i, x in enumerate(every) if x.name == base.name), len(every) - 1)
                 chosen |= {x.name: x for x in every[: end + 1] if x.every_path}
             else:
-                chosen[name] = find_layer(model, name, logits=score.logits)
+                chosen[name] = find_layer(model, name, logits=score.logits, grid=self.grid)
         if not chosen:
             raise LayerError("no layer was asked for")
         return chosen

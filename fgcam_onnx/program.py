@@ -108,6 +108,23 @@ def scored_by(emitter: Emitter, logits: str, weights: Value, target: Value) -> S
     return Scored(seed, weights, target, (weights * scores).sum(1), scores)
 
 
+def require_reach(layers: Iterable[Layer]) -> None:
+    """Refuse layers of which nothing reaches the score: gradients and relevance there are all 0.
+
+    Raises
+    ------
+    LayerError
+        Names the layer, and what to choose instead.
+    """
+    for layer in layers:
+        if layer.reach == "none":
+            what = "only its extra tokens do" if layer.grid is not None and layer.grid.extra else "nothing reads it"
+            raise LayerError(
+                f"the positions of layer {layer.name!r} do not reach the score ({what}): every gradient there is 0. "
+                "Choose an earlier layer; `fgcam inspect` ranks them."
+            )
+
+
 def append_features(emitter: Emitter, layer: Layer) -> Value:
     """Append the activations of ``layer`` as real numbers, tokens folded to their grid."""
     features: Value = layer.folded(real(emitter.value(layer.name)))

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 
 PASSED_ON = (
-    "method layers base base_layer denoise eigen_smooth residual products aug_smooth saturation device threads batch"
+    "method layers base base_layer grid denoise eigen_smooth residual products aug_smooth saturation device threads"
+    " batch"
 ).split()
 """Options that the explainer knows by the same name."""
 
@@ -45,6 +46,7 @@ PASSED_ON = (
 )  # fmt: skip
 @click.option("--fuse", metavar="mean|max|product", help="Also make one map of all layers' maps.")
 @click.option("--base-layer", metavar="NAME", help="Where the base is computed.  [default: the deepest]")
+@click.option("--grid", type=Size(), help="A transformer's grid of tokens.  [default: as the graph shows it]")
 @click.option("--target", metavar="TARGET", help=HELP)
 @click.option(
     "--seed", type=click.Path(path_type=Path), help="Explain a weighted sum of the output: its weights, .npy."

@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .values import Size
+
 if TYPE_CHECKING:
     from ..graph.layers import Layer
     from ..graph.model import Model, TensorSpec
     from ..graph.score import Score
+    from ..graph.tokens import Grid
 
 SHOWN = 12
 
@@ -21,15 +24,24 @@ SHOWN = 12
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("--input", "input_name", metavar="NAME", help="The image input, where there are several.")
 @click.option("--output", "output_name", metavar="NAME", help="The output to explain, where there are several.")
+@click.option("--grid", type=Size(), help="A transformer's grid of tokens, where the graph does not show it.")
 @click.option("--all", "every", is_flag=True, help=f"List every layer, not the {SHOWN} best.")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
-def command(model: Path, input_name: str | None, output_name: str | None, every: bool, as_json: bool) -> None:
+def command(
+    model: Path,
+    input_name: str | None,
+    output_name: str | None,
+    grid: tuple[int, int] | None,
+    every: bool,
+    as_json: bool,
+) -> None:
     """Show what is in MODEL: inputs, outputs, exporter, the layers to explain at, operators without rules.
 
     Layers are ranked as base layers: the deepest that still has spatial extent and that all of the score
-    passes through comes first, and is the default.
+    passes through comes first, and is the default. Tokens of a transformer are folded to their grid, class and
+    register tokens left out; layers of which the score uses nothing come last.
     """
-    report = report_on(model, input_name=input_name, output_name=output_name)
+    report = report_on(model, input_name=input_name, output_name=output_name, grid=grid)
     if as_json:
         click.echo(json.dumps(report, indent=1))
         return
@@ -38,10 +50,16 @@ def command(model: Path, input_name: str | None, output_name: str | None, every:
     inspection(report, shown=None if every else SHOWN)
 
 
-def report_on(path: Path, *, input_name: str | None = None, output_name: str | None = None) -> dict[str, Any]:
+def report_on(
+    path: Path,
+    *,
+    input_name: str | None = None,
+    output_name: str | None = None,
+    grid: tuple[int, int] | None = None,
+) -> dict[str, Any]:
     """Return what is known of a model as plain values; what is not, as None and a line in ``notes``."""
     from ..arguments import image_input
-    from ..errors import FgcamError, InputError, TargetError
+    from ..errors import FgcamError, InputError, LayerError, TargetError
     from ..graph.layers import ranked_layers
     from ..graph.loading import load
     from ..graph.score import find_score
@@ -53,12 +71,12 @@ def report_on(path: Path, *, input_name: str | None = None, output_name: str | N
     score, layers, support = None, [], {}
     try:
         score = find_score(model, output_name)
-        layers = ranked_layers(model, logits=score.logits)
+        layers = ranked_layers(model, logits=score.logits, grid=grid)
         image = image_input(model.inputs, input_name)
         support = support_of(model, logits=score.logits, input=image.name)
     except FgcamError as error:
-        named = input_name is not None or output_name is not None
-        if named and isinstance(error, InputError | TargetError):
+        named = input_name is not None or output_name is not None or grid is not None
+        if named and isinstance(error, InputError | LayerError | TargetError):
             raise
         notes.append(str(error))
     if score is not None and not layers:
@@ -115,9 +133,18 @@ def _layer(rank: int, layer: Layer) -> dict[str, Any]:
         "channels": layer.channels,
         "spatial": list(layer.spatial),
         "channel_axis": layer.channel_axis,
+        "tokens": _tokens(layer.grid),
         "every_path": layer.every_path,
+        "reach": layer.reach,
         "why": layer.why,
     }
+
+
+def _tokens(grid: Grid | None) -> dict[str, Any] | None:
+    """Return how tokens lie in the picture: how many are left out in front and behind, and the grid."""
+    if grid is None:
+        return None
+    return {"before": grid.before, "after": grid.after, "grid": [grid.height, grid.width], "axis": grid.axis}
 
 
 def _tensors(specs: Sequence[TensorSpec]) -> list[dict[str, Any]]:

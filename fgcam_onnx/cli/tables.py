@@ -76,6 +76,7 @@ def inspection(report: dict[str, Any], *, shown: int | None) -> None:
                 ("op", "left"),
                 ("channels", "right"),
                 ("map", "left"),
+                ("extra tokens", "right"),
                 ("", "left"),
             ],
             [_layer(x) for x in layers],
@@ -138,8 +139,23 @@ def _layer(layer: dict[str, Any]) -> list[str]:
     node = layer["name"].removesuffix("_output_0")
     name = node if node == layer["node"] else layer["name"]
     size = " x ".join(map(str, layer["spatial"]))
-    branch = "" if layer["every_path"] else "on a branch"
-    return [str(layer["rank"]), name, layer["scope"], layer["op"], str(layer["channels"]), size, branch]
+    tokens = layer["tokens"]
+    extra = str(tokens["before"] + tokens["after"]) if tokens else ""
+    remarks = [] if layer["every_path"] else ["on a branch"]
+    if layer["reach"] == "none":
+        remarks = ["no gradient: the score uses none of its positions"]
+    elif layer["reach"] == "some" and tokens:
+        remarks += ["the score uses a part of it"]
+    return [
+        str(layer["rank"]),
+        name,
+        layer["scope"],
+        layer["op"],
+        str(layer["channels"]),
+        size,
+        extra,
+        ", ".join(remarks),
+    ]
 
 
 def _support(walk: str, found: dict[str, Any], layers: int) -> str:

@@ -12,12 +12,12 @@ from onnx import NodeProto
 
 from ..errors import LayerError, suggest
 from .facts import facts_of, producers_of
+from .layout import Size, layouts_of
 from .model import Model, dims_of
 from .operators import VIEWS
 from .paths import ancestors_of, bottlenecks_of, patch_bottlenecks
-from .places import Places, places_of
 from .reach import Mask, reach_of
-from .tokens import Grid, grid_of, picture_axis, shows_picture
+from .tokens import Grid
 from .value import Array, Shape
 
 INPUT = "input"
@@ -106,35 +106,35 @@ def _size(dim: int | str | None) -> int:
     return dim if isinstance(dim, int) else 1
 
 
-def candidate_layers(model: Model, *, logits: str) -> list[Layer]:
-    """Return every layer on a path from an input to ``logits``, from the input to the deepest."""
-    return list(_candidates(model, logits).values())
+def candidate_layers(model: Model, *, logits: str, grid: Size | None = None) -> list[Layer]:
+    """Return every layer on a path from an input to ``logits``, from the input to the deepest.
+
+    ``grid`` is the (height, width) of the tokens, where the graph does not show it or is to be overruled.
+    """
+    return list(_candidates(model, logits, grid).values())
 
 
 @functools.lru_cache(maxsize=32)
-def _candidates(model: Model, logits: str) -> Mapping[str, Layer]:
+def _candidates(model: Model, logits: str, given: Size | None = None) -> Mapping[str, Layer]:
     facts = facts_of(model)
     ancestors = ancestors_of(model, logits)
     gates = bottlenecks_of(model, logits, ancestors)
     producers = producers_of(model)
     found: dict[str, Layer] = {}
-    places, reached = places_of(model), reach_of(model, logits)
+    layouts, reached = layouts_of(model, given), reach_of(model, logits)
     for name in [i.name for i in model.inputs] + [o for n in model.nodes for o in n.output]:
         if name not in ancestors or name not in facts.varying or name not in model.types:
             continue
-        if not model.types[name].tensor_type.HasField("shape"):
+        if name not in layouts:
             continue
-        shape = dims_of(model.types[name])
-        axis, grid = _layout(shape, facts.channel_axis.get(name), places.get(name))
-        if axis is None:
-            continue
+        axis, grid = layouts[name]
         node = producers.get(name)
         layer = Layer(
             name,
             node.op_type if node else "Input",
             node.name if node else name,
             scope_of(node) if node else "",
-            shape,
+            dims_of(model.types[name]),
             axis,
             name in gates,
             grid,
@@ -158,22 +158,7 @@ def _reach(layer: Layer, mask: Mask | None) -> str:
     return "all" if seen.all() else "some" if seen.any() else "none"
 
 
-def _layout(shape: Shape, channel_axis: int | None, places: Places | None) -> tuple[int | None, Grid | None]:
-    """Return the channel axis of a tensor when folded, None where it is no layer, and the grid of its tokens."""
-    batch = shape[0] if shape and isinstance(shape[0], int) else 1
-    if len(shape) == 3:
-        grid = grid_of(places, batch=batch) if places is not None else None
-        return (3, grid) if grid is not None else (None, None)
-    if len(shape) != 4:
-        return None, None
-    if channel_axis is None:
-        return (picture_axis(places, batch=batch) if places is not None else None), None
-    if places is not None and not shows_picture(places, channel_axis, batch=batch):
-        return picture_axis(places, batch=batch), None
-    return channel_axis, None
-
-
-def default_base(model: Model, *, logits: str) -> Layer:
+def default_base(model: Model, *, logits: str, grid: Size | None = None) -> Layer:
     """Return the deepest layer that still has spatial extent, preferring one that all of the score passes.
 
     Raises
@@ -181,7 +166,7 @@ def default_base(model: Model, *, logits: str) -> Layer:
     LayerError
         When no tensor on the way to the score has spatial extent.
     """
-    layers = ranked_layers(model, logits=logits)
+    layers = ranked_layers(model, logits=logits, grid=grid)
     if not layers:
         raise LayerError(
             "no tensor on the way to the score has channels and spatial extent: a picture (N, C, H, W), "
@@ -190,12 +175,12 @@ def default_base(model: Model, *, logits: str) -> Layer:
     return layers[0]
 
 
-def ranked_layers(model: Model, *, logits: str) -> list[Layer]:
+def ranked_layers(model: Model, *, logits: str, grid: Size | None = None) -> list[Layer]:
     """Return the candidates, best base layer first: deepest, on every path, not a mere view.
 
     Tokens of which only a part reaches the score come behind, layers of which nothing does last.
     """
-    layers = [x for x in candidate_layers(model, logits=logits) if x.op != "Input"]
+    layers = [x for x in candidate_layers(model, logits=logits, grid=grid) if x.op != "Input"]
     depth = {x.name: i for i, x in enumerate(layers)}
     return sorted(layers, key=lambda x: (_lacks(x), not x.every_path, x.op in VIEWS, -depth[x.name]))
 
@@ -205,7 +190,7 @@ def _lacks(layer: Layer) -> int:
     return 2 if layer.reach == "none" else int(layer.reach == "some" and layer.grid is not None)
 
 
-def find_layer(model: Model, name: str, *, logits: str) -> Layer:
+def find_layer(model: Model, name: str, *, logits: str, grid: Size | None = None) -> Layer:
     """Return the layer called ``name``: a tensor, a node, an exporter scope, or a unique prefix of one.
 
     ``input`` is the graph's input whatever its name. A scope stands for the last tensor made inside it.
@@ -215,7 +200,7 @@ def find_layer(model: Model, name: str, *, logits: str) -> Layer:
     LayerError
         No such layer, several, or one without spatial extent or off the path to the score.
     """
-    layers = _candidates(model, logits)
+    layers = _candidates(model, logits, grid)
     if name == INPUT and INPUT not in layers:
         inputs = [x for x in layers.values() if x.op == "Input"]
         if len(inputs) != 1:

@@ -26,7 +26,7 @@ from ..errors import OptionError
 from ..graph.emitter import Emitter
 from ..graph.layers import Layer
 from ..graph.value import Value
-from ..program import COMPONENTS, Scored, append_features, append_gradients, append_map
+from ..program import COMPONENTS, Scored, append_features, append_gradients, append_map, require_reach
 from ..runtime import check_finite
 from .curvature import shapley_slope
 from .eigen import kernel_component, principal_component
@@ -88,6 +88,7 @@ def append_components(
     if not cam.gradient:
         features = [append_features(emitter, layer) for layer in layers]
         return [cam.formula(a, None, layer.spatial_axes) for a, layer in zip(features, layers, strict=True)]
+    require_reach(layers)
     seed = cam.seed(emitter, scored) if cam.seed is not None else scored.seed
     names = [layer.name for layer in layers]
     gradients = append_gradients(emitter, names, output=options.score.logits, seed=seed, saturation=options.saturation)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from ..graph.emitter import Emitter
 from ..graph.layers import Layer
 from ..graph.value import Value
-from ..program import Scored, append_features, append_gradients, append_map
+from ..program import Scored, append_features, append_gradients, append_map, require_reach
 from .method import Append, Method, Options, Outputs
 
 
@@ -15,6 +15,7 @@ def gradient_map(formula: Callable[[Emitter, Layer, Value], Value]) -> Append:
     """Return what appends ``formula`` of the gradient at each layer."""
 
     def append(options: Options, emitter: Emitter, scored: Scored) -> Outputs:
+        require_reach(options.layers)
         names = [layer.name for layer in options.layers]
         found = append_gradients(
             emitter, names, output=options.score.logits, seed=scored.seed, saturation=options.saturation
