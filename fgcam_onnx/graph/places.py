@@ -213,9 +213,25 @@ def _windowed(model: Model, node: NodeProto, places: Places | None) -> Places | 
         return _spread(line, sizes)
     if len(sizes) != 4 or sizes[2:] == (1, 1):
         return None
+    pooled = _strided(line, (sizes[2], sizes[3]))
+    if pooled is not None:
+        return _spread(pooled, sizes)
     before = np.arange(line.at[0].size, dtype=np.int32).reshape(line.at.shape[1:])
     picture = line.at[0].size == line.height * line.width and (line.at == before).all()
     return in_order((line.at.shape[0], *sizes[1:]), 1) if picture else None
+
+
+def _strided(places: Places, size: tuple[int, int]) -> Places | None:
+    """Return the places of windows that were pooled to ``size`` by whole steps; None where they do not divide."""
+    (rows, columns), at = places.at.shape[2:], places.at
+    down, right = rows // max(size[0], 1), columns // max(size[1], 1)
+    if min(size) < 1 or (down * size[0], right * size[1]) != (rows, columns) or (at == NOWHERE).any():
+        return None
+    y, x = np.divmod(at[:, :, ::down, ::right], np.int32(places.width))
+    if places.height % down or places.width % right or (y % down).any() or (x % right).any():
+        return None
+    height, width = places.height // down, places.width // right
+    return Places(height, width, y // down * np.int32(width) + x // right) if height * width > 1 else None
 
 
 def _product(model: Model, node: NodeProto, a: Places | None, b: Places | None) -> Places | None:
@@ -227,14 +243,20 @@ def _product(model: Model, node: NodeProto, a: Places | None, b: Places | None) 
     return _spread(settled(b, -2), sizes)
 
 
-def _reduced(model: Model, node: NodeProto, places: Places) -> Places | None:
-    """Keep the labels where they do not change along the axes that are reduced."""
-    attrs, at = attributes(node), places.at
+def reduced_axes(model: Model, node: NodeProto) -> tuple[int, ...] | None:
+    """Return the axes that a Reduce operator sums up, counted from 0; empty for all, None where not constant."""
+    rank = len(sizes_of(model, node.input[0]) or ())
     if len(node.input) > 1 and node.input[1]:
         axes = model.constants.get(node.input[1])
-        chosen = [int(a) % at.ndim for a in axes.ravel()] if axes is not None else None
-    else:
-        chosen = [a % at.ndim for a in attrs["axes"]] if "axes" in attrs else list(range(at.ndim))
+        return None if axes is None or not rank else tuple(int(a) % rank for a in axes.ravel())
+    given = attributes(node).get("axes", ())
+    return tuple(a % rank for a in given) if rank else None
+
+
+def _reduced(model: Model, node: NodeProto, places: Places) -> Places | None:
+    """Keep the labels where they do not change along the axes that are reduced."""
+    attrs, at, axes = attributes(node), places.at, reduced_axes(model, node)
+    chosen = None if axes is None else [a % at.ndim for a in axes] or list(range(at.ndim))
     if chosen is None or not all(constant_along(at, a) for a in chosen):
         return None
     index = tuple(

@@ -3,7 +3,7 @@
 At the end of a vision transformer only the class token is read, so nothing of the other tokens of the last
 block reaches the score and every gradient there is 0. This sweep goes back from the logits: operators that
 only move elements are undone on indices, elementwise ones pass on, matrix products ask for whole rows of the
-left operand and all of the right one's, everything else asks for all it reads.
+left operand and all of the right one's, a maximum takes one of many, everything else asks for all it reads.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .facts import facts_of
 from .model import Model
 from .movement import MOVES, NOWHERE, Sizes, attributes, moved, sizes_of
 from .operators import ELEMENTWISE, PRODUCTS
-from .places import places_of
+from .places import places_of, reduced_axes
 from .subgraphs import reads
 
 Mask = NDArray[np.bool_]
@@ -79,6 +79,8 @@ def _asked_by(model: Model, node: NodeProto, asked: Mapping[str, Mask]) -> Itera
     op, mask = node.op_type, asked.get(node.output[0])
     if op in MOVES:
         yield from _moved_back(model, node, asked)
+    elif op in ("ReduceMax", "ReduceMin"):
+        yield node.input[0], _one_of_many(model, node)
     elif mask is None or not mask.ndim:
         yield from ((name, ALL) for name in reads(node))
     elif op in ELEMENTWISE:
@@ -103,6 +105,16 @@ def _asked_by(model: Model, node: NodeProto, asked: Mapping[str, Mask]) -> Itera
         yield node.input[0], _tidy(np.broadcast_to(mask, size)) if fits and size is not None else ALL
     else:
         yield from ((name, ALL) for name in reads(node))
+
+
+def _one_of_many(model: Model, node: NodeProto) -> Mask:
+    """Ask for a single position along the axes of a maximum: it takes one, and leaves the gradient of the others 0."""
+    size, axes = _sizes(model, node.input[0]), reduced_axes(model, node)
+    if size is None or axes is None or -1 in size:
+        return ALL
+    mask = np.zeros(size, np.bool_)
+    mask[tuple(slice(0, 1) if not axes or i in axes else slice(None) for i in range(len(size)))] = True
+    return _tidy(mask)
 
 
 def _sizes(model: Model, name: str) -> Sizes | None:

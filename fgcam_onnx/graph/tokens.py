@@ -90,11 +90,30 @@ def grid_of(places: Places, *, batch: int) -> Grid | None:
             continue
         tokens = at[0].take(0, other - 1)
         inside = np.flatnonzero(tokens != NOWHERE)
-        count = places.height * places.width
-        if len(inside) == count > 1 and np.array_equal(tokens[inside[0] : inside[0] + count], np.arange(count)):
-            start = int(inside[0])
-            return Grid(start, len(tokens) - start - count, places.height, places.width, axis)
+        if len(inside) < 2 or inside[-1] - inside[0] + 1 != len(inside):
+            continue
+        size = lattice(places, tokens[inside])
+        if size is not None:
+            return Grid(int(inside[0]), len(tokens) - 1 - int(inside[-1]), *size, axis)
     return None
+
+
+def lattice(places: Places, at: Labels) -> tuple[int, int] | None:
+    """Return the (height, width) of labels that are the grid, or every n-th row and column of it, row by row."""
+    y, x = np.divmod(at, np.int32(places.width))
+    rows, columns = np.unique(y), np.unique(x)
+    if len(rows) * len(columns) != at.size or not np.array_equal(
+        at, np.add.outer(rows * places.width, columns).ravel()
+    ):
+        return None
+    even = _even(rows, places.height) and _even(columns, places.width)
+    return (len(rows), len(columns)) if even else None
+
+
+def _even(positions: Labels, size: int) -> bool:
+    """Tell whether positions are spread evenly over all of ``size``."""
+    step = -(-size // len(positions))
+    return bool((np.diff(positions) == step).all()) and int(positions[0]) < step and size - positions[-1] <= step
 
 
 def grid_given(length: int, size: tuple[int, int]) -> Grid | None:
@@ -121,9 +140,7 @@ def picture_axis(places: Places, *, batch: int) -> int | None:
     for axis in (1, 3):
         if _same(at, (0, axis)):
             picture = at[0].take(0, axis - 1)
-            if picture.shape == (places.height, places.width) and np.array_equal(
-                picture.ravel(), np.arange(picture.size)
-            ):
+            if (picture != NOWHERE).all() and lattice(places, picture.ravel()) == picture.shape:
                 return axis
     return None
 
