@@ -10,7 +10,6 @@ import pytest
 from PIL import Image
 
 import fgcam_onnx
-from fgcam_onnx.cam.perturbation import masks_of
 from fgcam_onnx.fgcam import denoise
 from fgcam_onnx.imaging import preprocess_from
 
@@ -96,14 +95,6 @@ def test_score_cam_weights_are_those_of_a_plain_loop(bundled: Path, pictures: np
         total += np.exp(logits[target] - logits.max()) / np.exp(logits - logits.max()).sum() * channel
     scale = np.abs(total).max()
     np.testing.assert_allclose(found.map[0] / scale, total / scale, rtol=0, atol=1e-4)
-
-
-def test_a_constant_channel_makes_a_mask_of_zeros() -> None:
-    channels = np.stack([np.full((3, 3), 0.7), np.arange(9.0).reshape(3, 3)]).astype(np.float32)
-    masks = masks_of(channels, (7, 5))
-    assert not masks[0].any()
-    assert masks[1].min() == 0
-    assert masks[1].max() == 1
 
 
 def test_denoising_is_a_projection_on_the_leading_directions() -> None:

@@ -1,85 +1,101 @@
-"""Gradient-free weightings: run the model on masked inputs and read the target's score."""
+"""Gradient-free weightings as formulas: masks made of activations, and weights made of the scores under them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..graph.value import Array
 from ..matrices import resize_matrix
 
-Scores = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 Progress = Callable[[int, int], None]
+Floats = NDArray[np.float32]
 
 
-def softmax(scores: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return probabilities of (N, K) logits."""
-    raised = np.exp(scores - scores.max(axis=1, keepdims=True))
-    return np.asarray(raised / raised.sum(axis=1, keepdims=True), np.float32)
+def softmax(scores: Floats, axis: int = 1) -> Floats:
+    """Return probabilities of logits, those along ``axis`` adding up to 1."""
+    raised = np.exp(scores - scores.max(axis=axis, keepdims=True))
+    return np.asarray(raised / raised.sum(axis=axis, keepdims=True), np.float32)
 
 
-def masks_of(activations: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
-    """Return each channel upsampled bilinearly (half-pixel) and min-max normalised; a constant one is 0.
+def upsampling(size: tuple[int, ...], wide: tuple[int, ...], *, coordinates: str = "half_pixel") -> tuple[Floats, ...]:
+    """Return the matrices, one for each axis, that bring maps of ``size`` to ``wide`` bilinearly."""
+    return tuple(
+        resize_matrix(n, w, scale=w / n, mode="linear", coordinates=coordinates).astype(np.float32)
+        for n, w in zip(size, wide, strict=True)
+    )
 
-    Parameters
+
+def upsampled(maps: Array, rows: Array, columns: Array) -> Array:
+    """Return (n, h, w) maps as (n, H, W), ``rows`` being (H, h) and ``columns`` (w, W)."""
+    return rows @ maps @ columns
+
+
+def stretched(maps: Array) -> Array:
+    """Bring each of (n, h, w) maps to 0 to 1; one that is constant becomes 0."""
+    low, high = maps.min((1, 2), keepdims=True), maps.max((1, 2), keepdims=True)
+    return (maps - low) / np.where(high == low, 1, high - low)
+
+
+@dataclass(frozen=True)
+class Live:
+    """The channels that need a run of their own: all that vary over space, and one for those that do not.
+
+    Attributes
     ----------
-    activations : ndarray of shape (C, h, w)
-    size : (H, W)
-
-    Returns
-    -------
-    ndarray of shape (C, H, W), values in [0, 1]
+    maps : ndarray of shape (n, h, w)
+        The channels that are run, a constant one as zeros.
+    place : ndarray of shape (C,)
+        Which of them stands for each channel.
     """
-    height, width = activations.shape[1:]
-    rows = resize_matrix(height, size[0], scale=size[0] / height, mode="linear").astype(np.float32)
-    columns = resize_matrix(width, size[1], scale=size[1] / width, mode="linear").astype(np.float32)
-    wide = rows @ activations @ columns.T
-    low, high = wide.min(axis=(1, 2), keepdims=True), wide.max(axis=(1, 2), keepdims=True)
-    flat = np.ptp(activations, axis=(1, 2), keepdims=True) == 0
-    span = np.where(flat | (high == low), 1, high - low)
-    return np.where(flat, 0, (wide - low) / span)
+
+    maps: Floats
+    place: NDArray[np.int64]
+
+    def spread(self, found: NDArray[Any]) -> NDArray[Any]:
+        """Return (n, ...) values of the runs as (C, ...) values of the channels."""
+        return found[self.place]
 
 
-def score_cam_weights(
-    x: NDArray[np.float32],
-    activations: NDArray[np.float32],
-    seed: NDArray[np.float32],
-    *,
-    scores: Scores,
-    channel_axis: int = 1,
-    batch: int = 16,
-    progress: Progress | None = None,
-) -> NDArray[np.float32]:
-    """Return each channel's weight: the target's probability on the input under the channel's mask.
+def live_channels(activations: Floats) -> Live:
+    """Return the channels of (C, h, w) ``activations`` whose masks differ: constant ones all make the same."""
+    varies = np.ptp(activations, axis=(1, 2)) != 0
+    place = np.where(varies, np.cumsum(varies) - 1, varies.sum())
+    maps = activations[varies]
+    return Live(maps if varies.all() else np.concatenate([maps, np.zeros_like(activations[:1])]), place)
 
-    Score-CAM (Wang et al., 2020, arXiv:1910.01279) as FG-CAM uses it: no baseline is subtracted. Channels
-    that are constant share one run, on an input of zeros.
 
-    Parameters
-    ----------
-    x : ndarray of shape (C', H, W), or (H, W, C') with ``channel_axis`` 3
-    activations : ndarray of shape (C, h, w)
-    seed : ndarray of shape (K,)
-        Weight of each class; one-hot for one class.
-    scores : callable
-        Takes (n, ...) inputs like ``x``, returns (n, K) logits.
+def target_probability(scores: Floats, seed: Floats) -> Floats:
+    """Weigh channels as FG-CAM does: the target's probability under the mask, no baseline, no softmax over channels."""
+    return np.asarray(softmax(scores) @ seed, np.float32)
 
-    Returns
-    -------
-    ndarray of shape (C,), values in [0, 1]
+
+def softmax_over_channels(scores: Floats, seed: Floats) -> Floats:
+    """Weigh channels as Score-CAM does (Wang et al., 2020, arXiv:1910.01279): a softmax of the target's scores.
+
+    The published difference from the score of a baseline is the same for all channels, and a softmax does not
+    see it.
     """
-    space = tuple(a - 1 for a in (1, 2, 3) if a != channel_axis)
-    weights = np.zeros(len(activations), np.float32)
-    live = np.flatnonzero(np.ptp(activations, axis=(1, 2)))
-    if len(live) < len(activations):
-        blank = np.setdiff1d(np.arange(len(activations)), live)
-        weights[blank] = (softmax(scores(np.zeros_like(x)[None])) @ seed)[0]
-    size = (x.shape[space[0]], x.shape[space[1]])
-    for start in range(0, len(live), batch):
-        chosen = live[start : start + batch]
-        masks = np.expand_dims(masks_of(activations[chosen], size), channel_axis)
-        weights[chosen] = softmax(scores((x[None] * masks).astype(x.dtype))) @ seed
-        if progress is not None:
-            progress(min(start + batch, len(live)), len(live))
-    return weights
+    return np.asarray(softmax((scores @ seed)[None])[0], np.float32)
+
+
+def drop(scores: Floats, whole: float) -> Floats:
+    """Weigh channels by the share of the score that is lost without them, ``(y - y_k) / y``.
+
+    Ablation-CAM (Desai & Ramaswamy, 2020, doi:10.1109/WACV45572.2020.9093360).
+    """
+    return np.asarray((whole - scores) / whole, np.float32)
+
+
+def neighbourhood(size: int, *, gaussian: bool) -> Floats:
+    """Return the (size, size) matrix whose row i says how much of each place along an axis is kept at place i.
+
+    With ``gaussian`` 1/4, 1/2, 1/4 around i: the product over both axes is the 3 x 3 kernel of Recipro-CAM
+    (Byun & Lee, 2022, arXiv:2209.14074). Without, only i itself.
+    """
+    near = np.eye(size, k=-1) + np.eye(size, k=1)
+    return np.asarray(np.eye(size) / 2 + near / 4 if gaussian else np.eye(size), np.float32)

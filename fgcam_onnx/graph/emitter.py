@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -195,7 +196,9 @@ class Emitter:
         key = (array.dtype.str, str(array.dtype), array.shape, array.tobytes()) if array.size <= LARGE else None
         if key is not None and key in self._interned:
             return Value(self, self._interned[key])
-        name = f"{PREFIX}constant_{len(self._constants)}"
+        name = next(
+            n for i in itertools.count(len(self._constants)) if (n := f"{PREFIX}constant_{i}") not in self._types
+        )
         kind = helper.np_dtype_to_tensor_dtype(array.dtype)
         self._types[name] = helper.make_tensor_type_proto(kind, array.shape)
         self._constants[name] = array
@@ -315,12 +318,13 @@ class Emitter:
                 needed.update(reads(node))
                 kept.append(node)
         kept.reverse()
+        outputs = {n: self._types[s] for n, s in self._outputs.items()}
         return self.model.replaced(
             nodes=kept,
             constants={n: a for n, a in self._constants.items() if n in needed},
             inputs={n: t for n, t in self._inputs.items() if n in needed or n in inputs},
-            outputs={n: self._types[s] for n, s in self._outputs.items()},
-            types={n: t for n, t in self._types.items() if n in needed},
+            outputs=outputs,
+            types={n: t for n, t in self._types.items() if n in needed} | outputs,
         )
 
 

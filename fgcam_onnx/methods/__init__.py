@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import OptionError, suggest
+from .ablated import ABLATED_CAMS
 from .attention import ATTENTION
 from .augment import augmented
 from .blackbox import BLACK_BOX
@@ -16,15 +17,18 @@ from .fullgrad import FULLGRAD
 from .gradients import GRADIENTS
 from .integrated import INTEGRATED
 from .lrp import LRP
-from .masked import MASKED_CAMS
+from .masked import FG_CAM_BASES, MASKED_CAMS
 from .method import Method, Options, Run
 from .refine import REFINED
 from .refinement import fg_cam_method
 from .relevance import RELEVANCE
 from .smooth import SMOOTH, SMOOTH_CAMS
 
-BASES: dict[str, Cam] = {**GRADIENT_CAMS, **SMOOTH_CAMS, **MASKED_CAMS}
-"""The CAMs: methods of their own, and bases of FG-CAM."""
+CAMS: dict[str, Cam] = {**GRADIENT_CAMS, **SMOOTH_CAMS, **MASKED_CAMS, **ABLATED_CAMS}
+"""The class activation maps, methods of their own."""
+
+BASES: dict[str, Cam] = {**CAMS, **FG_CAM_BASES}
+"""The bases of FG-CAM: every CAM, weighed as FG-CAM's authors did where that differs."""
 
 METHODS: dict[str, Method] = {
     "fgcam": fg_cam_method(BASES),
@@ -32,7 +36,7 @@ METHODS: dict[str, Method] = {
     **REFINED,
     **LRP,
     **ATTENTION,
-    **{name: cam_method(cam) for name, cam in BASES.items()},
+    **{name: cam_method(cam) for name, cam in CAMS.items()},
     **GRADIENTS,
     **INTEGRATED,
     **SMOOTH,

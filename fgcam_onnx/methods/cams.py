@@ -33,6 +33,7 @@ from .eigen import kernel_component, principal_component
 from .finer import finer_seed
 from .heads import check_average_head
 from .method import Arrays, Feeds, Method, Options, Outputs, Run, one_graph, runner, start
+from .rerun import append_cut
 
 Components = NDArray[np.float32]
 Finish = Callable[[Options, Layer], Callable[[Feeds, Arrays, Components], Components]]
@@ -55,6 +56,8 @@ class Cam:
         What is done to the components outside the graph: masked runs, singular vectors.
     channels : bool
         Whether there are components for each channel; without, there is only a map and nothing to refine.
+    cut : callable, optional
+        The tensor at which the model is cut, where ``finish`` runs only what lies behind.
     settings : mapping
         Its own options and their defaults.
     slope : callable, optional
@@ -72,6 +75,7 @@ class Cam:
     seed: Callable[[Emitter, Scored], Value] | None = None
     finish: Finish | None = None
     channels: bool = True
+    cut: Callable[[Options, Layer], str] | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     slope: Callable[[Options, Emitter, Scored, Layer, Value], Value] | None = None
     fits: Callable[[Options, Layer], None] | None = None
@@ -106,6 +110,9 @@ def find_components(options: Options, cam: Cam, layers: Sequence[Layer]) -> Run:
     emitter.output("seed", scored.weights)
     for i, value in enumerate(append_components(options, emitter, scored, cam, layers)):
         emitter.output(f"{COMPONENTS}/{i}", value)
+    if (cut := cam.cut) is not None:
+        for layer in layers:
+            append_cut(emitter, options, cut(options, layer))
     run = runner(options, emitter.build())
     finishes = [f(options, layer) for layer in layers] if (f := cam.finish) is not None else []
 

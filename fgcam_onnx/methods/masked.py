@@ -1,62 +1,162 @@
-"""Gradient-free CAMs: the model is run on masked inputs or masked features and the target's score is read."""
+"""Gradient-free CAMs that mask the input: the model is run under each channel's mask and the score is read."""
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..cam.perturbation import score_cam_weights
-from ..graph.emitter import Emitter
+from ..cam.perturbation import (
+    Live,
+    Progress,
+    live_channels,
+    softmax_over_channels,
+    stretched,
+    target_probability,
+    upsampled,
+    upsampling,
+)
 from ..graph.facts import facts_of
 from ..graph.layers import Layer
-from ..program import append_scores
-from .cams import Cam, Components
-from .method import Arrays, Feeds, Options, Runner, runner
+from ..graph.value import Value
+from .cams import Cam, Components, Finish
+from .method import Arrays, Feeds, Options
+from .rerun import Given, Rerun, rerun
+
+Weights = Callable[[NDArray[np.float32], NDArray[np.float32]], NDArray[np.float32]]
+Scores = Callable[[Options, Rerun, Arrays, Live], NDArray[np.float32]]
+"""Returns the scores (n, K) of the channels in ``Live``, run under their masks on one image."""
 
 
-def score_cam(options: Options, layer: Layer) -> Callable[[Feeds, Arrays, Components], Components]:
-    """Return the weighing of activations by Score-CAM, through a session of its own."""
-    emitter = Emitter(options.model)
-    emitter.output("scores", append_scores(emitter, options.score.logits))
-    run = runner(options, emitter.build())
+@dataclass(frozen=True)
+class Masking:
+    """How channels become masks of the input, and the scores under them weights.
+
+    Attributes
+    ----------
+    scores : callable
+        Runs the masks of one image.
+    weights : callable
+        Takes the scores of all channels (C, K) and the target's seed (K,); returns (C,) weights.
+    coordinates : str
+        How maps are placed on the input: ``half_pixel`` or ``align_corners``.
+    stretch : bool
+        Whether masks are brought to 0 to 1 once they have the input's size; else the maps given are masks already.
+    noise : bool
+        Whether noise of the input's size is added to the masks.
+    """
+
+    scores: Scores
+    weights: Weights
+    coordinates: str = "half_pixel"
+    stretch: bool = False
+    noise: bool = False
+
+
+def masked_by(masking: Masking) -> Finish:
+    """Return the weighing of a layer's channels by the scores under their masks."""
+
+    def finish(options: Options, layer: Layer) -> Callable[[Feeds, Arrays, Components], Components]:
+        run = _runs(options, layer, masking)
+
+        def weigh(feeds: Feeds, found: Arrays, activations: Components) -> Components:
+            weighed = []
+            for i, (a, seed) in enumerate(zip(activations, found["seed"], strict=True)):
+                live = live_channels(a)
+                scores = masking.scores(options, run, run.image(feeds, found, i), live)
+                weighed.append(a * masking.weights(live.spread(scores), seed)[:, None, None])
+            return np.stack(weighed)
+
+        return weigh
+
+    return finish
+
+
+def _runs(options: Options, layer: Layer, masking: Masking) -> Rerun:
+    """Return what runs the model under masks; upsampling, stretching and masking happen in its graph."""
     name = options.input
-    inner = facts_of(options.model).channel_axis.get(name, 1)
+    axis = facts_of(options.model).channel_axis.get(name, 1)
+    shape = next(i.shape for i in options.model.inputs if i.name == name)
+    wide = tuple(d for a, d in enumerate(shape) if a not in (0, axis) and isinstance(d, int))
+    rows, columns = upsampling(layer.spatial, wide, coordinates=masking.coordinates)
 
-    def weigh(feeds: Feeds, found: Arrays, activations: Components) -> Components:
-        weighed = []
-        for i, (x, a, seed) in enumerate(zip(feeds[name], activations, found["seed"], strict=True)):
-            others = {n: v[i : i + 1] if n in run.batched else v for n, v in feeds.items() if n != name}
-            weights = score_cam_weights(
-                x,
-                a,
-                seed,
-                scores=functools.partial(_masked_scores, run, others, name),
-                channel_axis=inner,
-                batch=options.batch,
-                progress=options.progress,
-            )
-            weighed.append(a * weights[:, None, None])
-        return np.stack(weighed)
+    def mask(x: Value, maps: Value, noise: Value | None = None) -> Value:
+        constant = x.emitter.constant
+        masks = upsampled(maps, constant(rows), constant(np.ascontiguousarray(columns.T)))
+        masks = stretched(masks) if masking.stretch else masks
+        masks = masks if noise is None else masks + noise
+        return x * x.emitter.emit("Unsqueeze", masks, x.emitter.ints([axis]))
 
-    return weigh
+    each: Given = {"maps": (np.float32, layer.spatial)}
+    return rerun(options, name, mask, each=each, shared={"noise": (np.float32, wide)} if masking.noise else {})
 
 
-def _masked_scores(run: Runner, others: Arrays, name: str, masked: NDArray[Any]) -> NDArray[np.float32]:
-    """Return the scores of ``masked`` inputs, every other input the image's own."""
-    count = len(masked)
-    beside = {n: v.repeat(count, 0) if n in run.batched else v for n, v in others.items()}
-    return np.asarray(run({**beside, name: masked})["scores"])
+def once(options: Options, run: Rerun, image: Arrays, live: Live) -> NDArray[np.float32]:
+    """Run each channel's mask once."""
+    return run(image, {"maps": live.maps}, progress=options.progress)
 
 
-MASKED_CAMS = {
+def noisy(options: Options, run: Rerun, image: Arrays, live: Live) -> NDArray[np.float32]:
+    """Average the scores under masks with noise, the same for all channels, drawn anew for each sample."""
+    samples, rng = options.settings["samples"], np.random.default_rng(options.settings["seed"])
+    _, size = run.shared["noise"]
+    maps, total = stretched(live.maps), np.zeros(())
+    for i in range(samples):
+        noise = (options.settings["std"] * rng.standard_normal(size)).astype(np.float32)
+        progress = _part(options.progress, i, samples)
+        total = total + run(image, {"maps": maps}, shared={"noise": noise}, progress=progress)
+    return np.asarray(total / samples, np.float32)
+
+
+def integrated(options: Options, run: Rerun, image: Arrays, live: Live) -> NDArray[np.float32]:
+    """Average the scores under masks that grow: the i-th is the mask times the sum of 1/n to i/n."""
+    samples = options.settings["samples"]
+    factors = np.cumsum(np.arange(1, samples + 1) / samples)
+    maps, total = stretched(live.maps), np.zeros(())
+    for i, factor in enumerate(factors):
+        grown = (factor * maps).astype(np.float32)
+        total = total + run(image, {"maps": grown}, progress=_part(options.progress, i, samples))
+    return np.asarray(total / samples, np.float32)
+
+
+def _part(progress: Progress | None, index: int, parts: int) -> Progress | None:
+    """Return what tells the progress of one of several equal parts as that of the whole."""
+    if progress is None:
+        return None
+    return lambda done, total: progress(index * total + done, parts * total)
+
+
+FG_CAM_BASES = {
     "scorecam": Cam(
         "each channel weighed by the target's probability on the input under the channel's mask",
+        "Wang et al., 2020, arXiv:1910.01279, as in Qiu, Jin & Zhang, AAAI 2024, arXiv:2303.09171",
+        gradient=False,
+        finish=masked_by(Masking(once, target_probability, stretch=True)),
+    ),
+}
+"""Where FG-CAM's published code weighs otherwise than the CAM of that name."""
+
+MASKED_CAMS: dict[str, Cam] = {
+    "iscam": Cam(
+        "Score-CAM's scores averaged over masks that grow from nothing",
+        "Naidu et al., 2020, arXiv:2010.03023",
+        gradient=False,
+        finish=masked_by(Masking(integrated, softmax_over_channels)),
+        settings={"samples": 10},
+    ),
+    "scorecam": Cam(
+        "each channel weighed by the softmax, over channels, of the target's score under the channel's mask",
         "Wang et al., 2020, arXiv:1910.01279",
         gradient=False,
-        finish=score_cam,
+        finish=masked_by(Masking(once, softmax_over_channels, coordinates="align_corners", stretch=True)),
+    ),
+    "sscam": Cam(
+        "Score-CAM's scores averaged over masks with noise",
+        "Wang et al., 2020, arXiv:2006.14255",
+        gradient=False,
+        finish=masked_by(Masking(noisy, softmax_over_channels, noise=True)),
+        settings={"samples": 35, "seed": 0, "std": 2.0},
     ),
 }

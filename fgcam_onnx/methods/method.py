@@ -133,7 +133,8 @@ class Runner:
             size = min(step, count - start)
             if self.fixed and size < self.fixed:
                 part = {n: np.concatenate([a, a[-1:].repeat(self.fixed - size, 0)]) for n, a in part.items()}
-            parts.append({n: a[:size] for n, a in self.session.run({**whole, **part}).items()})
+            filled = self.fixed or size
+            parts.append({n: a[: len(a) * size // filled] for n, a in self.session.run({**whole, **part}).items()})
         return {n: np.concatenate([p[n] for p in parts]) for n in parts[0]}
 
 

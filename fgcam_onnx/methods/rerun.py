@@ -1,0 +1,169 @@
+"""Run what lies behind a tensor again and again, on changed copies of one image's tensor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..cam.perturbation import Progress
+from ..graph.cutting import Cut, blank, cut, joined
+from ..graph.emitter import Emitter
+from ..graph.model import Model
+from ..graph.quantization import units_of
+from ..graph.value import Value
+from ..program import append_scores, batch_of
+from ..quantized import real
+from ..runtime import Session
+from .method import Arrays, Feeds, Options, Runner
+
+CUT = "fgcam/cut"
+GIVEN = f"{CUT}/given"
+Given = Mapping[str, tuple[Any, tuple[int, ...]]]
+"""Names of what a change is given, with dtype and shape."""
+
+
+@dataclass(frozen=True)
+class Rerun:
+    """A model from a tensor to the scores, run on as many changed copies as are asked for.
+
+    Attributes
+    ----------
+    at : str
+        The tensor that is changed.
+    crossing : tuple of str
+        What else the run reads of an image.
+    whole : frozenset of str
+        What of that belongs to all images: inputs of the model without a batch.
+    shared : mapping
+        What a change is given once for all copies: dtype and shape, by name.
+    """
+
+    run: Runner
+    at: str
+    crossing: tuple[str, ...]
+    whole: frozenset[str]
+    shared: Given
+
+    def image(self, feeds: Feeds, found: Arrays, index: int) -> Arrays:
+        """Return what the run reads of image ``index``: inputs of the model, and what the first program found."""
+        arrays = {n: found[f"{CUT}/{n}"] if f"{CUT}/{n}" in found else feeds[n] for n in (self.at, *self.crossing)}
+        rows = {n: len(a) // len(found["seed"]) for n, a in arrays.items() if n not in self.whole}
+        own = {n: arrays[n][index * r : (index + 1) * r] for n, r in rows.items()}
+        own[self.at] = own[self.at].astype(np.float32, copy=False)
+        return {f"{CUT}/{n}": a for n, a in own.items()} | {n: arrays[n] for n in self.whole}
+
+    def __call__(
+        self, image: Arrays, each: Arrays, *, shared: Arrays | None = None, progress: Progress | None = None
+    ) -> NDArray[np.float32]:
+        """Return the scores (n, K) of the copies.
+
+        Parameters
+        ----------
+        image : mapping
+            What is read of one image.
+        each : mapping of arrays (n, ...)
+            What the change is given, an entry for each copy.
+        shared : mapping, optional
+            What it is given, the same for all copies.
+        progress : callable, optional
+            Called with (done, total) after each batch.
+        """
+        beside = image | {f"{GIVEN}/{n}": a for n, a in (shared or {}).items()}
+        count, step = len(next(iter(each.values()))), self.run.fixed or self.run.limit
+        parts: list[NDArray[np.float32]] = []
+        for start in range(0, count, step):
+            part = {f"{GIVEN}/{n}": a[start : start + step] for n, a in each.items()}
+            parts.extend(self.run({**beside, **part}).values())
+            if progress is not None:
+                progress(min(start + step, count), count)
+        return np.concatenate(parts)
+
+
+def rerun(
+    options: Options, at: str, change: Callable[..., Value], *, each: Given, shared: Given = MappingProxyType({})
+) -> Rerun:
+    """Return what runs the part of the model behind tensor ``at`` on copies that ``change`` makes.
+
+    Parameters
+    ----------
+    at : str
+        A tensor of the model, or its image input. Integers stand for real values but at the input, where
+        they are what the caller gives.
+    change : callable
+        Takes the tensor of one image (1, ...), then what is in ``each`` and ``shared`` by name; returns (n, ...).
+    each, shared : mapping of str to (dtype, shape)
+        What ``change`` is given: for each copy, its first axis left out, or once for all.
+
+    Raises
+    ------
+    LayerError
+        The model cannot be cut there.
+    """
+    emitter = Emitter(options.model)
+    emitter.scope = "score"
+    emitter.output("scores", append_scores(emitter, options.score.logits))
+    program, batch = emitter.build(), batch_of(options.model)
+    parts = cut(program, at, output=program.outputs[0].name)
+    copies = _copies(options, parts, change, each=each, shared=shared)
+    session = Session(joined(copies, parts.head), device=options.device, threads=options.threads)
+    batched = frozenset(f"{GIVEN}/{n}" for n in each)
+    run = Runner(session, batched, batch if isinstance(batch, int) else None, options.batch)
+    return Rerun(run, at, parts.crossing, frozenset(filter(_is_whole(options), parts.crossing)), shared)
+
+
+def append_cut(emitter: Emitter, options: Options, at: str) -> None:
+    """Let a program return what a rerun at ``at`` reads of its images, but for the model's own inputs."""
+    given = {i.name for i in options.model.inputs}
+    crossing = cut(options.model, at, output=options.score.logits).crossing
+    for name in {at, *crossing} - given:
+        value = emitter.value(name)
+        emitter.output(f"{CUT}/{name}", real(value) if name == at else value)
+
+
+def _copies(options: Options, parts: Cut, change: Callable[..., Value], *, each: Given, shared: Given) -> Model:
+    """Return the program that makes the head's inputs: the changed copies, and as many of what crosses."""
+    emitter, batch = Emitter(blank(parts.head)), batch_of(options.model)
+    emitter.scope = "cut"
+    spec = {i.name: i for i in parts.head.inputs}
+    given = {n: emitter.input(f"{GIVEN}/{n}", dtype, (batch, *shape)) for n, (dtype, shape) in each.items()}
+    count = emitter.emit("Shape", next(iter(given.values())), start=0, end=1)
+    given |= {n: emitter.input(f"{GIVEN}/{n}", dtype, shape) for n, (dtype, shape) in shared.items()}
+    x = emitter.input(f"{CUT}/{parts.at}", np.float32, (1, *spec[parts.at].shape[1:]))
+    emitter.output(parts.at, stored(options, parts.at, change(x, **given)))
+    for name in parts.crossing:
+        if not _is_whole(options)(name):
+            value = emitter.input(f"{CUT}/{name}", spec[name].dtype, (None, *spec[name].shape[1:]))
+            emitter.output(name, _repeated(value, count))
+    return emitter.build()
+
+
+def _is_whole(options: Options) -> Callable[[str], bool]:
+    """Return what tells an input of the model that has no batch."""
+    batch = batch_of(options.model)
+    whole = {i.name for i in options.model.inputs if not i.shape or i.shape[0] != batch}
+    return lambda name: name in whole
+
+
+def _repeated(value: Value, count: Value) -> Value:
+    """Return ``value``, the rows of one image, as often as ``count`` says."""
+    emitter = value.emitter
+    sizes = emitter.emit("Concat", count, emitter.ints([1] * value.rank), axis=0)
+    copies = emitter.emit("Expand", emitter.emit("Unsqueeze", value, emitter.ints([0])), sizes)
+    rest = emitter.emit("Concat", emitter.ints([-1]), emitter.emit("Shape", value, start=1), axis=0)
+    return emitter.reshape(copies, rest)
+
+
+def stored(options: Options, name: str, value: Value) -> Value:
+    """Return real ``value`` as the model's tensor ``name`` holds it: quantized, in half precision, or as it is."""
+    given = {i.name: i.dtype for i in options.model.inputs}
+    units = units_of(options.model).get(name) if name not in given else None
+    dtype = given[name] if name in given else Emitter(options.model).dtype(name)
+    if units is None or dtype.kind not in "iu":
+        return value.astype(dtype)
+    scale, zero = (value.emitter.value(n) if n else None for n in units)
+    return value.emitter.emit("QuantizeLinear", value, scale, zero)
