@@ -28,7 +28,7 @@ def last_with_channels(model: Model, name: str) -> str:
     behind the pooling, on a fraction of the elements.
     """
     axes, outputs = facts_of(model).channel_axis, {o.name for o in model.outputs}
-    while name not in outputs:
+    while name not in outputs and name in axes:
         readers = [n for n in model.nodes if name in reads(n)]
         if len(readers) != 1 or not _keeps(model, readers[0], axes[name]):
             break

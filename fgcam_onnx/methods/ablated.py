@@ -16,26 +16,34 @@ from .method import Arrays, Feeds, Options
 from .rerun import rerun
 
 
-def where_channels_go(options: Options, layer: Layer) -> str:
-    """Return the tensor at which the channels of ``layer`` are taken out."""
-    return last_with_channels(options.model, layer.name) if len(layer.shape) == 4 else layer.name
+def channels_at(options: Options, layer: Layer) -> tuple[str, ...]:
+    """Return the tensor at which channels of ``layer`` are taken out: behind what works channel by channel."""
+    return (last_with_channels(options.model, layer.name) if layer.grid is None else layer.name,)
 
 
-def the_layer(options: Options, layer: Layer) -> str:
-    """Return the layer's tensor."""
-    return layer.name
+def places_at(options: Options, layer: Layer) -> tuple[str, ...]:
+    """Return the tensors at which places of ``layer`` are taken out.
+
+    Between blocks of a transformer these are two, whichever of them is the layer: the normalised tokens, since a
+    normalisation would undo a weight before it, and the shortcut past it (ViT-ReciproCAM, arXiv:2310.02588).
+    """
+    if layer.grid is None:
+        return (layer.name,)
+    norms = [n for n in options.model.nodes if n.op_type == "LayerNormalization"]
+    beside = next((n for n in norms if layer.name in (n.input[0], n.output[0])), None)
+    return (beside.output[0], beside.input[0]) if beside is not None else (layer.name,)
 
 
 def without_each_channel(options: Options, layer: Layer) -> Callable[[Feeds, Arrays, Components], Components]:
-    """Return the weighing of channels by the share of the score that is lost without them."""
+    """Return the weighing of channels by the share of the score that is lost without them, in every token."""
     channels = np.arange(layer.channels)
+    axis = layer.channel_axis if layer.grid is None else 3 - layer.grid.axis
 
     def ablate(x: Value, channel: Value) -> Value:
         kept = (x.emitter.constant(channels[None]) != channel.reshape((None, 1))).astype(np.float32)
-        axes = [a for a in range(1, x.rank) if a != layer.channel_axis]
-        return x * x.emitter.emit("Unsqueeze", kept, x.emitter.ints(axes))
+        return x * x.emitter.emit("Unsqueeze", kept, x.emitter.ints([a for a in range(1, x.rank) if a != axis]))
 
-    run = rerun(options, where_channels_go(options, layer), ablate, each={"channel": (np.int64, ())})
+    run = rerun(options, channels_at(options, layer), ablate, each={"channel": (np.int64, ())})
 
     def weigh(feeds: Feeds, found: Arrays, activations: Components) -> Components:
         weighed = []
@@ -56,17 +64,20 @@ def without_each_channel(options: Options, layer: Layer) -> Callable[[Feeds, Arr
 def only_each_place(options: Options, layer: Layer) -> Callable[[Feeds, Arrays, Components], Components]:
     """Return the map of the scores when the features of one place and its neighbourhood are all there is."""
     height, width = layer.spatial
-    places = [neighbourhood(n, gaussian=options.settings["gaussian"]) for n in layer.spatial]
+    near = [neighbourhood(n, gaussian=options.settings["gaussian"]) for n in layer.spatial]
 
     def keep(x: Value, row: Value, column: Value) -> Value:
-        tall, broad = (
-            x.emitter.emit("Gather", x.emitter.constant(p), i) for p, i in zip(places, (row, column), strict=True)
-        )
+        emitter = x.emitter
+        tall, broad = (emitter.emit("Gather", emitter.constant(m), i) for m, i in zip(near, (row, column), strict=True))
         kept = tall.reshape((None, height, 1)) * broad.reshape((None, 1, width))
-        return x * x.emitter.emit("Unsqueeze", kept, x.emitter.ints([layer.channel_axis]))
+        axis = layer.channel_axis
+        if (grid := layer.grid) is not None:
+            tokens, extra = kept.reshape((None, height * width)), emitter.ints([0, grid.before, 0, grid.after])
+            kept, axis = emitter.emit("Pad", tokens, extra, emitter.constant(np.asarray(1, np.float32))), 3 - grid.axis
+        return x * emitter.emit("Unsqueeze", kept, emitter.ints([axis]))
 
     given = {"row": (np.int64, ()), "column": (np.int64, ())}
-    run = rerun(options, layer.name, keep, each=given)
+    run = rerun(options, places_at(options, layer), keep, each=given)
     rows, columns = (i.ravel() for i in np.indices((height, width)))
 
     def score(feeds: Feeds, found: Arrays, activations: Components) -> Components:
@@ -85,14 +96,14 @@ ABLATED_CAMS: dict[str, Cam] = {
         "each channel weighed by the share of the score that is lost without it",
         "Desai & Ramaswamy, 2020, doi:10.1109/WACV45572.2020.9093360",
         gradient=False,
-        cut=where_channels_go,
+        cut=channels_at,
         finish=without_each_channel,
     ),
     "reciprocam": Cam(
         "at each place the score when only the features of that place are left",
         "Byun & Lee, 2022, arXiv:2209.14074",
         gradient=False,
-        cut=the_layer,
+        cut=places_at,
         finish=only_each_place,
         settings={"gaussian": True},
         channels=False,

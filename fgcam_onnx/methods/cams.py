@@ -57,7 +57,7 @@ class Cam:
     channels : bool
         Whether there are components for each channel; without, there is only a map and nothing to refine.
     cut : callable, optional
-        The tensor at which the model is cut, where ``finish`` runs only what lies behind.
+        The tensors at which the model is cut, where ``finish`` runs only what lies behind.
     settings : mapping
         Its own options and their defaults.
     slope : callable, optional
@@ -75,7 +75,7 @@ class Cam:
     seed: Callable[[Emitter, Scored], Value] | None = None
     finish: Finish | None = None
     channels: bool = True
-    cut: Callable[[Options, Layer], str] | None = None
+    cut: Callable[[Options, Layer], Sequence[str]] | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     slope: Callable[[Options, Emitter, Scored, Layer, Value], Value] | None = None
     fits: Callable[[Options, Layer], None] | None = None

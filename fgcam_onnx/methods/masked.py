@@ -90,7 +90,7 @@ def _runs(options: Options, layer: Layer, masking: Masking) -> Rerun:
         return x * x.emitter.emit("Unsqueeze", masks, x.emitter.ints([axis]))
 
     each: Given = {"maps": (np.float32, layer.spatial)}
-    return rerun(options, name, mask, each=each, shared={"noise": (np.float32, wide)} if masking.noise else {})
+    return rerun(options, [name], mask, each=each, shared={"noise": (np.float32, wide)} if masking.noise else {})
 
 
 def once(options: Options, run: Rerun, image: Arrays, live: Live) -> NDArray[np.float32]:

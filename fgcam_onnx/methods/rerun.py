@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -33,8 +33,8 @@ class Rerun:
 
     Attributes
     ----------
-    at : str
-        The tensor that is changed.
+    at : tuple of str
+        The tensors that are changed.
     crossing : tuple of str
         What else the run reads of an image.
     whole : frozenset of str
@@ -44,17 +44,17 @@ class Rerun:
     """
 
     run: Runner
-    at: str
+    at: tuple[str, ...]
     crossing: tuple[str, ...]
     whole: frozenset[str]
     shared: Given
 
     def image(self, feeds: Feeds, found: Arrays, index: int) -> Arrays:
         """Return what the run reads of image ``index``: inputs of the model, and what the first program found."""
-        arrays = {n: found[f"{CUT}/{n}"] if f"{CUT}/{n}" in found else feeds[n] for n in (self.at, *self.crossing)}
+        arrays = {n: found[f"{CUT}/{n}"] if f"{CUT}/{n}" in found else feeds[n] for n in (*self.at, *self.crossing)}
         rows = {n: len(a) // len(found["seed"]) for n, a in arrays.items() if n not in self.whole}
         own = {n: arrays[n][index * r : (index + 1) * r] for n, r in rows.items()}
-        own[self.at] = own[self.at].astype(np.float32, copy=False)
+        own |= {n: own[n].astype(np.float32, copy=False) for n in self.at}
         return {f"{CUT}/{n}": a for n, a in own.items()} | {n: arrays[n] for n in self.whole}
 
     def __call__(
@@ -85,15 +85,20 @@ class Rerun:
 
 
 def rerun(
-    options: Options, at: str, change: Callable[..., Value], *, each: Given, shared: Given = MappingProxyType({})
+    options: Options,
+    at: Sequence[str],
+    change: Callable[..., Value],
+    *,
+    each: Given,
+    shared: Given = MappingProxyType({}),
 ) -> Rerun:
-    """Return what runs the part of the model behind tensor ``at`` on copies that ``change`` makes.
+    """Return what runs the part of the model behind the tensors ``at`` on copies that ``change`` makes of them.
 
     Parameters
     ----------
-    at : str
-        A tensor of the model, or its image input. Integers stand for real values but at the input, where
-        they are what the caller gives.
+    at : sequence of str
+        A tensor of the model, or its image input; and others beside the way from there that are changed alike.
+        Integers stand for real values but at the input, where they are what the caller gives.
     change : callable
         Takes the tensor of one image (1, ...), then what is in ``each`` and ``shared`` by name; returns (n, ...).
     each, shared : mapping of str to (dtype, shape)
@@ -108,24 +113,28 @@ def rerun(
     emitter.scope = "score"
     emitter.output("scores", append_scores(emitter, options.score.logits))
     program, batch = emitter.build(), batch_of(options.model)
-    parts = cut(program, at, output=program.outputs[0].name)
-    copies = _copies(options, parts, change, each=each, shared=shared)
+    parts = cut(program, at[0], output=program.outputs[0].name)
+    at = tuple(n for n in at if n == parts.at or n in parts.crossing)
+    copies = _copies(options, parts, at, change, each=each, shared=shared)
     session = Session(joined(copies, parts.head), device=options.device, threads=options.threads)
     batched = frozenset(f"{GIVEN}/{n}" for n in each)
     run = Runner(session, batched, batch if isinstance(batch, int) else None, options.batch)
-    return Rerun(run, at, parts.crossing, frozenset(filter(_is_whole(options), parts.crossing)), shared)
+    crossing = tuple(n for n in parts.crossing if n not in at)
+    return Rerun(run, at, crossing, frozenset(filter(_is_whole(options), crossing)), shared)
 
 
-def append_cut(emitter: Emitter, options: Options, at: str) -> None:
+def append_cut(emitter: Emitter, options: Options, at: Sequence[str]) -> None:
     """Let a program return what a rerun at ``at`` reads of its images, but for the model's own inputs."""
     given = {i.name for i in options.model.inputs}
-    crossing = cut(options.model, at, output=options.score.logits).crossing
-    for name in {at, *crossing} - given:
+    crossing = cut(options.model, at[0], output=options.score.logits).crossing
+    for name in {at[0], *crossing} - given:
         value = emitter.value(name)
-        emitter.output(f"{CUT}/{name}", real(value) if name == at else value)
+        emitter.output(f"{CUT}/{name}", real(value) if name in at else value)
 
 
-def _copies(options: Options, parts: Cut, change: Callable[..., Value], *, each: Given, shared: Given) -> Model:
+def _copies(
+    options: Options, parts: Cut, at: tuple[str, ...], change: Callable[..., Value], *, each: Given, shared: Given
+) -> Model:
     """Return the program that makes the head's inputs: the changed copies, and as many of what crosses."""
     emitter, batch = Emitter(blank(parts.head)), batch_of(options.model)
     emitter.scope = "cut"
@@ -133,10 +142,11 @@ def _copies(options: Options, parts: Cut, change: Callable[..., Value], *, each:
     given = {n: emitter.input(f"{GIVEN}/{n}", dtype, (batch, *shape)) for n, (dtype, shape) in each.items()}
     count = emitter.emit("Shape", next(iter(given.values())), start=0, end=1)
     given |= {n: emitter.input(f"{GIVEN}/{n}", dtype, shape) for n, (dtype, shape) in shared.items()}
-    x = emitter.input(f"{CUT}/{parts.at}", np.float32, (1, *spec[parts.at].shape[1:]))
-    emitter.output(parts.at, stored(options, parts.at, change(x, **given)))
+    for name in at:
+        x = emitter.input(f"{CUT}/{name}", np.float32, (1, *spec[name].shape[1:]))
+        emitter.output(name, stored(options, name, change(x, **given)))
     for name in parts.crossing:
-        if not _is_whole(options)(name):
+        if name not in at and not _is_whole(options)(name):
             value = emitter.input(f"{CUT}/{name}", spec[name].dtype, (None, *spec[name].shape[1:]))
             emitter.output(name, _repeated(value, count))
     return emitter.build()
