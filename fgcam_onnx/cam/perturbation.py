@@ -69,18 +69,13 @@ def live_channels(activations: Floats) -> Live:
     return Live(maps if varies.all() else np.concatenate([maps, np.zeros_like(activations[:1])]), place)
 
 
-def target_probability(scores: Floats, seed: Floats) -> Floats:
-    """Weigh channels as FG-CAM does: the target's probability under the mask, no baseline, no softmax over channels."""
-    return np.asarray(softmax(scores) @ seed, np.float32)
-
-
-def softmax_over_channels(scores: Floats, seed: Floats) -> Floats:
-    """Weigh channels as Score-CAM does (Wang et al., 2020, arXiv:1910.01279): a softmax of the target's scores.
+def softmax_over_channels(scores: Floats) -> Floats:
+    """Weigh channels as Score-CAM does (Wang et al., 2020, arXiv:1910.01279): a softmax of their scores (C,).
 
     The published difference from the score of a baseline is the same for all channels, and a softmax does not
     see it.
     """
-    return np.asarray(softmax((scores @ seed)[None])[0], np.float32)
+    return np.asarray(softmax(scores[None])[0], np.float32)
 
 
 def drop(scores: Floats, whole: float) -> Floats:

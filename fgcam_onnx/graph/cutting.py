@@ -73,10 +73,10 @@ def cut(model: Model, at: str, *, output: str) -> Cut:
     crossing: list[str] = []
     constants: Constants = {}
     for node in reversed(model.nodes):
-        wanted = needed.intersection(node.output)
-        if not wanted or at in wanted:
+        wanted = needed.intersection(node.output) - {at}
+        if not wanted:
             continue
-        if not reached.intersection(node.output) and varying.intersection(node.output):
+        if (at in node.output or not reached.intersection(node.output)) and varying.intersection(node.output):
             crossing += sorted(wanted)
             continue
         shape = _shape_behind(model, node, at) if node.op_type == "Shape" and node.input[0] not in reached else None

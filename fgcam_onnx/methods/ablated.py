@@ -13,7 +13,7 @@ from ..graph.layers import Layer
 from ..graph.value import Value
 from .cams import Cam, Components
 from .method import Arrays, Feeds, Options
-from .rerun import rerun
+from .rerun import by_target, rerun
 
 
 def channels_at(options: Options, layer: Layer) -> tuple[str, ...]:
@@ -50,7 +50,9 @@ def without_each_channel(options: Options, layer: Layer) -> Callable[[Feeds, Arr
         for i, (a, seed) in enumerate(zip(activations, found["seed"], strict=True)):
             live = np.flatnonzero(a.any(axis=(1, 2)))
             chosen = np.append(live, -1)
-            scores = run(run.image(feeds, found, i), {"channel": chosen}, progress=options.progress) @ seed
+            scores = run(
+                run.image(feeds, found, i), {"channel": chosen}, read=by_target(seed), progress=options.progress
+            )
             if scores[-1] == 0:
                 raise NumericsError("the score is exactly 0: Ablation-CAM weighs channels by shares of it")
             weights = np.zeros(len(a), np.float32)
@@ -83,7 +85,7 @@ def only_each_place(options: Options, layer: Layer) -> Callable[[Feeds, Arrays, 
     def score(feeds: Feeds, found: Arrays, activations: Components) -> Components:
         each = {"row": rows, "column": columns}
         maps = [
-            run(run.image(feeds, found, i), each, progress=options.progress) @ seed
+            run(run.image(feeds, found, i), each, read=by_target(seed), progress=options.progress)
             for i, seed in enumerate(found["seed"])
         ]
         return np.stack(maps).reshape(-1, 1, height, width)

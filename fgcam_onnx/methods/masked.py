@@ -14,7 +14,6 @@ from ..cam.perturbation import (
     live_channels,
     softmax_over_channels,
     stretched,
-    target_probability,
     upsampled,
     upsampling,
 )
@@ -23,23 +22,22 @@ from ..graph.layers import Layer
 from ..graph.value import Value
 from .cams import Cam, Components, Finish
 from .method import Arrays, Feeds, Options
-from .rerun import Given, Rerun, rerun
+from .rerun import Given, Read, Rerun, by_probability, by_target, rerun
+from .sampling import at_least
 
-Weights = Callable[[NDArray[np.float32], NDArray[np.float32]], NDArray[np.float32]]
-Scores = Callable[[Options, Rerun, Arrays, Live], NDArray[np.float32]]
-"""Returns the scores (n, K) of the channels in ``Live``, run under their masks on one image."""
+Floats = NDArray[np.float32]
+Scores = Callable[[Options, Rerun, Arrays, Live, Read], Floats]
+"""Returns the scores (n,) of the channels in ``Live``, run under their masks on one image."""
 
 
 @dataclass(frozen=True)
 class Masking:
-    """How channels become masks of the input, and the scores under them weights.
+    """How channels become masks of the input.
 
     Attributes
     ----------
     scores : callable
         Runs the masks of one image.
-    weights : callable
-        Takes the scores of all channels (C, K) and the target's seed (K,); returns (C,) weights.
     coordinates : str
         How maps are placed on the input: ``half_pixel`` or ``align_corners``.
     stretch : bool
@@ -49,24 +47,39 @@ class Masking:
     """
 
     scores: Scores
-    weights: Weights
     coordinates: str = "half_pixel"
     stretch: bool = False
     noise: bool = False
 
 
-def masked_by(masking: Masking) -> Finish:
-    """Return the weighing of a layer's channels by the scores under their masks."""
+def masked_by(
+    masking: Masking,
+    *,
+    by: Callable[[Floats], Read] = by_target,
+    weights: Callable[[Floats], Floats] = softmax_over_channels,
+) -> Finish:
+    """Return the weighing of a layer's channels by the scores under their masks.
+
+    Parameters
+    ----------
+    by : callable
+        Takes the target's seed (K,); returns what reads a score off the logits.
+    weights : callable
+        Takes the scores of all channels (C,); returns their weights.
+    """
 
     def finish(options: Options, layer: Layer) -> Callable[[Feeds, Arrays, Components], Components]:
+        given = options.settings
+        at_least(1, samples=given.get("samples", 1))
+        at_least(0, seed=given.get("seed", 0), std=given.get("std", 0))
         run = _runs(options, layer, masking)
 
         def weigh(feeds: Feeds, found: Arrays, activations: Components) -> Components:
             weighed = []
             for i, (a, seed) in enumerate(zip(activations, found["seed"], strict=True)):
                 live = live_channels(a)
-                scores = masking.scores(options, run, run.image(feeds, found, i), live)
-                weighed.append(a * masking.weights(live.spread(scores), seed)[:, None, None])
+                scores = live.spread(masking.scores(options, run, run.image(feeds, found, i), live, by(seed)))
+                weighed.append(a * weights(scores)[:, None, None])
             return np.stack(weighed)
 
         return weigh
@@ -93,12 +106,12 @@ def _runs(options: Options, layer: Layer, masking: Masking) -> Rerun:
     return rerun(options, [name], mask, each=each, shared={"noise": (np.float32, wide)} if masking.noise else {})
 
 
-def once(options: Options, run: Rerun, image: Arrays, live: Live) -> NDArray[np.float32]:
+def once(options: Options, run: Rerun, image: Arrays, live: Live, read: Read) -> Floats:
     """Run each channel's mask once."""
-    return run(image, {"maps": live.maps}, progress=options.progress)
+    return run(image, {"maps": live.maps}, read=read, progress=options.progress)
 
 
-def noisy(options: Options, run: Rerun, image: Arrays, live: Live) -> NDArray[np.float32]:
+def noisy(options: Options, run: Rerun, image: Arrays, live: Live, read: Read) -> Floats:
     """Average the scores under masks with noise, the same for all channels, drawn anew for each sample."""
     samples, rng = options.settings["samples"], np.random.default_rng(options.settings["seed"])
     _, size = run.shared["noise"]
@@ -106,18 +119,18 @@ def noisy(options: Options, run: Rerun, image: Arrays, live: Live) -> NDArray[np
     for i in range(samples):
         noise = (options.settings["std"] * rng.standard_normal(size)).astype(np.float32)
         progress = _part(options.progress, i, samples)
-        total = total + run(image, {"maps": maps}, shared={"noise": noise}, progress=progress)
+        total = total + run(image, {"maps": maps}, read=read, shared={"noise": noise}, progress=progress)
     return np.asarray(total / samples, np.float32)
 
 
-def integrated(options: Options, run: Rerun, image: Arrays, live: Live) -> NDArray[np.float32]:
+def integrated(options: Options, run: Rerun, image: Arrays, live: Live, read: Read) -> Floats:
     """Average the scores under masks that grow: the i-th is the mask times the sum of 1/n to i/n."""
     samples = options.settings["samples"]
     factors = np.cumsum(np.arange(1, samples + 1) / samples)
     maps, total = stretched(live.maps), np.zeros(())
     for i, factor in enumerate(factors):
         grown = (factor * maps).astype(np.float32)
-        total = total + run(image, {"maps": grown}, progress=_part(options.progress, i, samples))
+        total = total + run(image, {"maps": grown}, read=read, progress=_part(options.progress, i, samples))
     return np.asarray(total / samples, np.float32)
 
 
@@ -133,7 +146,7 @@ FG_CAM_BASES = {
         "each channel weighed by the target's probability on the input under the channel's mask",
         "Wang et al., 2020, arXiv:1910.01279, as in Qiu, Jin & Zhang, AAAI 2024, arXiv:2303.09171",
         gradient=False,
-        finish=masked_by(Masking(once, target_probability, stretch=True)),
+        finish=masked_by(Masking(once, stretch=True), by=by_probability, weights=np.asarray),
     ),
 }
 """Where FG-CAM's published code weighs otherwise than the CAM of that name."""
@@ -143,20 +156,20 @@ MASKED_CAMS: dict[str, Cam] = {
         "Score-CAM's scores averaged over masks that grow from nothing",
         "Naidu et al., 2020, arXiv:2010.03023",
         gradient=False,
-        finish=masked_by(Masking(integrated, softmax_over_channels)),
+        finish=masked_by(Masking(integrated)),
         settings={"samples": 10},
     ),
     "scorecam": Cam(
         "each channel weighed by the softmax, over channels, of the target's score under the channel's mask",
         "Wang et al., 2020, arXiv:1910.01279",
         gradient=False,
-        finish=masked_by(Masking(once, softmax_over_channels, coordinates="align_corners", stretch=True)),
+        finish=masked_by(Masking(once, coordinates="align_corners", stretch=True)),
     ),
     "sscam": Cam(
         "Score-CAM's scores averaged over masks with noise",
         "Wang et al., 2020, arXiv:2006.14255",
         gradient=False,
-        finish=masked_by(Masking(noisy, softmax_over_channels, noise=True)),
+        finish=masked_by(Masking(noisy, noise=True)),
         settings={"samples": 35, "seed": 0, "std": 2.0},
     ),
 }

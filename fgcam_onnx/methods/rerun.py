@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..cam.perturbation import Progress
+from ..cam.perturbation import Progress, softmax
 from ..graph.cutting import Cut, blank, cut, joined
 from ..graph.emitter import Emitter
 from ..graph.model import Model
@@ -25,6 +25,8 @@ CUT = "fgcam/cut"
 GIVEN = f"{CUT}/given"
 Given = Mapping[str, tuple[Any, tuple[int, ...]]]
 """Names of what a change is given, with dtype and shape."""
+
+Read = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
@@ -58,9 +60,15 @@ class Rerun:
         return {f"{CUT}/{n}": a for n, a in own.items()} | {n: arrays[n] for n in self.whole}
 
     def __call__(
-        self, image: Arrays, each: Arrays, *, shared: Arrays | None = None, progress: Progress | None = None
+        self,
+        image: Arrays,
+        each: Arrays,
+        *,
+        read: Read,
+        shared: Arrays | None = None,
+        progress: Progress | None = None,
     ) -> NDArray[np.float32]:
-        """Return the scores (n, K) of the copies.
+        """Return what is read of the copies' scores, (n,).
 
         Parameters
         ----------
@@ -68,6 +76,8 @@ class Rerun:
             What is read of one image.
         each : mapping of arrays (n, ...)
             What the change is given, an entry for each copy.
+        read : callable
+            Takes the scores (b, K) of a batch of copies, returns (b,) numbers.
         shared : mapping, optional
             What it is given, the same for all copies.
         progress : callable, optional
@@ -78,7 +88,7 @@ class Rerun:
         parts: list[NDArray[np.float32]] = []
         for start in range(0, count, step):
             part = {f"{GIVEN}/{n}": a[start : start + step] for n, a in each.items()}
-            parts.extend(self.run({**beside, **part}).values())
+            parts.extend(read(scores) for scores in self.run({**beside, **part}).values())
             if progress is not None:
                 progress(min(start + step, count), count)
         return np.concatenate(parts)
@@ -121,6 +131,16 @@ def rerun(
     run = Runner(session, batched, batch if isinstance(batch, int) else None, options.batch)
     crossing = tuple(n for n in parts.crossing if n not in at)
     return Rerun(run, at, crossing, frozenset(filter(_is_whole(options), crossing)), shared)
+
+
+def by_target(seed: NDArray[np.float32]) -> Read:
+    """Return what reads the target's score: the sum of the logits, weighed by ``seed`` (K,)."""
+    return lambda scores: np.asarray(scores @ seed, np.float32)
+
+
+def by_probability(seed: NDArray[np.float32]) -> Read:
+    """Return what reads the target's probability: the softmax of the logits, weighed by ``seed`` (K,)."""
+    return lambda scores: np.asarray(softmax(scores) @ seed, np.float32)
 
 
 def append_cut(emitter: Emitter, options: Options, at: Sequence[str]) -> None:
