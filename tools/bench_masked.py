@@ -58,7 +58,7 @@ def timed(run: Callable[[], Any]) -> tuple[Any, Took]:
 class Peer:
     """A torchvision net of random weights and pytorch-grad-cam's methods on it."""
 
-    LAYERS = {"resnet18": "layer4", "resnet50": "layer4", "vgg16": "features.29"}  # noqa: RUF012
+    LAYERS = {"mobilenet_v2": "features.18", "resnet18": "layer4", "resnet50": "layer4", "vgg16": "features.29"}  # noqa: RUF012
 
     def __init__(self, net: str, *, threads: int, batch: int) -> None:
         import torch
@@ -104,8 +104,11 @@ def compare(net: str, *, threads: int, batch: int, methods: list[str], folder: P
     path, peer = folder / f"{net}.onnx", peer_of(net, threads=threads, batch=batch)
     if peer is not None:
         peer.export(path)
-    else:
+    elif net in NETS:
         onnx.save(NETS[net](), path)
+    else:
+        print(f"{net} is torchvision's, which is not installed; without it there are {', '.join(NETS)}")
+        return
     model = load(path)
     x = np.random.default_rng(0).standard_normal((1, 3, 224, 224)).astype(np.float32)
     for method in methods:
