@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from nets import model_of, node
 from test_cams import file_of, golden_of
+from test_exported_models import NAMES, mask, prepared
 
 import fgcam_onnx
 from fgcam_onnx import Explainer
@@ -241,6 +242,17 @@ def test_the_sign_of_the_projection_is_that_of_the_channel_sum() -> None:
     balanced = np.stack([x[0, 0], -x[0, 0]])[None]
     summed = principal(balanced).sum(1).ravel()
     assert summed[np.abs(summed).argmax()] > 0
+
+
+@pytest.mark.parametrize("net", ["resnet_shapes", "vgg_shapes"])
+@pytest.mark.parametrize("method", ["eigencam", "eigengradcam", "kpcacam"])
+def test_the_positive_part_of_a_projection_lies_on_the_object(bundled: Path, net: str, method: str) -> None:
+    """With the other sign it would lie on what is around."""
+    x, _ = prepared(bundled, f"{net}.torchscript.onnx")
+    found = fgcam_onnx.explain(file_of(bundled, net), x, method=method).fused(size=(96, 96))
+    masks = np.stack([mask(bundled, n) for n in NAMES])
+    on = [p[m].sum() / p.sum() for p, m in zip(found, masks, strict=True)]
+    assert np.mean(on) >= 2 * masks.mean()
 
 
 def test_components_that_are_constant_project_to_nothing() -> None:

@@ -5,7 +5,7 @@ the bundled ones, rebuilt in PyTorch from the weights of their files; a small ne
 derivatives are not 0; torchvision's with seeded random weights; and, with ``--assets``, trained ones of that folder::
 
     pip install "torch==2.13.0" --index-url https://download.pytorch.org/whl/cpu
-    pip install torchvision grad-cam==1.5.7 torchcam onnx onnxruntime onnx_graphsurgeon pillow
+    pip install torchvision timm grad-cam==1.5.7 torchcam onnx onnxruntime onnx_graphsurgeon pillow
     python tools/peers_gradcam.py --assets ASSETS --json peers.json
     python tools/peers_gradcam.py --only resnet_shapes,vgg_shapes,smooth --write tests/goldens
 
@@ -83,11 +83,12 @@ class Case:
     x: Tensor
     layers: dict[str, str]
     linear: str = ""
+    folded: Callable[[Tensor], Tensor] | None = None
 
 
-def raw_map(cls: Any, net: nn.Module, layer: nn.Module, x: Tensor, **options: Any) -> np.ndarray:
+def raw_map(cls: Any, case: Case, layer: nn.Module, **options: Any) -> np.ndarray:
     """Return the map of the top classes (N, h, w) that the package has before its ReLU and scaling."""
-    cam = cls(net, [layer])
+    cam = cls(case.net, [layer], reshape_transform=case.folded)
     inner = getattr(cam, "base_cam", cam)
     seen: list[np.ndarray] = []
     original = inner.get_cam_image
@@ -99,7 +100,7 @@ def raw_map(cls: Any, net: nn.Module, layer: nn.Module, x: Tensor, **options: An
     inner.get_cam_image = watched
     hooks = inner.activations_and_grads
     try:
-        cam(x.clone(), None, **options)
+        cam(case.x.clone(), None, **options)
     finally:
         hooks.activations, hooks.gradients = [], []  # its own clearing fails on views
         hooks.release()
@@ -208,6 +209,21 @@ def random_net(name: str, layers: dict[str, str], linear: str, folder: Path) -> 
     return Case(name, net.eval(), exported(net.eval(), folder, name, x), x, layers, linear)
 
 
+def vision_transformer(folder: Path) -> Case:
+    """Return timm's smallest vision transformer with seeded random weights, its tokens folded by hand there."""
+    import timm
+
+    torch.manual_seed(0)
+    timm.layers.set_fused_attn(False)  # PyTorch has no second derivative of the fused one
+    net = timm.create_model("vit_tiny_patch16_224").eval()
+    x = torch.randn(2, 3, 224, 224, generator=torch.Generator().manual_seed(1))
+    file = exported(net, folder, "vit_tiny", x)
+    layer = "blocks.9.norm1"
+    return Case(
+        "vit_tiny", net, file, x, {layer: layer}, folded=lambda v: v[:, 1:].reshape(-1, 14, 14, 192).permute(0, 3, 1, 2)
+    )
+
+
 def trained(name: str, file: str, layers: dict[str, str], linear: str, assets: Path) -> Case:
     """Return torchvision's net with the weights of a trained file, on photographs."""
     import torchvision
@@ -239,6 +255,7 @@ def cases(folder: Path, assets: Path | None) -> dict[str, Callable[[], Case]]:
         "resnet50": lambda: random_net("resnet50", {"layer4": "layer4"}, "fc", folder),
         "efficientnet_b0": lambda: random_net("efficientnet_b0", {"features.5": "features.5"}, "", folder),
         "convnext_tiny": lambda: random_net("convnext_tiny", {"features.7.0": "features.7.0"}, "", folder),
+        "vit_tiny": lambda: vision_transformer(folder),
         "vgg16": lambda: random_net("vgg16", {"features.29": "features.29"}, "", folder),
     }  # fmt: skip
     if assets is not None:
@@ -271,14 +288,14 @@ def compared(case: Case) -> Iterator[tuple[str, str, float, np.ndarray]]:
     for there, here in case.layers.items():
         module = dict(case.net.named_modules())[there]
         for method, cls in PEERS.items():
-            theirs = raw_map(cls, case.net, module, case.x)
+            theirs = raw_map(cls, case, module)
             found = Explainer(case.file, method=method, layers=here)(x)
             np.testing.assert_allclose(found.scores, logits, rtol=0, atol=1e-3 * np.abs(logits).max())
             yield here, method, apart(found.map, theirs, up_to_sign=method in UNSIGNED), theirs
-        theirs = raw_map(KernelPCA64, case.net, module, case.x)
+        theirs = raw_map(KernelPCA64, case, module)
         yield here, "kpcacam float64", apart(Explainer(case.file, method="kpcacam", layers=here)(x).map, theirs), theirs
         for method in SMOOTHED:
-            theirs = raw_map(PEERS[method], case.net, module, case.x, eigen_smooth=True)
+            theirs = raw_map(PEERS[method], case, module, eigen_smooth=True)
             ours = Explainer(case.file, method=method, layers=here, eigen_smooth=True)(x).map
             yield here, f"{method} eigen_smooth", apart(ours, theirs, up_to_sign=True), theirs
         try:

@@ -137,6 +137,8 @@ def command(model: Path, images: tuple[str, ...], **options: Any) -> None:
         "base": options["base"] if options["method"] == "fgcam" else None,
         "settings": explainer.settings,
         "aug_smooth": options["aug_smooth"],
+        "eigen_smooth": options["eigen_smooth"],
+        "fuse": options["fuse"],
         "denoise": options["denoise"],
         "layers": sorted({name for p in results for e in p.explained for name in e.maps}),
         "preprocess": origin,
