@@ -41,7 +41,7 @@ def test_methods_as_json_say_the_same(fgcam: Any) -> None:
         method = METHODS[name]
         assert row["settings"] == dict(method.settings)
         assert (row["summary"], row["source"]) == (method.summary, method.source)
-        assert row["map"] == ("layer" if method.at == "base" else "input")
+        assert row["map"] == {"base": "layer"}.get(method.at, method.at)
         assert row["one_graph"] == (method.append is not None)
         assert row["base"] == (name in BASES and BASES[name].channels)
 

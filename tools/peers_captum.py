@@ -292,7 +292,7 @@ def main() -> None:
             np.savez_compressed(GOLDENS / f"inputs_{name}.npz", **kept)
     with tempfile.TemporaryDirectory() as folder:
         net, path = resnet18(Path(folder))
-        compare("torchvision resnet18, random weights", net, "layer3.1.relu", "layer3.1", path, x)
+        compare("torchvision resnet18, random weights", net, "layer3.1.relu", "/relu_12/Relu_output_0", path, x)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,14 @@ from typing import Any
 
 import click
 
-PLACES = {"base": "layer", "input": "input"}
+PLACES = {"base": "layer", "input": "input", "stage": "stage"}
+"""What a method's default place is called."""
+
+HEADINGS = {
+    "input": "With a map at the input",
+    "layer": "With a map at a layer, by default the deepest",
+    "stage": "With a map at a layer, by default the end of an earlier stage",
+}
 
 
 @click.command(name="methods")
@@ -61,27 +68,32 @@ def _show(rows: Sequence[Mapping[str, Any]]) -> None:
 
     from .tables import console
 
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    table.add_column("method", no_wrap=True)
-    table.add_column("what it does", overflow="fold")
-    table.add_column("map", no_wrap=True)
-    table.add_column("settings", no_wrap=True)
-    for i, row in enumerate(rows):
-        what = Text(row["summary"])
-        what.append(f"\n{row['source']}", style="dim")
-        marks = ("*" if row["base"] else "") + ("+" if row["one_graph"] else "")
-        settings = "\n".join(f"{n}={_default(v)}" for n, v in row["settings"].items())
-        name = Text(row["name"], style="bold").append(f" {marks}" if marks else "", style="dim")
-        table.add_row(name, what, row["map"], settings, end_section=i == len(rows) - 1)
     out = console()
-    out.print(table)
-    out.print()
+    for place, heading in HEADINGS.items():
+        chosen = [row for row in rows if row["map"] == place]
+        if not chosen:
+            continue
+        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
+        table.add_column(no_wrap=True, min_width=max(len(_name(row)) for row in rows))
+        table.add_column(overflow="fold")
+        for row in chosen:
+            what = Text(row["summary"]).append(f"\n{row['source']}", style="dim")
+            if row["settings"]:
+                what.append("\n").append("  ".join(f"{n}={_default(v)}" for n, v in row["settings"].items()), "cyan")
+            table.add_row(Text(_name(row), style="bold"), what)
+        out.print(Text(heading, style="dim"))
+        out.print(table)
+        out.print()
     for line in (
-        "map: at the input, or at the deepest layer; --layer chooses others where a method has them",
-        "* fgcam refines it: --base NAME    + one graph, so it can be exported",
-        "settings: fgcam explain ... --method rise --set masks=500",
+        "* fgcam refines it: --base NAME     + one graph: fgcam export writes it to a file",
+        "Settings are given by --set NAME=VALUE, a layer by --layer NAME.",
     ):
         out.print(Text(line, style="dim"), soft_wrap=True)
+
+
+def _name(row: Mapping[str, Any]) -> str:
+    marks = ("*" if row["base"] else "") + ("+" if row["one_graph"] else "")
+    return f"{row['name']} {marks}" if marks else str(row["name"])
 
 
 def _default(value: Any) -> str:
