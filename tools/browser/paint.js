@@ -36,7 +36,7 @@ export function scaled({ data }, signed) {
  * @param {Style} style
  */
 export function paint(canvas, picture, map, style) {
-  const context = canvas.getContext("2d");
+  const context = canvas.getContext("2d", { willReadFrequently: true });
   canvas.height = Math.round((canvas.width * picture.height) / picture.width);
   context.imageSmoothingQuality = "high";
   context.drawImage(picture, 0, 0, canvas.width, canvas.height);

@@ -46,7 +46,6 @@ const canvasSum = () => {
 
 /** Move with the Tab key only, and say where it led. */
 async function tabbed(page) {
-  await page.evaluate(() => document.activeElement.blur());
   const stops = [];
   for (let i = 0; i < 60; i++) {
     await page.keyboard.press("Tab");
@@ -93,6 +92,7 @@ try {
     });
   });
   told.first = await explained(page, () => page.goto(url));
+  told.tabs = await tabbed(page);
   told.dropped = await explained(page, () => drop(page, picture, "image/png"));
   told.clicked = await explained(page, () => page.click("#classes li:nth-child(3) button"));
   told.pressed = await page.$$eval("#classes button[aria-pressed=true]", (all) => all.map((b) => b.dataset.class));
@@ -113,7 +113,6 @@ try {
     drawn.push(await page.evaluate(canvasSum));
   }
   told.drawn = drawn;
-  told.tabs = await tabbed(page);
   told.unnamed = await page.$$eval("button, select, input, canvas[role=img]", (all) =>
     all
       .filter((e) => !(e.getAttribute("aria-label") || e.labels?.[0]?.textContent || e.textContent || e.querySelector("img")?.alt).trim())
