@@ -18,6 +18,7 @@ import numpy as np
 import onnx
 import torch
 from cpu_torchvision import torchvision as _declared  # noqa: F401
+
 import timm  # isort: skip
 from torch import Tensor, nn
 
@@ -155,7 +156,10 @@ def main() -> None:
     failed = []
     for name in NETS:
         proto = exported(net_of(name))
-        for method, peer, options in (("attnlrp", attn_lrp, {"start": "logit", "epsilon": 1e-12}), ("chefer", chefer, {})):
+        for method, peer, options in (
+            ("attnlrp", attn_lrp, {"start": "logit", "epsilon": 1e-12}),
+            ("chefer", chefer, {}),
+        ):
             expected = peer(name, x)
             found = fgcam_onnx.explain(proto, x.numpy(), method=method, **options).map
             off = np.abs(found - expected).max() / np.abs(expected).max()

@@ -248,7 +248,9 @@ def attn_lrp(
     rule for Softmax, half to each operand of a product, normalizations linear with their spread constant, identity
     for activations. Epsilon is small: attention's products are, and what it absorbs is lost.
     """
-    rule = linear.generalized_gamma(gamma, stabilizer=epsilon, bias=bias) if gamma else linear.epsilon(epsilon, bias=bias)
+    rule = (
+        linear.generalized_gamma(gamma, stabilizer=epsilon, bias=bias) if gamma else linear.epsilon(epsilon, bias=bias)
+    )
     taylor: Cases = ((op("Softmax"), softmax_taylor), (bilinear, uniform_product(linear.epsilon(epsilon))))
     return layered(
         "attnlrp", convolution=rule, dense=rule, residual=residual, products=products,
