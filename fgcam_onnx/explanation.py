@@ -56,8 +56,10 @@ class Explanation:
     scores : ndarray of shape (N, K), float32
         All logits.
     conservation : dict of str to ndarray of shape (N,)
-        Sum of the map over sum of the components it was refined from, or of the relevance it started from. NaN
-        where that is (nearly) nothing, as for denoised components. Empty for methods that hand nothing on.
+        Sum of the map over sum of the components it was refined from, or of the relevance it started from; for
+        integratedgradients over what the score differs by from the baseline's, for fullgrad that of input and
+        biases over the score. NaN where that is (nearly) nothing, as for denoised components. Empty for methods
+        that promise no such sum.
     described : tuple of N str
         What was explained, for people, where it is no class; else empty.
     each : int

@@ -336,6 +336,14 @@ def test_aug_smooth_rounds_and_cuts_bytes() -> None:
     assert_allclose(found.map, expected, rtol=1e-5, atol=1e-7)
 
 
+def test_aug_smooth_is_refused_where_the_output_has_places() -> None:
+    weights = {"w": np.ones((4, 3, 1, 1), np.float32)}
+    nodes = [node("Conv", ["input", "w"], "logits", kernel_shape=[1, 1])]
+    model = model_of(nodes, weights, inputs={"input": ["N", 3, 6, 6]}, outputs=["logits"])
+    with pytest.raises(OptionError, match="4 x 6 x 6: a mirror image has it elsewhere"):
+        Explainer(model, method="saliency", aug_smooth=True)
+
+
 @pytest.mark.parametrize("method", ["smoothgrad", "integratedgradients", "occlusion", "rise"])
 def test_sampled_methods_take_bytes(method: str) -> None:
     settings = {"occlusion": {"window": 4, "stride": 2}, "rise": {"masks": 20}}.get(method, {})

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import OptionError
+from ..graph.emitter import Emitter
 from ..graph.facts import facts_of
 from ..program import SEED, TARGET
 from .method import Arrays, Feeds, Options, Run
@@ -19,8 +21,17 @@ def augmented(run: Run, options: Options) -> Run:
     These are pytorch-grad-cam's augmentations (``aug_smooth``). The target is that of the image as it is; the maps
     of mirror images are mirrored back. Values of models that take whole numbers are rounded and cut to the type's
     range. Needs six runs.
+
+    Raises
+    ------
+    OptionError
+        The output has places, of which a target names one: in the mirror image it is elsewhere.
     """
     name = options.input
+    output = Emitter(options.model).shape(options.score.logits)
+    if sum(d != 1 for d in output[1:]) > 1:
+        sizes = " x ".join(str(d) for d in output[1:])
+        raise OptionError(f"aug_smooth is for outputs of one score a class, not of {sizes}: a mirror image has it elsewhere")
     channels = facts_of(options.model).channel_axis.get(name, 1)
     width = 2 if channels == 3 else 3
 
