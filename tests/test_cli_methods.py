@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,8 @@ def test_every_method_is_listed_with_its_settings(fgcam: Any, monkeypatch: pytes
     for name, method in METHODS.items():
         assert name in words
         for setting, default in method.settings.items():
-            assert f"{setting}={str(default).lower() if isinstance(default, bool) else default}" in words
+            shown = str(default).lower() if isinstance(default, bool) else default
+            assert f"{setting}={','.join(map(str, shown)) if isinstance(shown, tuple) else shown}" in words
     assert max(len(line.rstrip()) for line in ran.out.splitlines()) <= columns + 20
     assert "…" not in ran.out, "nothing is cut off"
 
@@ -39,11 +41,17 @@ def test_methods_as_json_say_the_same(fgcam: Any) -> None:
     assert list(rows) == list(METHODS)
     for name, row in rows.items():
         method = METHODS[name]
-        assert row["settings"] == dict(method.settings)
+        assert row["settings"] == json.loads(json.dumps(dict(method.settings)))
         assert (row["summary"], row["source"]) == (method.summary, method.source)
         assert row["map"] == {"base": "layer"}.get(method.at, method.at)
         assert row["one_graph"] == (method.append is not None)
         assert row["base"] == (name in BASES and BASES[name].channels)
+
+
+def test_no_setting_is_called_as_an_option_of_every_method() -> None:
+    options = set(inspect.signature(Explainer).parameters)
+    for name, method in METHODS.items():
+        assert options.isdisjoint(method.settings), name
 
 
 def test_methods_can_be_named(fgcam: Any) -> None:

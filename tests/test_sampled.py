@@ -107,13 +107,13 @@ def test_windows_cover_every_position_and_only_the_last_sticks_out() -> None:
 @pytest.mark.parametrize(("p", "baseline"), [(0.5, 0.0), (0.2, 0.7)])
 def test_rise_is_the_textbooks(p: float, baseline: float) -> None:
     model, x, count = small_cnn(tail="Softmax"), inputs(2), 12
-    session, masks = Session(load(model)), rise_masks((12, 10), range(count), grid=4, p=p, seed=5)
+    session, masks = Session(load(model)), rise_masks((12, 10), range(count), cells=4, p=p, seed=5)
     chances = np.zeros((2, count))
     for m, mask in enumerate(masks):
         for n in range(2):
             masked = x[n : n + 1] * mask + baseline * (1 - mask)
             chances[n, m] = session.run({"input": masked.astype(np.float32)})["output"][0, 3]
-    settings = {"masks": count, "grid": 4, "p": p, "baseline": baseline, "seed": 5}
+    settings = {"masks": count, "cells": 4, "p": p, "baseline": baseline, "seed": 5}
     for centred in (False, True):
         weights = chances - centred * chances.mean(axis=1, keepdims=True)
         expected = np.einsum("nm,mhw->nhw", weights, masks) / (count * p)
@@ -124,7 +124,7 @@ def test_rise_is_the_textbooks(p: float, baseline: float) -> None:
 
 def test_rise_reads_a_sigmoid_where_the_model_ends_in_one() -> None:
     model, x = small_cnn(tail="Sigmoid"), inputs(1)
-    (mask,) = rise_masks((12, 10), range(1), grid=7, p=0.5, seed=0)
+    (mask,) = rise_masks((12, 10), range(1), cells=7, p=0.5, seed=0)
     probability = Session(load(model)).run({"input": x * mask})["output"][0, 1]
     found = Explainer(model, method="rise", masks=1, centred=False)(x, target=1).map
     assert_allclose(found[0], probability * mask / 0.5, rtol=1e-4)
@@ -134,7 +134,7 @@ def test_a_rise_mask_is_cells_enlarged_bilinearly_and_shifted() -> None:
     """Read off each mask at one pixel at a time, half-pixel positions, ends repeated."""
     height, width, grid = 12, 10, 4
     for number in range(5):
-        (mask,) = rise_masks((height, width), [number], grid=grid, p=0.5, seed=9)
+        (mask,) = rise_masks((height, width), [number], cells=grid, p=0.5, seed=9)
         rng = generator(9, number)
         cells = rng.random((grid, grid)) < 0.5
         top, left = int(rng.integers(3)), int(rng.integers(3))
@@ -150,7 +150,7 @@ def test_a_rise_mask_is_cells_enlarged_bilinearly_and_shifted() -> None:
 
 def test_rise_masks_have_the_share_that_was_asked_for() -> None:
     for p in (0.2, 0.5, 0.9):
-        masks = rise_masks((30, 23), range(400), grid=7, p=p, seed=1)
+        masks = rise_masks((30, 23), range(400), cells=7, p=p, seed=1)
         assert masks.min() >= 0
         assert masks.max() <= 1
         assert_allclose(masks.mean(), p, atol=0.02)
@@ -224,7 +224,7 @@ def test_a_map_depends_on_the_seed_but_not_on_the_batch(method: str) -> None:
 
 def test_more_draws_begin_with_the_same() -> None:
     assert_array_equal(normal_noise((2, 3), range(4), seed=1), normal_noise((2, 3), range(9), seed=1)[:4])
-    few, many = (rise_masks((9, 8), numbers, grid=3, p=0.5, seed=2) for numbers in (range(2, 4), range(6)))
+    few, many = (rise_masks((9, 8), numbers, cells=3, p=0.5, seed=2) for numbers in (range(2, 4), range(6)))
     assert_array_equal(few, many[2:4])
 
 

@@ -74,23 +74,25 @@ def window_starts(length: int, window: int, stride: int) -> list[int]:
     return [k * stride for k in range(-(-(length - window) // stride) + 1)]
 
 
-def rise_masks(size: tuple[int, int], numbers: Sequence[int], *, grid: int, p: float, seed: int) -> NDArray[np.float32]:
+def rise_masks(
+    size: tuple[int, int], numbers: Sequence[int], *, cells: int, p: float, seed: int
+) -> NDArray[np.float32]:
     """Return RISE's masks: random cells, upsampled bilinearly and shifted by less than a cell.
 
-    Petsiuk, Das & Saenko, 2018, arXiv:1806.07421: ``grid`` x ``grid`` cells, each 1 with probability ``p``,
-    enlarged to (grid + 1) cells a side and cut to ``size`` at a random place.
+    Petsiuk, Das & Saenko, 2018, arXiv:1806.07421: ``cells`` x ``cells``, each 1 with probability ``p``,
+    enlarged to ``cells`` + 1 a side and cut to ``size`` at a random place.
 
     Returns
     -------
     ndarray of shape (n, *size), values in [0, 1]
     """
-    cells = [-(-s // grid) for s in size]
-    ways = [resize_matrix(grid, (grid + 1) * c, scale=(grid + 1) * c / grid, mode="linear") for c in cells]
+    sides = [-(-s // cells) for s in size]
+    ways = [resize_matrix(cells, (cells + 1) * s, scale=(cells + 1) * s / cells, mode="linear") for s in sides]
     masks = np.empty((len(numbers), *size), np.float32)
     for mask, m in zip(masks, numbers, strict=True):
         rng = generator(seed, m)
-        kept = (rng.random((grid, grid)) < p).astype(np.float64)
-        top, left = (int(rng.integers(c)) for c in cells)
+        kept = (rng.random((cells, cells)) < p).astype(np.float64)
+        top, left = (int(rng.integers(s)) for s in sides)
         mask[:] = ways[0][top : top + size[0]] @ kept @ ways[1][left : left + size[1]].T
     return masks
 

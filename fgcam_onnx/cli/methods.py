@@ -97,4 +97,6 @@ def _name(row: Mapping[str, Any]) -> str:
 
 
 def _default(value: Any) -> str:
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
     return str(value).lower() if isinstance(value, bool) else str(value)

@@ -31,7 +31,9 @@ def augmented(run: Run, options: Options) -> Run:
     output = Emitter(options.model).shape(options.score.logits)
     if sum(d != 1 for d in output[1:]) > 1:
         sizes = " x ".join(str(d) for d in output[1:])
-        raise OptionError(f"aug_smooth is for outputs of one score a class, not of {sizes}: a mirror image has it elsewhere")
+        raise OptionError(
+            f"aug_smooth is for outputs of one score a class, not of {sizes}: a mirror image has it elsewhere"
+        )
     channels = facts_of(options.model).channel_axis.get(name, 1)
     width = 2 if channels == 3 else 3
 

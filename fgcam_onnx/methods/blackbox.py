@@ -54,8 +54,8 @@ def rise(options: Options) -> Run:
     noise, and above 0 where a pixel that is seen makes the target likelier.
     """
     layer, settings = only_input(options, "rise"), options.settings
-    count, grid, p, baseline = settings["masks"], settings["grid"], settings["p"], settings["baseline"]
-    at_least(1, masks=count, grid=grid)
+    count, cells, p, baseline = settings["masks"], settings["cells"], settings["p"], settings["baseline"]
+    at_least(1, masks=count, cells=cells)
     at_least(0, seed=settings["seed"])
     if not 0 < p <= 1:
         raise OptionError(f"p is the share of cells that stay and must be above 0 and at most 1, not {p}")
@@ -72,7 +72,7 @@ def rise(options: Options) -> Run:
         mean, seen = np.zeros(len(total)), np.zeros(size)
         parts = stream(
             second, feeds, options, count=count, vary=masked,
-            draw=lambda numbers: rise_masks(size, numbers, grid=grid, p=p, seed=settings["seed"]),
+            draw=lambda numbers: rise_masks(size, numbers, cells=cells, p=p, seed=settings["seed"]),
         )  # fmt: skip
         for part in parts:
             weights = probabilities(part.found["scores"], options.score.skipped) @ found["seed"][part.image]
@@ -110,6 +110,6 @@ BLACK_BOX = {
         "random masks, averaged by the target's probability on the image under them",
         "Petsiuk, Das & Saenko, 2018, arXiv:1806.07421",
         build=rise,
-        settings={"masks": 4000, "grid": 7, "p": 0.5, "baseline": 0.0, "centred": True, "seed": 0},
+        settings={"masks": 4000, "cells": 7, "p": 0.5, "baseline": 0.0, "centred": True, "seed": 0},
     ),
 }
