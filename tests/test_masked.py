@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import functools
+import warnings
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from nets import BASE, images, inserted, model_of, node, small_cnn, small_nodes, small_weights
+from nets import BASE, images, inserted, model_of, node, small_cnn, small_nodes, small_weights, written
 from numpy.typing import NDArray
 from onnx import ModelProto, numpy_helper
 
@@ -22,6 +25,10 @@ from fgcam_onnx.imaging import find_sidecar, preprocess_from, read_image
 from fgcam_onnx.methods import find_method
 from fgcam_onnx.program import SEED
 from fgcam_onnx.runtime import Session
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    from onnxruntime import quantization
 
 Array = NDArray[Any]
 GOLDENS = Path(__file__).parent / "goldens"
@@ -226,6 +233,38 @@ def test_a_channel_of_tokens_is_taken_out_of_every_token() -> None:
         y = runs_of(multiplied(token_net(), "normal", kept))(x)[0][0, 2]
         expected += (logits[0, 2] - y) / logits[0, 2] * normal[0, 1:, k]
     close(found, expected.reshape(3, 2))
+
+
+# ---- integers
+
+
+@pytest.mark.parametrize("method", ["ablationcam", "reciprocam", "scorecam"])
+def test_a_layer_of_integers_is_changed_by_what_its_integers_stand_for(method: str, tmp_path: Path) -> None:
+    """The oracle changes the real values that the next operator reads; 0 is one of them, and so are kept values."""
+    x = images(4)
+    source, target = written(small_cnn(), tmp_path), tmp_path / "quantized.onnx"
+    reader = SimpleNamespace(get_next=functools.partial(next, iter([{"input": x}]), None))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        quantization.quantize_static(
+            str(source), str(target), reader, quant_format=quantization.QuantFormat.QDQ,
+            activation_type=quantization.QuantType.QUInt8,
+        )  # fmt: skip
+    model = onnx.load(target)
+    makers = {o: n for n in model.graph.node for o in n.output}
+    real = next(n.input[0] for n in model.graph.node if n.op_type == "GlobalAveragePool")
+    stored = makers[real].input[0]
+    assert makers[stored].op_type == "QuantizeLinear"
+    settings = {"gaussian": False} if method == "reciprocam" else {}
+    found = explain(target, x[:1], method=method, layers=stored, target=3, **settings).map[0]
+    if method == "reciprocam":
+        one = np.zeros((1, 1, *found.shape))
+        one[..., 2, 3] = 1
+        np.testing.assert_allclose(
+            found[2, 3], runs_of(multiplied(model, real, one))(x[:1])[0][0, 3], rtol=1e-5, atol=1e-6
+        )
+    else:
+        close(found, textbook(method, model, x[:1], np.eye(5)[3], real), 1e-4)
 
 
 # ---- channels that cost nothing
