@@ -46,20 +46,18 @@ def halved(model: Model) -> Model:
         if node.op_type in CONTROL:
             raise ModelError(f"fp16 is not for models with {node.op_type} (node {node.name!r})")
     constants = _constants(model)
-    kinds = {n: t.tensor_type.elem_type for n, t in model.types.items() if t.HasField("tensor_type")}
-    single = {n for n, k in kinds.items() if k == TensorProto.FLOAT}
-    ends = {i.name for i in (*model.proto.graph.input, *model.proto.graph.output)} & single
+    single = {n for n, t in model.types.items() if t.tensor_type.elem_type == TensorProto.FLOAT}
+    ends = {i.name for i in (*model.proto.graph.input, *model.proto.graph.output)}
+    stays = {o for n in model.nodes if n.op_type in FULL | ONLY_FULL for o in n.output}
+    twins = (ends | stays) & single
     proto = ModelProto()
     proto.CopyFrom(model.proto)
     del proto.graph.node[:]
     for info in proto.graph.input:
-        if info.name in ends:
+        if info.name in twins:
             proto.graph.node.append(_cast(info.name, info.name + HALF, TensorProto.FLOAT16))
     for node in model.nodes:
-        proto.graph.node.extend(_written(node, single, ends))
-    for info in proto.graph.output:
-        if info.name in ends:
-            proto.graph.node.append(_cast(info.name + HALF, info.name, TensorProto.FLOAT))
+        proto.graph.node.extend(_written(node, single, twins))
     return bind(replace(model, proto=proto, constants=constants, types={}), {})
 
 
@@ -76,24 +74,27 @@ def _constants(model: Model) -> Mapping[str, NDArray[Any]]:
     return found
 
 
-def _written(node: NodeProto, single: set[str], ends: set[str]) -> Iterator[NodeProto]:
-    """Yield ``node`` in half precision, or between casts where it stays in float32."""
+def _written(node: NodeProto, single: set[str], twins: set[str]) -> Iterator[NodeProto]:
+    """Yield ``node`` in half precision, or in float32 where it stays so, with the casts that others need.
+
+    ``twins`` are tensors that are there in float32, under their own name, and in half precision.
+    """
     result = NodeProto()
     result.CopyFrom(node)
     full = node.op_type in FULL | ONLY_FULL
     for i, name in enumerate(node.input):
-        half = name + HALF if name in ends else name
-        result.input[i] = half
-        if full and name in single:
-            result.input[i] = f"{half}/for/{node.output[0]}/{i}"
-            yield _cast(half, result.input[i], TensorProto.FLOAT)
+        if full and name in single and name not in twins:
+            result.input[i] = f"{node.output[0]}/reads/{i}"
+            yield _cast(name, result.input[i], TensorProto.FLOAT)
+        elif not full and name in twins:
+            result.input[i] = name + HALF
     after = []
     for i, name in enumerate(node.output):
-        half = name + HALF if name in ends else name
-        result.output[i] = half
-        if full and name in single:
-            result.output[i] = f"{half}/full"
-            after.append(_cast(result.output[i], half, TensorProto.FLOAT16))
+        if name in twins and full:
+            after.append(_cast(name, name + HALF, TensorProto.FLOAT16))
+        elif name in twins:
+            result.output[i] = name + HALF
+            after.append(_cast(name + HALF, name, TensorProto.FLOAT))
     if not full:
         _retype(result)
     yield result

@@ -21,8 +21,13 @@ def erf_slope(g: Array, y: Array, x: Array) -> Array:
 
 
 def clip_x(g: Array, y: Array, x: Array, low: Array = None, high: Array = None) -> Array:
-    """Pass ``g`` where ``x`` is left as it is: within the bounds, the bounds included, as in torch's clamp."""
-    return g if low is None and high is None else np.where(x == y, g, 0)
+    """Pass ``g`` where ``x`` is left as it is: within the bounds, the bounds included, as in torch's clamp.
+
+    Not where ``x == y``: of a half-precision model a runtime may have ``x`` in float32 and ``y`` rounded.
+    """
+    for bound, inside in ((low, np.greater_equal), (high, np.less_equal)):
+        g = g if bound is None else np.where(inside(x, bound), g, 0)
+    return g
 
 
 def clip_low(g: Array, y: Array, x: Array, low: Array, high: Array = None) -> Array:
