@@ -135,6 +135,7 @@ def export(
         explainer = model
     else:
         loaded = model if isinstance(model, Model) else load(model)
+        _check_plain(loaded)
         explainer = Explainer(halved(loaded) if fp16 else loaded, **options)
     program = append_explanation(
         explainer, target=target, preprocess=preprocess, size=size, resize=resize, normalize=normalize, batch=batch
@@ -158,8 +159,7 @@ def append_explanation(
             raise OptionError(f"unknown {name} {value!r}; choose {', '.join(known)}.{suggest(value, known)}")
     if explainer.aug_smooth:
         raise OptionError("aug_smooth runs a method again and again from outside: it cannot be exported")
-    if metadata_of(explainer.model):
-        raise ModelError("the model is an exported explanation already; export from the model that it was made from")
+    _check_plain(explainer.model)
     options, names = explainer.options(_bound_size(explainer, size))
     append = find_method(explainer.method).append
     if append is None:
@@ -201,6 +201,11 @@ def append_explanation(
         **_source(explainer.model),
     }
     return Program(described(built, told), told)
+
+
+def _check_plain(model: Model) -> None:
+    if metadata_of(model):
+        raise ModelError("the model is an exported explanation already; export from the model that it was made from")
 
 
 def _bound_size(explainer: Explainer, size: tuple[int, int] | None) -> tuple[int, ...]:
