@@ -1,9 +1,9 @@
 """Time Score-CAM and Ablation-CAM beside pytorch-grad-cam and beside the model's own forward passes.
 
-Each method explains one picture at the deepest layer of a net of random weights. Ours, as many batched forward passes
-of the plain model as Score-CAM needs (channels kept + 1), and, where PyTorch is installed, pytorch-grad-cam's run in
-turn, in one process, with the same number of threads and the same batch. The processor's time is given beside the
-wall's: with one thread, other load on the machine does not touch it::
+Each method explains one picture at a layer of a net of random weights, by default the deepest. Ours, as many batched
+forward passes of the plain model as Score-CAM needs (channels kept + 1), and, where PyTorch is installed,
+pytorch-grad-cam's run in turn, in one process, with the same number of threads and the same batch. The processor's
+time is given beside the wall's: with one thread, other load on the machine touches it little::
 
     pip install "torch==2.13.0" torchvision grad-cam==1.5.7
     python tools/bench_masked.py --net resnet18 --threads 1
@@ -60,7 +60,7 @@ class Peer:
 
     LAYERS = {"mobilenet_v2": "features.18", "resnet18": "layer4", "resnet50": "layer4", "vgg16": "features.29"}  # noqa: RUF012
 
-    def __init__(self, net: str, *, threads: int, batch: int) -> None:
+    def __init__(self, net: str, *, layer: str, threads: int, batch: int) -> None:
         import torch
         import torchvision_cpu  # noqa: F401  before what imports torchvision
 
@@ -71,7 +71,7 @@ class Peer:
         torch.manual_seed(0)
         self.torch, self.cams, self.batch = torch, pytorch_grad_cam, batch
         self.net = torchvision.models.get_model(net, weights=None).eval()
-        self.layer = self.net.get_submodule(self.LAYERS[net])
+        self.layer = self.net.get_submodule(layer or self.LAYERS[net])
 
     def export(self, path: Path) -> None:
         """Write the net as exporters do."""
@@ -90,20 +90,21 @@ class Peer:
             cam.activations_and_grads.release()
 
 
-def peer_of(net: str, *, threads: int, batch: int) -> Peer | None:
+def peer_of(net: str, **options: Any) -> Peer | None:
     """Return the peer, or None, saying why."""
     try:
-        return Peer(net, threads=threads, batch=batch)
+        return Peer(net, **options)
     except ImportError as error:
         print(f"pytorch-grad-cam is left out: {error}")
         return None
 
 
-def compare(net: str, *, threads: int, batch: int, methods: list[str], folder: Path) -> None:
+def compare(net: str, *, layer: str, threads: int, batch: int, methods: list[str], folder: Path) -> None:
     """Time the methods on one net and print the ratios."""
-    path, peer = folder / f"{net}.onnx", peer_of(net, threads=threads, batch=batch)
+    path, peer = folder / f"{net}.onnx", peer_of(net, layer=layer, threads=threads, batch=batch)
     if peer is not None:
         peer.export(path)
+        layer = layer or Peer.LAYERS[net]
     elif net in NETS:
         onnx.save(NETS[net](), path)
     else:
@@ -114,8 +115,9 @@ def compare(net: str, *, threads: int, batch: int, methods: list[str], folder: P
     for method in methods:
         counted: list[int] = []
         explainer = Explainer(
-            model, method=method, threads=threads, batch=batch, progress=lambda _, total, to=counted: to.append(total)
-        )
+            model, method=method, layers=layer or None, threads=threads, batch=batch,
+            progress=lambda _, total, to=counted: to.append(total),
+        )  # fmt: skip
         explainer(x)
         _, ours = timed(lambda explainer=explainer: explainer(x))
         forward, runs = forward_passes(model, x, count=counted[-1] + 1, threads=threads, batch=batch)
@@ -157,6 +159,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--net", action="append", choices=sorted(Peer.LAYERS), help="repeatable; default resnet18")
     parser.add_argument("--method", action="append", choices=METHODS, help="repeatable; default all")
+    parser.add_argument("--layer", default="", help="a module's name; fewer channels are sooner done")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--memory", type=int, metavar="CHANNELS")
@@ -167,8 +170,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for net in arguments.net or ["resnet18"]:
             compare(
-                net, threads=arguments.threads, batch=arguments.batch, methods=arguments.method or list(METHODS),
-                folder=Path(folder),
+                net, layer=arguments.layer, threads=arguments.threads, batch=arguments.batch,
+                methods=arguments.method or list(METHODS), folder=Path(folder),
             )  # fmt: skip
 
 
