@@ -11,6 +11,7 @@ import onnx
 import pytest
 from nets import BASE, images, model_of, small_cnn, small_nodes, small_weights, written
 from numpy.typing import NDArray
+from onnx import numpy_helper
 from PIL import Image
 
 import fgcam_onnx
@@ -82,6 +83,17 @@ def test_explaining_in_one_call_is_explaining_in_two(tmp_path: Path) -> None:
     two = Explainer(str(path), base="scorecam", layers=["layer1"])(x, target=3)
     np.testing.assert_array_equal(one.map, two.map)
     assert fgcam_onnx.explain is explain
+
+
+@pytest.mark.parametrize("rescale", ["layer", "channel", "none"])
+def test_fullgrad_has_every_bias_whether_the_batch_is_free_or_fixed(rescale: str) -> None:
+    free, fixed = (explain(small_cnn(batch=b), images(2), method="fullgrad", rescale=rescale) for b in ("N", 2))
+    close(free.map, fixed.map)
+    biasless = small_cnn()
+    for tensor in biasless.graph.initializer:
+        if tensor.name == "layer1.conv.bias":
+            tensor.CopyFrom(numpy_helper.from_array(np.zeros(8, np.float32), tensor.name))
+    assert np.abs(explain(biasless, images(2), method="fullgrad", rescale=rescale).map - free.map).max() > 1e-4
 
 
 def test_all_layers_are_those_from_the_input_to_the_base() -> None:

@@ -37,6 +37,7 @@ def append(options: Options, emitter: Emitter, scored: Scored) -> Outputs:
     def watch(record: Record, given: Cotangents, returned: Cotangents) -> None:
         axis = _channel_axis(emitter, record.output)
         for term in biases_of(record, given, returned):
+            # the name of a free batch gets lost where shapes are computed, as in MaxPool's gradient
             same = term.rank == 4 and term.shape[1:] == record.output.shape[1:]
             terms.append((term, axis if same else None))
 
