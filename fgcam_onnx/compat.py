@@ -35,6 +35,7 @@ METHODS_BY_CLASS: Mapping[str, str] = {
     "AblationCAM": "ablationcam",
     "EigenCAM": "eigencam",
     "EigenGradCAM": "eigengradcam",
+    "FEM": "fem",
     "FGCAM": "fgcam",
     "FinerCAM": "finercam",
     "FullGrad": "fullgrad",
@@ -51,6 +52,9 @@ METHODS_BY_CLASS: Mapping[str, str] = {
     "XGradCAM": "xgradcam",
 }
 """The classes that :mod:`fgcam_onnx.compat` has, pytorch-grad-cam's names first, and the methods they run."""
+
+OPTIONS_BY_CLASS: Mapping[str, Mapping[str, Any]] = {"FullGrad": {"layers": None, "rescale": "channel"}}
+"""What pytorch-grad-cam's classes do that the methods' defaults do not; its FullGrad ignores the layers named."""
 
 FACTORS = (0.9, 1.0, 1.1)
 """What ``aug_smooth`` multiplies the input by, each also mirrored."""
@@ -79,6 +83,7 @@ class BaseCAM:
     """
 
     method: ClassVar[str] = ""
+    defaults: ClassVar[Mapping[str, Any]] = {}
 
     def __init__(
         self,
@@ -95,7 +100,7 @@ class BaseCAM:
         if isinstance(target_layers, str) or not all(isinstance(name, str) for name in target_layers):
             raise OptionError("target_layers is a list of names of layers; `fgcam inspect` lists them")
         self.model, self.target_layers = model, tuple(target_layers)
-        self._options = options
+        self._options = {"layers": self.target_layers} | dict(self.defaults) | options
         self._explainers: dict[bool, Explainer] = {}
         self._explainer(eigen_smooth=False)
         self.outputs: NDArray[np.float32] | None = None
@@ -103,9 +108,7 @@ class BaseCAM:
     def _explainer(self, *, eigen_smooth: bool) -> Explainer:
         if eigen_smooth not in self._explainers:
             options = self._options | ({"eigen_smooth": True} if eigen_smooth else {})
-            self._explainers[eigen_smooth] = Explainer(
-                self.model, method=self.method, layers=self.target_layers, **options
-            )
+            self._explainers[eigen_smooth] = Explainer(self.model, method=self.method, **options)
         return self._explainers[eigen_smooth]
 
     def __enter__(self) -> Self:
@@ -316,7 +319,8 @@ def __getattr__(name: str) -> Any:
     if name not in METHODS_BY_CLASS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     method = METHODS_BY_CLASS[name]
-    made = type(name, (BaseCAM,), {"method": method, "__doc__": f"``{method}`` with pytorch-grad-cam's shape of call."})
+    doc = f"``{method}`` with pytorch-grad-cam's shape of call."
+    made = type(name, (BaseCAM,), {"method": method, "defaults": OPTIONS_BY_CLASS.get(name, {}), "__doc__": doc})
     made.__module__ = __name__
     globals()[name] = made
     return made
