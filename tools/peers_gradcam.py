@@ -18,17 +18,14 @@ import argparse
 import json
 import sys
 import tempfile
-import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import torch
 import torchvision_cpu  # noqa: F401  before what imports torchvision
-from onnx import numpy_helper
 from torch import Tensor, nn
 
 ROOT = Path(__file__).parent.parent
@@ -36,6 +33,7 @@ sys.path.insert(0, str(ROOT))
 
 import pytorch_grad_cam as peer  # noqa: E402
 from nets_smooth import smooth_net  # noqa: E402
+from torch_files import exported, filled  # noqa: E402
 from train_shapes import NETS  # noqa: E402
 
 from fgcam_onnx import Explainer  # noqa: E402
@@ -65,6 +63,16 @@ class KernelPCA64(peer.KPCA_CAM):
     def get_cam_image(self, *args: Any) -> Any:
         """Return the map of float64 activations."""
         return super().get_cam_image(*args[:3], args[3].astype(np.float64), *args[4:])
+
+
+class FoldedShapleyCAM(peer.ShapleyCAM):
+    """The same for tokens: it folds what its weights are made of, but not what they weigh, and fails."""
+
+    def get_cam_image(self, *args: Any) -> Any:
+        """Return the sum over the channels of the weighed, folded activations."""
+        weights = self.get_cam_weights(*args[:5])
+        folded = self.activations_and_grads.reshape_transform(args[3]).detach().numpy()
+        return (weights[:, :, None, None] * folded).sum(1)
 
 
 UNSIGNED = {"eigencam", "eigengradcam"}
@@ -121,48 +129,6 @@ def original_cam(case: Case, layer: str) -> np.ndarray:
     return np.stack(maps)
 
 
-def folded(net: nn.Module) -> nn.Module:
-    """Give every convolution a bias and take the BatchNormalization out, as exported files have it."""
-    for parent in list(net.modules()):
-        for name, child in list(parent.named_children()):
-            if isinstance(child, nn.BatchNorm2d):
-                setattr(parent, name, nn.Identity())
-            elif isinstance(child, nn.Conv2d) and child.bias is None:
-                child.bias = nn.Parameter(torch.zeros(child.out_channels))
-    return net
-
-
-def filled(net: nn.Module, file: Path, x: Tensor) -> nn.Module:
-    """Put the weights of an exported file into a net, convolutions and linear layers in the order they run in."""
-    graph = onnx.load(file).graph
-    arrays = {i.name: numpy_helper.to_array(i) for i in graph.initializer}
-    weights = []
-    for node in graph.node:
-        given = [arrays[i] for i in node.input if i in arrays]
-        if node.op_type in ("Conv", "Gemm"):
-            weights.append(given)
-        elif node.op_type == "MatMul" and given:
-            weights.append([given[0].T])
-        elif node.op_type == "Add" and given and weights and len(weights[-1]) == 1:
-            weights[-1].append(given[0])
-    net = folded(net).eval()
-    order: list[Any] = []
-    handles = [
-        m.register_forward_hook(lambda m, *_: order.append(m))
-        for m in net.modules()
-        if isinstance(m, nn.Conv2d | nn.Linear)
-    ]
-    net(x)
-    for handle in handles:
-        handle.remove()
-    if len(order) != len(weights):
-        raise ValueError(f"{file.name}: {len(weights)} weights for {len(order)} layers")
-    for module, (weight, bias) in zip(order, weights, strict=True):
-        module.weight.data = torch.tensor(weight).reshape(module.weight.shape)
-        module.bias.data = torch.tensor(bias)
-    return net
-
-
 def prepared(file: Path, names: tuple[str, ...] = PICTURES) -> Tensor:
     """Return bundled pictures as a bundled model takes them."""
     preprocess = preprocess_from(find_sidecar(file)).bound(("N", 3, 96, 96), np.float32)
@@ -174,18 +140,6 @@ def bundled(name: str, layers: dict[str, str], linear: str = "") -> Case:
     file = ROOT / "exported_models" / f"{name}.torchscript.onnx"
     x = prepared(file)
     return Case(name, filled(NETS[name](), file, x), file, x, layers, linear)
-
-
-def exported(net: nn.Module, folder: Path, name: str, x: Tensor) -> Path:
-    """Write a net with PyTorch's TorchScript exporter, whose node names keep the modules."""
-    file = folder / f"{name}.onnx"
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        torch.onnx.export(
-            net, (x,), file, dynamo=False, opset_version=17,
-            input_names=["input"], output_names=["logits"], dynamic_axes={"input": {0: "N"}, "logits": {0: "N"}},
-        )  # fmt: skip
-    return file
 
 
 def smooth(folder: Path) -> Case:
@@ -287,7 +241,8 @@ def compared(case: Case) -> Iterator[tuple[str, str, float, np.ndarray]]:
         logits = case.net(case.x).numpy()
     for there, here in case.layers.items():
         module = dict(case.net.named_modules())[there]
-        for method, cls in PEERS.items():
+        tokens = {"shapleycam": FoldedShapleyCAM} if case.folded is not None else {}
+        for method, cls in (PEERS | tokens).items():
             theirs = raw_map(cls, case, module)
             found = Explainer(case.file, method=method, layers=here)(x)
             np.testing.assert_allclose(found.scores, logits, rtol=0, atol=1e-3 * np.abs(logits).max())
