@@ -142,6 +142,8 @@ class Explainer:
         find_start(start)
         if trace and not self._method.traces:
             raise OptionError(f"{method} hands no relevance back that could be traced")
+        if trace and aug_smooth:
+            raise OptionError("a trace is of one run, aug_smooth averages several: choose one")
         for name, value, least in (("batch", batch, 1), ("threads", threads, 0)):
             if value < least:
                 raise OptionError(f"{name} must be at least {least}, not {value}")

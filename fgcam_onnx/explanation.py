@@ -40,6 +40,15 @@ class Traced:
     arriving: NDArray[np.float32]
     leaving: NDArray[np.float32]
 
+    def summary(self, index: int) -> dict[str, Any]:
+        """Return what it did to image ``index`` as plain values."""
+        return {
+            "op": self.op,
+            "node": self.node,
+            "arriving": float(self.arriving[index]),
+            "leaving": float(self.leaving[index]),
+        }
+
 
 @dataclass(frozen=True)
 class Explanation:

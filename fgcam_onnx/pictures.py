@@ -41,6 +41,8 @@ class Explained:
     maps : dict of str to ndarray of shape (h, w)
         Raw map per layer.
     conservation : dict of str to float or None
+    trace : list of dict
+        What each operator got and handed on, in the order of the walk; empty unless it was asked for.
     """
 
     target: int
@@ -50,10 +52,12 @@ class Explained:
     maps: dict[str, NDArray[np.float32]]
     conservation: dict[str, float | None]
     files: list[str] = field(default_factory=list)
+    trace: list[dict[str, Any]] = field(default_factory=list)
 
     def summary(self) -> dict[str, Any]:
         """Return everything but the maps as plain values."""
-        return {
+        traced = {"trace": self.trace} if self.trace else {}
+        return traced | {
             "target": self.target,
             "label": self.label,
             "score": round(self.score, 6),
@@ -205,6 +209,7 @@ def _collect(results: list[list[Explained]], e: Explanation, labels: Sequence[st
                 None if e.described else float(probabilities[row, target]),
                 {k: m[row] for k, m in e.maps.items()},
                 kept,
+                trace=[step.summary(row) for step in e.trace],
             )
         )
 

@@ -1,4 +1,4 @@
-"""torchvision beside a CPU-only torch: its extension does not load there, so its operators are declared first."""
+"""torchvision and timm beside a CPU-only torch, where torchvision's extension does not load: declare its operators."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ if _spec is not None and _spec.submodule_search_locations:
     for _name in sorted({*re.findall(r'register_meta\("(\w+)"', _text), "nms", "qnms"}):
         _library.define(f"{_name}(Tensor x) -> Tensor")
 
+import timm  # noqa: E402
 import torchvision  # noqa: E402
 
-__all__ = ["torchvision"]
+__all__ = ["timm", "torchvision"]

@@ -17,9 +17,7 @@ from typing import Any
 import numpy as np
 import onnx
 import torch
-from cpu_torchvision import torchvision as _declared  # noqa: F401
-
-import timm  # isort: skip
+from cpu_torchvision import timm
 from torch import Tensor, nn
 
 import fgcam_onnx

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 
 PASSED_ON = (
-    "method layers base base_layer grid denoise eigen_smooth residual products aug_smooth saturation device threads"
-    " batch"
+    "method layers base base_layer grid denoise eigen_smooth residual products start trace aug_smooth saturation"
+    " device threads batch"
 ).split()
 """Options that the explainer knows by the same name."""
 
@@ -54,14 +54,20 @@ PASSED_ON = (
 @click.option("--boxes", default="auto", help="How a detector writes boxes: auto, cxcywh, xyxy, yxyx or grid.")
 @click.option(
     "--residual",
-    help="How residual sums share: positive, signed or ratio.  [default: positive; relevancecam: signed]",
+    help="How residual sums share: positive, signed or ratio.  [default: positive; relevancecam and lrp: signed]",
 )
 @click.option(
     "--saturation/--straight-through",
     default=True,
     help="Whether quantizers stop the gradient where they cut off at 0.",
 )
-@click.option("--products", default="value", help="How products share: value (gates take nothing) or split.")
+@click.option("--products", help="How products share: value (gates take nothing) or split.  [default: value]")
+@click.option(
+    "--start", metavar="plain|logit|contrastive|sglrp",
+    help="What relevance starts from at the logits.  [default: plain; relevancecam: contrastive; deeptaylor: logit]",
+)  # fmt: skip
+@click.option("--composite", metavar="NAME", help="The rules of lrp, such as epsilongammabox: --set composite=NAME.")
+@click.option("--trace", is_flag=True, help="Show what every operator makes of the relevance that reaches it.")
 @click.option(
     "--preprocess", "spec", metavar="PRESET|FILE",
     help="imagenet, tf, caffe, unit, none, or a JSON/TOML file.  [default: the model's sidecar]",
@@ -96,6 +102,7 @@ def command(model: Path, images: tuple[str, ...], **options: Any) -> None:
     fgcam explain model.onnx photos/ --labels labels.txt
     fgcam explain model.onnx dog.jpg --target "tabby cat" --layer input --layer layer2
     fgcam explain model.onnx dog.jpg --base scorecam --denoise --raw -o maps
+    fgcam explain model.onnx dog.jpg --method lrp --composite epsilongammabox --signed --trace
     """  # noqa: D301
     from ..arguments import image_input
     from ..graph.loading import load
@@ -151,6 +158,10 @@ def command(model: Path, images: tuple[str, ...], **options: Any) -> None:
         from .tables import explanations_table
 
         explanations_table(results, preprocess=origin, summary=path)
+        if options["trace"]:
+            from .trace import trace_tables
+
+            trace_tables(results)
     failed = [p for p in results if p.error]
     for picture in failed:
         named = picture.error.startswith(str(picture.path))
@@ -164,7 +175,10 @@ def _explainer(model: Any, options: dict[str, Any], meter: Any) -> Explainer:
     from ..explainer import Explainer
 
     same = {name: options[name] for name in PASSED_ON} | {"layers": options["layers"] or None}
-    settings = parse_settings(options["pairs"], method=options["method"], base=options["base"])
+    pairs = list(options["pairs"])
+    if options["composite"]:
+        pairs.append(f"composite={options['composite']}")
+    settings = parse_settings(pairs, method=options["method"], base=options["base"])
     return Explainer(
         model, **same, input=options["input_name"], output=options["output_name"], progress=meter.masks, **settings
     )

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ..graph.model import TensorSpec
     from ..imaging import Preprocess
 
-PASSED_ON = "method base base_layer denoise residual products saturation".split()
+PASSED_ON = "method base base_layer denoise residual products start saturation".split()
 """Options that the explainer knows by the same name."""
 
 WRITTEN = "resize normalize size fp16".split()
@@ -48,13 +48,14 @@ OVERRIDES = "layout channels scale mean std".split()
     "--target", default="argmax", metavar="argmax|input|ID|LABEL",
     help="The class to explain: each image's top class, an int64 input of the file, or one class for good.",
 )  # fmt: skip
-@click.option("--residual", help="How residual sums share.  [default: positive; relevancecam: signed]")
+@click.option("--residual", help="How residual sums share.  [default: positive; relevancecam and lrp: signed]")
 @click.option(
     "--saturation/--straight-through",
     default=True,
     help="Whether quantizers stop the gradient where they cut off at 0.",
 )
-@click.option("--products", default="value", help="How products share: value (gates take nothing) or split.")
+@click.option("--products", help="How products share: value (gates take nothing) or split.  [default: value]")
+@click.option("--start", metavar="plain|logit|contrastive|sglrp", help="What relevance starts from at the logits.")
 @click.option(
     "--preprocess", "spec", metavar="PRESET|FILE|sidecar",
     help="Put into the file, which then takes uint8 RGB pixels: imagenet, tf, caffe, unit, none, a JSON/TOML file, "

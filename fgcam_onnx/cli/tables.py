@@ -46,7 +46,7 @@ def explanations_table(pictures: Sequence[Picture], *, preprocess: str, summary:
         ("conserved", "right"), ("file", "left"),
     ]  # fmt: skip
     out = console()
-    out.print(_table(columns, rows))
+    out.print(table_of(columns, rows))
     out.print(Text(f"preprocessing: {preprocess}"), style="dim", soft_wrap=True)
     out.print(Text(f"written to {summary.parent}/, summary in {summary.name}"), style="dim", soft_wrap=True)
 
@@ -177,11 +177,11 @@ def _section(
 ) -> None:
     if title:
         out.print(Text(title, style="bold"))
-    out.print(_table(columns, rows))
+    out.print(table_of(columns, rows))
     out.print()
 
 
-def _table(columns: Sequence[tuple[str, Justify]], rows: Sequence[Sequence[str | Text]]) -> Table:
+def table_of(columns: Sequence[tuple[str, Justify]], rows: Sequence[Sequence[str | Text]]) -> Table:
     """Return a table without the columns that are empty throughout."""
     used = [i for i in range(len(columns)) if any(str(r[i]) for r in rows)]
     table = Table(

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 
 from ..errors import LayerError
 from .facts import Node, facts_of
+from .layers import candidate_layers
 from .model import Model, dims_of
 from .tape import attributes
+from .tokens import Grid
 from .value import Shape
-
-SPARE = 16
-"""Most tokens beside the patches': class, distillation and register tokens."""
 
 PASSED = frozenset({"Cast", "Dropout", "Identity"})
 
@@ -25,17 +24,14 @@ class Tokens:
     ----------
     count : int
         How many there are.
-    prefix : int
-        How many come before those of the patches.
-    grid : tuple of int
-        Rows and columns of the patches.
+    grid : Grid
+        Where those of the patches are.
     read : tuple of int
-        The tokens that the score is read from: those before the patches that are picked out, else all patches.
+        The tokens that the score is read from: those beside the patches that are picked out, else all patches.
     """
 
     count: int
-    prefix: int
-    grid: tuple[int, int]
+    grid: Grid
     read: tuple[int, ...]
 
 
@@ -66,21 +62,23 @@ def attention_weights(model: Model, *, logits: str) -> list[str]:
     return [name for name in found if len(_dims(model, name)) in (3, 4)]
 
 
-def tokens_of(model: Model, weights: str) -> Tokens:
+def tokens_of(model: Model, weights: str, *, logits: str) -> Tokens:
     """Return what the tokens are that attention ``weights`` are over.
 
     Raises
     ------
     LayerError
-        No convolution before it makes a grid that fits their number.
+        The graph does not show how they lie in the picture.
     """
     count = _dims(model, weights)[-1]
-    if not isinstance(count, int):
-        raise LayerError(f"the number of tokens of {weights!r} is not fixed; fix the input's size (--size)")
-    grid = _grid(model, weights, count)
-    prefix = count - grid[0] * grid[1]
-    picked = {i % count for i in _picked(model, count) if i % count < prefix}
-    return Tokens(count, prefix, grid, tuple(sorted(picked)) or tuple(range(prefix, count)))
+    grids = [x.grid for x in candidate_layers(model, logits=logits) if x.grid is not None]
+    fitting = [g for g in grids if g.extra + g.height * g.width == count]
+    if not isinstance(count, int) or not fitting:
+        raise LayerError(f"the graph does not show how the {count} tokens of {weights!r} lie in the picture")
+    grid = fitting[-1]
+    patches = range(grid.before, grid.before + grid.height * grid.width)
+    picked = {i % count for i in _picked(model, count)}.difference(patches)
+    return Tokens(count, grid, tuple(sorted(picked)) or tuple(patches))
 
 
 def _weighs(model: Model, softmax: Node) -> bool:
@@ -92,21 +90,6 @@ def _weighs(model: Model, softmax: Node) -> bool:
         elif node.op_type == "MatMul" and node.input[0] in names and node.input[1] in varying:
             return True
     return False
-
-
-def _grid(model: Model, weights: str, count: int) -> tuple[int, int]:
-    """Return the grid of the last convolution before the attention that makes one of nearly ``count`` positions."""
-    found: tuple[int, int] | None = None
-    for node in model.nodes:
-        if weights in node.output:
-            break
-        dims = _dims(model, node.output[0]) if node.op_type == "Conv" else ()
-        if len(dims) == 4 and isinstance(dims[2], int) and isinstance(dims[3], int):
-            spare = count - dims[2] * dims[3]
-            found = (dims[2], dims[3]) if 0 <= spare <= SPARE else found
-    if found is None:
-        raise LayerError(f"no convolution makes a grid for the {count} tokens of {weights!r}: there is no map to fold")
-    return found
 
 
 def _picked(model: Model, count: int) -> Iterator[int]:

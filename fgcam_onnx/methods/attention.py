@@ -34,15 +34,15 @@ def append_chefer(options: Options, emitter: Emitter, scored: Scored) -> Outputs
         raise OptionError("chefer gives one map, on the grid of patches: leave layers (--layer) out")
     logits = options.score.logits
     names = attention_weights(options.model, logits=logits)
-    tokens = tokens_of(options.model, names[0])
+    tokens = tokens_of(options.model, names[0], logits=logits)
     found = append_gradients(emitter, names, output=logits, seed=scored.seed)
     weights = [_by_head(emitter.value(n), options) for n in names]
     gradients = [_by_head(found[n], options) for n in names]
     total: Value = rolled(list(weights), list(gradients))
     rows = emitter.emit("Gather", total, emitter.ints(tokens.read), axis=1).mean(axis=1)
-    patches = emitter.emit("Slice", rows, *(emitter.ints([i]) for i in (tokens.prefix, tokens.count, 1)))
     batch = batch_of(options.model)
-    return {"map/0": emitter.reshape(patches, (batch if isinstance(batch, int) else None, *tokens.grid))}
+    column = rows.reshape((batch if isinstance(batch, int) else None, tokens.count, 1))
+    return {"map/0": tokens.grid.fold(column).sum(3)}
 
 
 def _by_head(v: Value, options: Options) -> Value:
