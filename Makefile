@@ -4,8 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUNTIME ?= cpu
 DEMO := demo
+PORT ?= 8000
 
-.PHONY: demo test check bench gpu clean
+.PHONY: demo test check runtimes web bench gpu clean
 
 $(BIN)/.installed-$(RUNTIME): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -33,6 +34,17 @@ check: $(BIN)/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+runtimes: $(BIN)/.installed-dev  ## exported files in other runtimes and a browser; what is not to be had is skipped, and said
+	@sh tools/runtimes/install.sh $(abspath $(BIN)/python) $(abspath .venv-runtimes)
+	$(BIN)/python -m pytest -rs tools/runtimes
+
+web: $(BIN)/.installed-$(RUNTIME)  ## the page that explains pictures in the tab, on localhost
+	@cmp -s tools/browser/package-lock.json tools/browser/node_modules/.installed || { \
+		npm ci --prefix tools/browser --ignore-scripts --no-audit --no-fund && \
+		cp tools/browser/package-lock.json tools/browser/node_modules/.installed; }
+	@$(BIN)/python tools/browser/prepare.py
+	@$(BIN)/python tools/browser/serve.py $(PORT)
+
 bench: $(BIN)/.installed-$(RUNTIME)  ## ratios to the plain forward pass
 	$(BIN)/python tools/bench.py
 
@@ -41,4 +53,4 @@ gpu: $(BIN)/.installed-dev  ## on CUDA: make gpu RUNTIME=gpu VENV=.venv-gpu; ski
 	$(BIN)/python tools/bench.py --device cuda --program fgcam --batch 1 --batch 32
 
 clean:
-	rm -rf $(VENV) $(DEMO) explanations
+	rm -rf $(VENV) .venv-runtimes $(DEMO) explanations build tools/browser/files tools/*/node_modules

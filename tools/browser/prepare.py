@@ -30,8 +30,8 @@ MODELS: dict[str, tuple[str, str, list[str]]] = {
 """Title: net, method, layers. What is shown first comes first."""
 
 ABOUT = "96 × 96 pictures of eight drawn shapes"
-POSITIVE = ("inferno", "turbo", "viridis", "cividis")
-SIGNED = ("RdBu_r", "PuOr_r", "coolwarm")
+POSITIVE = {n: n for n in ("inferno", "turbo", "viridis", "cividis")}
+SIGNED = {"blue to red": "RdBu_r", "purple to orange": "PuOr_r", "pale blue to red": "coolwarm"}
 
 
 def palette(name: str) -> list[list[int]]:
@@ -60,7 +60,7 @@ def write(folder: Path) -> None:
     told = {
         "models": models,
         "pictures": [p.name for p in pictures],
-        "palettes": {k: {n: palette(n) for n in v} for k, v in (("positive", POSITIVE), ("signed", SIGNED))},
+        "palettes": {k: {n: palette(c) for n, c in v.items()} for k, v in (("positive", POSITIVE), ("signed", SIGNED))},
     }
     (folder / "index.json").write_text(json.dumps(told, separators=(",", ":")))
 

@@ -21,6 +21,9 @@ from fgcam_onnx.methods import METHODS
 ROOT = Path(__file__).resolve().parents[2]
 BUNDLED = ROOT / "exported_models"
 BATCHES = (1, 3, 8)
+CASES, SMALL = "cases.json", "small.json"
+"""All cases that were written, and those of the small nets."""
+
 STEADY = 1e-4
 """How little a map may change, relative to its largest value, when its input changes by one part in a million."""
 
@@ -112,7 +115,7 @@ def cases(folder: Path) -> list[Case]:
 
 
 def write(folder: Path) -> tuple[list[Case], dict[str, str]]:
-    """Write every case's file, inputs and expected outputs, and ``cases.json``; return them and what was refused."""
+    """Write every case's file, inputs and expected outputs, and the lists; return the cases and what was refused."""
     folder.mkdir(parents=True, exist_ok=True)
     write_traps(folder / "traps.onnx")
     written, refused, told = [], {}, []
@@ -122,7 +125,9 @@ def write(folder: Path) -> tuple[list[Case], dict[str, str]]:
             written.append(case)
         except fgcam_onnx.FgcamError as error:
             refused[case.id] = str(error)
-    (folder / "cases.json").write_text(json.dumps(told, indent=1))
+    small = {c.id for c in written if c.net.small}
+    (folder / CASES).write_text(json.dumps(told, indent=1))
+    (folder / SMALL).write_text(json.dumps([t for t in told if t["id"] in small], indent=1))
     return written, refused
 
 
@@ -172,10 +177,8 @@ def _steady(
     if pixels:  # the pictures are what they are: bytes cannot be changed by a millionth
         return x[:count], classes[:count], explainer(x[:count], target=classes[:count]).map
     wanted = explainer(x, target=classes).map
-    away = np.zeros(len(x))
-    for sign in (-1, 1):
-        moved = explainer((x * np.float32(1 + sign * 1e-6)).astype(x.dtype), target=classes).map
-        away = np.maximum(away, np.abs(moved - wanted).max((1, 2)) / np.abs(wanted).max())
+    moved = explainer((x * np.float32(1 + 1e-6)).astype(x.dtype), target=classes).map
+    away = np.abs(moved - wanted).max((1, 2)) / np.abs(wanted).max()
     keep = np.argsort(away > STEADY, kind="stable")[:count]
     return x[keep], classes[keep], wanted[keep]
 
@@ -190,7 +193,7 @@ def _candidates(explainer: fgcam_onnx.Explainer, net: Net) -> tuple[np.ndarray, 
         x = np.concatenate([preprocess(read_image(f)) for f in find_images([BUNDLED / "pictures"])])
         x = np.concatenate([x, x[::-1] + rng.normal(size=x.shape).astype(np.float32) / 10])
     else:
-        x = rng.normal(size=(12, *(int(d) for d in spec.shape[1:] if d))).astype(np.float32)
+        x = rng.normal(size=(10, *(int(d) for d in spec.shape[1:] if d))).astype(np.float32)
     return x, rng.integers(0, 8, len(x))
 
 

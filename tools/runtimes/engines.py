@@ -8,7 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,18 +17,19 @@ import numpy as np
 import onnx
 import onnx.reference
 import onnxruntime
+from cases import CASES, SMALL
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 OPENVINO = Path(os.environ.get("RUNTIMES_VENV", ROOT / ".venv-runtimes")) / "bin" / "python"
 TIMEOUT = 420
 LARGEST = 3 * 96 * 96
-"""Elements of the largest input that the reference evaluator is given: a batch of 1, or of 8 where pictures are tiny."""
+"""Elements of the largest input that the reference evaluator is given: a batch of 1, or of 8 tiny pictures."""
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
-class NotHere(Exception):
+class MissingError(Exception):
     """A runtime is not installed; says what is missing."""
 
 
@@ -48,23 +49,31 @@ class Engine:
     ----------
     name : str
     run : callable
-        Takes the folder of the cases and the folder for outputs; raises NotHere.
+        Takes the folder of the cases and the folder for outputs; raises MissingError.
     bound : float
         Largest difference from the explainer's map, relative to its largest value.
-    small_only : bool
-        Run on the small nets only, and on inputs of at most LARGEST elements.
+    real : bool
+        Whether it also runs the real models; the small nets otherwise.
+    largest : int, optional
+        Elements of the largest input that it is given.
     """
 
     name: str
     run: Callable[[Path, Path], Result]
     bound: float = 1e-3
-    small_only: bool = False
+    real: bool = True
+    largest: int | None = None
 
 
-def in_python(run: Callable[[Path, dict[str, Any]], list[np.ndarray]], folder: Path, out: Path, **only: Any) -> dict:
-    """Run every case with ``run`` and return what failed."""
+def in_python(
+    run: Callable[[Path, dict[str, Any]], Callable[[dict[str, Any]], list[np.ndarray]]],
+    given: list[dict[str, Any]],
+    folder: Path,
+    out: Path,
+) -> dict[str, str]:
+    """Run the cases ``given`` in sessions that ``run`` makes, and return what failed."""
     failures = {}
-    for case in told(folder, **only):
+    for case in given:
         try:
             session = run(folder / case["model"], case)
             for one in case["runs"]:
@@ -76,11 +85,9 @@ def in_python(run: Callable[[Path, dict[str, Any]], list[np.ndarray]], folder: P
     return failures
 
 
-def told(folder: Path, *, names: Iterable[str] | None = None, largest: int | None = None) -> list[dict[str, Any]]:
-    """Return the cases as ``cases.json`` has them: of ``names``, and with no input of more elements than ``largest``."""
-    found = json.loads((folder / "cases.json").read_text())
-    if names is not None:
-        found = [c for c in found if c["id"] in set(names)]
+def told(folder: Path, *, real: bool = True, largest: int | None = None) -> list[dict[str, Any]]:
+    """Return the cases as they were written, without inputs of more elements than ``largest``."""
+    found = json.loads((folder / (CASES if real else SMALL)).read_text())
     for case in found:
         case["runs"] = [r for r in case["runs"] if largest is None or math.prod(r["feeds"][0]["dims"]) <= largest]
     return found
@@ -95,7 +102,7 @@ def onnxruntime_python(folder: Path, out: Path) -> Result:
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         return lambda feeds: session.run(case["outputs"], feeds)
 
-    return Result(onnxruntime.__version__, in_python(made, folder, out))
+    return Result(onnxruntime.__version__, in_python(made, told(folder), folder, out))
 
 
 def reference(folder: Path, out: Path) -> Result:
@@ -105,27 +112,25 @@ def reference(folder: Path, out: Path) -> Result:
     """
     from reference_ops import ConvTranspose
 
-    small = json.loads((folder / "small.json").read_text())
-
     def made(path: Path, case: dict[str, Any]) -> Callable[[dict[str, Any]], list[np.ndarray]]:
         session = onnx.reference.ReferenceEvaluator(str(path), new_ops=[ConvTranspose])
         return lambda feeds: session.run(case["outputs"], feeds)
 
     with np.errstate(all="ignore"):
-        return Result(onnx.__version__, in_python(made, folder, out, names=small, largest=LARGEST))
+        return Result(onnx.__version__, in_python(made, told(folder, real=False, largest=LARGEST), folder, out))
 
 
 def openvino(folder: Path, out: Path) -> Result:
     """Run with OpenVINO, which has an environment of its own."""
     if not OPENVINO.is_file():
-        raise NotHere("openvino is not installed (make runtimes does)")
+        raise MissingError("openvino is not installed (make runtimes does)")
     return started([str(OPENVINO), str(HERE / "openvino_engine.py")], folder, out)
 
 
 def node(folder: Path, out: Path) -> Result:
     """Run with onnxruntime-node."""
     require(HERE / "node_modules" / "onnxruntime-node")
-    return started([found("node"), str(HERE / "node.mjs")], folder, out)
+    return started([found("node"), str(HERE / "node.mjs"), SMALL], folder, out)
 
 
 def browser(folder: Path, out: Path) -> Result:
@@ -135,12 +140,20 @@ def browser(folder: Path, out: Path) -> Result:
 
 
 def native(folder: Path, out: Path) -> Result:
-    """Run with ONNX Runtime's C API: a C program, compiled here against the wheel's library."""
+    """Run with ONNX Runtime's C API: a C program, compiled here, that loads the library of the wheel."""
     library = next(Path(onnxruntime.__file__).parent.glob("capi/libonnxruntime.so*"), None)
     if library is None:
-        raise NotHere("onnxruntime's wheel has no libonnxruntime.so here")
+        raise MissingError("onnxruntime's wheel has no libonnxruntime.so here")
+    lines = []
+    for case in told(folder, real=False):
+        lines += [f"model\t{case['id']}\t{case['model']}", *(f"output\t{name}" for name in case["outputs"])]
+        for one in case["runs"]:
+            lines.append(f"run\t{one['id']}")
+            lines += ["\t".join(map(str, ("feed", f["name"], f["type"], f["file"], *f["dims"]))) for f in one["feeds"]]
+            lines.append("go")
+    (folder / "cases.txt").write_text("\n".join(lines) + "\n")
     program = out / "c_engine"
-    build = [found("cc", "gcc", "clang"), "-O1", "-std=c11", "-Wall", "-Wextra", "-Werror", str(HERE / "c_engine.c")]
+    build = [found("cc", "gcc", "clang"), "-O1", "-std=c11", "-Wall", "-Wextra", str(HERE / "c_engine.c")]
     subprocess.run([*build, "-o", str(program), "-ldl"], check=True, timeout=TIMEOUT)
     return started([str(program), str(library)], folder, out)
 
@@ -149,7 +162,7 @@ def found(*names: str) -> str:
     """Return the first program of ``names`` that is on the path."""
     path = next((p for n in names if (p := shutil.which(n))), None)
     if path is None:
-        raise NotHere(f"{names[0]} is not installed")
+        raise MissingError(f"{names[0]} is not installed")
     return path
 
 
@@ -157,7 +170,7 @@ def require(*packages: Path) -> None:
     """Refuse unless npm has installed ``packages``."""
     for package in packages:
         if not package.is_dir():
-            raise NotHere(f"{package.name} is not installed (npm ci in {package.parents[1].relative_to(ROOT)})")
+            raise MissingError(f"{package.name} is not installed (npm ci in {package.parents[1].relative_to(ROOT)})")
 
 
 def started(command: list[str], folder: Path, out: Path) -> Result:
@@ -173,8 +186,9 @@ def started(command: list[str], folder: Path, out: Path) -> Result:
 
 ENGINES = (
     Engine("ONNX Runtime, Python", onnxruntime_python, bound=1e-5),
-    Engine("ONNX reference evaluator", reference, small_only=True),
+    Engine("ONNX Runtime, C", native, real=False),
+    Engine("ONNX Runtime, Node", node, real=False),
+    Engine("ONNX reference evaluator", reference, real=False, largest=LARGEST),
     Engine("OpenVINO, Python", openvino),
-    Engine("ONNX Runtime, Node", node),
     Engine("ONNX Runtime Web, Chromium", browser),
 )

@@ -1,4 +1,4 @@
-/** Run the exported files in Node: `node node.mjs CASES_FOLDER OUT_FOLDER`. */
+/** Run the exported files in Node: `node node.mjs CASES.json CASES_FOLDER OUT_FOLDER`. */
 
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -7,8 +7,8 @@ import ort from "onnxruntime-node";
 
 import { runCases } from "./cases.mjs";
 
-const [folder, out] = process.argv.slice(2);
-const cases = JSON.parse(await readFile(join(folder, "cases.json"), "utf8"));
+const [list, folder, out] = process.argv.slice(2);
+const cases = JSON.parse(await readFile(join(folder, list), "utf8"));
 const failures = await runCases(
   ort,
   cases,

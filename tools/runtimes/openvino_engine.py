@@ -1,4 +1,4 @@
-"""Run the exported files in OpenVINO: ``python openvino_engine.py CASES_FOLDER OUT_FOLDER``. Needs openvino and numpy only."""
+"""Run the exported files in OpenVINO: ``python openvino_engine.py CASES_FOLDER OUT_FOLDER``."""
 
 from __future__ import annotations
 

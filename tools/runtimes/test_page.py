@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from engines import BROWSERS, HERE, ROOT, NotHere, found, require
+from engines import BROWSERS, HERE, ROOT, MissingError, found, require
 from PIL import Image
 
 import fgcam_onnx
@@ -62,7 +62,7 @@ def used() -> dict[str, Any]:
 @pytest.fixture
 def told() -> dict[str, Any]:
     what = happened()
-    if isinstance(what, NotHere):
+    if isinstance(what, MissingError):
         pytest.skip(str(what))
     if isinstance(what, Exception):
         raise what

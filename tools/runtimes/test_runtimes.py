@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import functools
-import json
 
 import numpy as np
+import onnx
 import pytest
 from cases import Case, cases, write
-from engines import ENGINES, LARGEST, ROOT, Engine, NotHere, Result, told
+from engines import ENGINES, ROOT, Engine, MissingError, Result, told
 from table import Cell, form, read, table
 from table import write as write_table
+
+from fgcam_onnx.graph.emitter import PREFIX
 
 PAGE = ROOT / "docs" / "runtimes.md"
 FOLDER = ROOT / "build" / "runtimes"
@@ -20,13 +22,11 @@ BY_NAME = {e.name: e for e in ENGINES}
 
 @functools.cache
 def exported() -> tuple[list[Case], dict[str, str]]:
-    written, refused = write(FOLDER)
-    (FOLDER / "small.json").write_text(json.dumps([c.id for c in written if c.net.small]))
-    return written, refused
+    return write(FOLDER)
 
 
 @functools.cache
-def result(name: str) -> Result | NotHere | Exception:
+def result(name: str) -> Result | MissingError | Exception:
     exported()
     out = FOLDER / "found" / name.replace(" ", "_").replace(",", "")
     out.mkdir(parents=True, exist_ok=True)
@@ -45,7 +45,7 @@ def cell(engine: Engine, case: Case) -> Cell:
     if case.id in found.failures:
         return Cell(case.row, case.net.name, failed=found.failures[case.id])
     out = FOLDER / "found" / engine.name.replace(" ", "_").replace(",", "")
-    (one,) = told(FOLDER, names=[case.id], largest=LARGEST if engine.small_only else None)
+    one = next(c for c in told(FOLDER, largest=engine.largest) if c["id"] == case.id)
     worst = 0.0
     for run in one["runs"]:
         for i in range(len(one["outputs"])):
@@ -59,7 +59,7 @@ def cell(engine: Engine, case: Case) -> Cell:
 
 
 def taken(engine: Engine) -> list[Case]:
-    return [c for c in ALL if c.net.small or not engine.small_only]
+    return [c for c in ALL if c.net.small or engine.real]
 
 
 @pytest.mark.parametrize("case", ALL, ids=lambda c: c.id)
@@ -72,7 +72,7 @@ def test_a_case_can_be_exported(case: Case) -> None:
 )
 def test_the_file_gives_the_explainers_map(engine: Engine, case: Case) -> None:
     found = result(engine.name)
-    if isinstance(found, NotHere):
+    if isinstance(found, MissingError):
         pytest.skip(str(found))
     if isinstance(found, Exception):
         raise found
@@ -98,4 +98,17 @@ def summary() -> str:
     columns = {e.name: [cell(e, c) for c in written if c in taken(e)] for e in ENGINES}
     versions = [f"- {e.name}: {r.version}" for e in ENGINES if isinstance(r := result(e.name), Result)]
     rows, names = (list(dict.fromkeys(x)) for x in ((c.row for c in written), (c.net.name for c in written)))
-    return "\n\n".join(("\n".join(versions), table(rows, columns, by="method"), table(names, columns, by="net")))
+    return "\n\n".join(
+        (
+            "\n".join(versions),
+            table(rows, columns, by="method"),
+            table(names, columns, by="net"),
+            f"Operators that were appended, in all these files together: {', '.join(appended(written))}.",
+        )
+    )
+
+
+def appended(written: list[Case]) -> list[str]:
+    """Return the operators of the explanations, the models' own aside."""
+    nodes = [n for c in written for n in onnx.load(FOLDER / f"{c.id}.onnx", load_external_data=False).graph.node]
+    return sorted({f"{n.domain}.{n.op_type}" if n.domain else n.op_type for n in nodes if n.name.startswith(PREFIX)})
