@@ -6,6 +6,7 @@ Qiu, Jin & Zhang, AAAI 2024, arXiv:2303.09171.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,14 +48,16 @@ def denoise(components: NDArray[np.float32], share: float = DENOISE_SHARE) -> ND
 
 def append_denoised(components: Value, base: Layer, share: float = DENOISE_SHARE) -> Value:
     """Append `denoise` of ``components``, axes as ``base`` has them, by subspace iteration (`leading_part`)."""
-    axis, space = base.channel_axis, base.spatial_axes
-    order = (0, axis, *space)
-    back = tuple(order.index(i) for i in range(4))
-    size, positions = base.channels, math.prod(base.spatial)
-    x = components.transpose(order).reshape((-1, size, positions))
-    kept = leading_part(x - x.mean(axis=2, keepdims=True), max(1, int(share * min(size, positions))))
-    found: Value = kept.reshape((-1, size, *base.spatial)).transpose(back)
-    return found
+    rank = max(1, int(share * min(base.channels, math.prod(base.spatial))))
+    return by_channels(lambda x: leading_part(x - x.mean(axis=2, keepdims=True), rank), components, base)
+
+
+def by_channels(formula: Callable[[Value], Value], components: Value, layer: Layer) -> Value:
+    """Append ``formula`` of components as (N, C, positions), and lay out what it returns as they were."""
+    order = (0, layer.channel_axis, *layer.spatial_axes)
+    flat = components.transpose(order).reshape((-1, layer.channels, math.prod(layer.spatial)))
+    found = formula(flat).reshape((-1, layer.channels, *layer.spatial))
+    return found.transpose(tuple(order.index(i) for i in range(4)))
 
 
 def append_refinement(

@@ -29,7 +29,7 @@ from ..graph.value import Value
 from ..program import COMPONENTS, Scored, append_features, append_gradients, append_map, require_reach
 from ..runtime import check_finite
 from .curvature import shapley_slope
-from .eigen import kernel_component, principal_component
+from .eigen import append_principal, kernel_component, principal_component
 from .finer import finer_seed
 from .heads import check_average_head
 from .method import Arrays, Feeds, Method, Options, Outputs, Run, one_graph, runner, start
@@ -54,6 +54,8 @@ class Cam:
         The cotangent of the logits, where it is not the target's.
     finish : Finish, optional
         What is done to the components outside the graph: masked runs, singular vectors.
+    inside : callable, optional
+        The same in the graph, for a file: takes components, axes as the layer has them, and the layer.
     channels : bool
         Whether there are components for each channel; without, there is only a map and nothing to refine.
     cut : callable, optional
@@ -74,6 +76,7 @@ class Cam:
     gradient: bool = True
     seed: Callable[[Emitter, Scored], Value] | None = None
     finish: Finish | None = None
+    inside: Callable[[Value, Layer], Value] | None = None
     channels: bool = True
     cut: Callable[[Options, Layer], Sequence[str]] | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -102,6 +105,24 @@ def append_components(
         cam.formula(append_features(emitter, layer), layer.folded(gradients[layer.name]), layer.spatial_axes)
         for layer in layers
     ]
+
+
+def append_finished(
+    options: Options, emitter: Emitter, scored: Scored, cam: Cam, layers: Sequence[Layer]
+) -> list[Value]:
+    """Append the components of ``cam``, finished in the graph.
+
+    Raises
+    ------
+    OptionError
+        What is done to them is done outside of it.
+    """
+    if cam.finish is not None and cam.inside is None:
+        raise OptionError(f"{options.base} is finished outside of the graph, so this is not one graph")
+    found = append_components(options, emitter, scored, cam, layers)
+    for step in (cam.inside, append_principal if options.eigen_smooth else None):
+        found = [step(c, x) for c, x in zip(found, layers, strict=True)] if step is not None else found
+    return found
 
 
 def find_components(options: Options, cam: Cam, layers: Sequence[Layer]) -> Run:
@@ -136,9 +157,7 @@ def cam_method(cam: Cam) -> Method:
     """Return the method whose map is the sum of the components of ``cam`` over the channels."""
 
     def append(options: Options, emitter: Emitter, scored: Scored) -> Outputs:
-        if options.eigen_smooth:
-            raise OptionError("eigen_smooth finds singular vectors outside the graph: it is not one program")
-        components = append_components(options, emitter, scored, cam, options.layers)
+        components = append_finished(options, emitter, scored, cam, options.layers)
         return {
             f"map/{i}": append_map(emitter, layer, c)
             for i, (layer, c) in enumerate(zip(options.layers, components, strict=True))
@@ -157,7 +176,8 @@ def cam_method(cam: Cam) -> Method:
 
         return run
 
-    return Method(cam.summary, cam.source, None if cam.finish else append, build, at="base", settings=cam.settings)
+    inside = cam.finish is None or cam.inside is not None
+    return Method(cam.summary, cam.source, append if inside else None, build, at="base", settings=cam.settings)
 
 
 GRADIENT_CAMS = {
@@ -214,6 +234,7 @@ GRADIENT_CAMS = {
         "Muhammad & Yeasin, 2020, arXiv:2008.00299",
         gradient=False,
         finish=principal_component,
+        inside=append_principal,
         smooths=False,
     ),
     "eigengradcam": Cam(
@@ -221,6 +242,7 @@ GRADIENT_CAMS = {
         "Gildenblat, pytorch-grad-cam, 2021",
         hires_cam,
         finish=principal_component,
+        inside=append_principal,
         smooths=False,
     ),
     "kpcacam": Cam(

@@ -1,4 +1,4 @@
-"""CAMs by principal components, found outside the graph: what is done to components for each image."""
+"""CAMs by principal components: what is done to components, outside the graph or, for a file, inside it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..cam.projection import kernel_principal, principal
+from ..fgcam import by_channels
 from ..graph.layers import Layer
+from ..graph.value import Value
+from ..subspace import principal_part
 from .method import Arrays, Feeds, Options
 
 Finished = Callable[[Feeds, Arrays, NDArray[Any]], NDArray[np.float32]]
@@ -18,6 +21,11 @@ Finished = Callable[[Feeds, Arrays, NDArray[Any]], NDArray[np.float32]]
 def principal_component(options: Options, layer: Layer) -> Finished:
     """Return the projection of components on their first principal component, channel by channel."""
     return lambda feeds, found, components: principal(components)
+
+
+def append_principal(components: Value, layer: Layer) -> Value:
+    """Append the same, found by subspace iteration; axes as ``layer`` has them."""
+    return by_channels(principal_part, components, layer)
 
 
 def kernel_component(options: Options, layer: Layer) -> Finished:

@@ -9,7 +9,7 @@ from ..fgcam import append_denoised, append_refinement, denoise, refinement
 from ..graph.emitter import Emitter
 from ..lrp.composites import fg_cam
 from ..program import COMPONENTS, Scored
-from .cams import Cam, append_components, find_components
+from .cams import Cam, append_finished, find_components
 from .method import Arrays, Feeds, Method, Options, Outputs, Run, one_graph, runner
 
 
@@ -18,11 +18,7 @@ def fg_cam_method(bases: dict[str, Cam]) -> Method:
 
     def append(options: Options, emitter: Emitter, scored: Scored) -> Outputs:
         base, cam = options.base_layer, bases[options.base]
-        if cam.finish is not None:
-            raise OptionError(f"fgcam on {options.base} is not one graph: {options.base} is finished outside of it")
-        if options.eigen_smooth:
-            raise OptionError("eigen_smooth finds singular vectors outside the graph: it is not one program")
-        (components,) = append_components(options, emitter, scored, cam, [base])
+        (components,) = append_finished(options, emitter, scored, cam, [base])
         if options.denoise:
             emitter.scope = "denoise"
             components = append_denoised(components, base)
