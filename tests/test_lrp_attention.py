@@ -221,6 +221,30 @@ def test_tokens_that_the_score_is_read_from_are_found() -> None:
         assert (tokens.grid.before, tokens.grid.height, tokens.grid.width, tokens.read) == (prefix, 4, 4, read)
 
 
+def test_attention_that_an_older_operator_set_flattens_is_found() -> None:
+    """Softmax before opset 13 is over all axes from one on, and is raised to Flatten, Softmax, Reshape."""
+    model = transformer()
+    nodes = list(model.graph.node)
+    del model.graph.node[:]
+    for n in nodes:
+        if n.op_type != "Softmax":
+            model.graph.node.append(n)
+            continue
+        name = n.output[0]
+        model.graph.node.extend(
+            [
+                node("Shape", [n.input[0]], f"{name}_shape"),
+                node("Flatten", [n.input[0]], f"{name}_flat", axis=3),
+                node("Softmax", [f"{name}_flat"], f"{name}_soft", axis=-1),
+                node("Reshape", [f"{name}_soft", f"{name}_shape"], name),
+            ]
+        )
+    assert attention_weights(load(model), logits="logits") == ["A0", "A1"]
+    found = fgcam_onnx.explain(model, picture(), method="chefer").map
+    expected = fgcam_onnx.explain(transformer(), picture(), method="chefer").map
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+
+
 def test_what_chefers_method_cannot_explain_is_refused() -> None:
     with pytest.raises(LayerError, match="no self-attention"):
         fgcam_onnx.explain(small_cnn(), np.zeros((1, 3, 12, 10), np.float32), method="chefer")
@@ -305,6 +329,18 @@ def test_a_layer_normalization_shares_as_the_linear_map_that_it_is_at_its_spread
         y = matrix @ v + shift
         expected = sum(matrix[j] * v * over(r[0, row, j], y[j]) for j in range(7))
         np.testing.assert_allclose(found[row], expected, rtol=0, atol=1e-4 * np.abs(expected).max())
+
+
+def test_a_batch_normalization_that_is_left_over_gives_its_shift_a_share() -> None:
+    rng = np.random.default_rng(8)
+    s, b, m = rng.standard_normal((3, 4))
+    v = rng.uniform(0.5, 2, 4)
+    proto = graph([node("BatchNormalization", ["x", *"sbmv"], "y")], ["N", 4, 2, 2], s=s, b=b, m=m, v=v)
+    x, r = (rng.standard_normal((1, 4, 2, 2)).astype(np.float32) for _ in range(2))
+    part = x[0] * (s / np.sqrt(v + 1e-5))[:, None, None]
+    expected = part * over(r[0], part + (b - m * s / np.sqrt(v + 1e-5))[:, None, None])
+    found = propagate(proto, attn_lrp(), x, r)[0]
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4 * np.abs(expected).max())
 
 
 @pytest.mark.parametrize("op", ["InstanceNormalization", "GroupNormalization"])

@@ -13,7 +13,8 @@ from .tape import attributes
 from .tokens import Grid
 from .value import Shape
 
-PASSED = frozenset({"Cast", "Dropout", "Identity"})
+PASSED = frozenset({"Cast", "Dropout", "Identity", "Reshape"})
+"""What may stand between a Softmax and the product; Reshape undoes the flattening of older operator sets."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,8 @@ class Tokens:
 def attention_weights(model: Model, *, logits: str) -> list[str]:
     """Return the attention weights of every global self-attention on the way to ``logits``, in execution order.
 
-    They are the outputs of Softmax, of shape (N, heads, T, T) or (N, T, T), that a MatMul applies to values.
+    They are what is made of Softmax outputs where a MatMul applies it to values, of shape (N, heads, T, T)
+    or (N, T, T).
 
     Raises
     ------
@@ -49,9 +51,10 @@ def attention_weights(model: Model, *, logits: str) -> list[str]:
     for node in reversed(model.nodes):
         if needed.intersection(node.output):
             needed.update(node.input)
-    found = [n.output[0] for n in model.nodes if n.op_type == "Softmax" and n.output[0] in needed and _weighs(model, n)]
-    sizes = {dims[-2:] for name in found if len(dims := _dims(model, name)) in (3, 4)}
-    if not found or not sizes:
+    softmaxes = [n for n in model.nodes if n.op_type == "Softmax" and n.output[0] in needed]
+    found = [name for n in softmaxes if (name := _weighing(model, n)) and len(_dims(model, name)) in (3, 4)]
+    sizes = {_dims(model, name)[-2:] for name in found}
+    if not found:
         raise LayerError("there is no self-attention in this model: no Softmax whose output weighs values in a MatMul")
     if len(sizes) > 1 or any(a != b or not isinstance(a, int) for a, b in sizes):
         shown = ", ".join(" x ".join(map(str, s)) for s in sorted(sizes, key=str))
@@ -59,11 +62,11 @@ def attention_weights(model: Model, *, logits: str) -> list[str]:
             f"attention is not from all tokens to all tokens ({shown}), so its layers cannot be rolled into one map. "
             "Choose attnlrp, cplrp or a class activation map."
         )
-    return [name for name in found if len(_dims(model, name)) in (3, 4)]
+    return found
 
 
-def tokens_of(model: Model, weights: str, *, logits: str) -> Tokens:
-    """Return what the tokens are that attention ``weights`` are over.
+def tokens_of(model: Model, weights: str, *, logits: str, grid: Grid | None = None) -> Tokens:
+    """Return what the tokens are that attention ``weights`` are over; ``grid``, where it fits, is how they lie.
 
     Raises
     ------
@@ -71,25 +74,27 @@ def tokens_of(model: Model, weights: str, *, logits: str) -> Tokens:
         The graph does not show how they lie in the picture.
     """
     count = _dims(model, weights)[-1]
-    grids = [x.grid for x in candidate_layers(model, logits=logits) if x.grid is not None]
-    fitting = [g for g in grids if g.extra + g.height * g.width == count]
+    grids = [*(x.grid for x in candidate_layers(model, logits=logits)), grid]
+    fitting = [g for g in grids if g is not None and g.extra + g.height * g.width == count]
     if not isinstance(count, int) or not fitting:
-        raise LayerError(f"the graph does not show how the {count} tokens of {weights!r} lie in the picture")
-    grid = fitting[-1]
-    patches = range(grid.before, grid.before + grid.height * grid.width)
+        raise LayerError(
+            f"the graph does not show how the {count} tokens of {weights!r} lie in the picture; say so (--grid HxW)"
+        )
+    found = fitting[-1]
+    patches = range(found.before, found.before + found.height * found.width)
     picked = {i % count for i in _picked(model, count)}.difference(patches)
-    return Tokens(count, grid, tuple(sorted(picked)) or tuple(patches))
+    return Tokens(count, found, tuple(sorted(picked)) or tuple(patches))
 
 
-def _weighs(model: Model, softmax: Node) -> bool:
-    """Tell whether a Softmax's output is the left operand of a product with what depends on the input."""
+def _weighing(model: Model, softmax: Node) -> str:
+    """Return a Softmax's output, as a product with what depends on the input reads it; empty where none does."""
     varying, names = facts_of(model).varying, {softmax.output[0]}
     for node in model.nodes:
         if node.op_type in PASSED and node.input[0] in names:
             names.add(node.output[0])
         elif node.op_type == "MatMul" and node.input[0] in names and node.input[1] in varying:
-            return True
-    return False
+            return str(node.input[0])
+    return ""
 
 
 def _picked(model: Model, count: int) -> Iterator[int]:

@@ -1,8 +1,9 @@
-"""Relevance through normalizations by the statistics of the input itself.
+"""Relevance through normalizations that are not merged into a linear operator.
 
-With the spread held constant they are linear, ``y = w (x - mean(x)) / spread + b``, and share as linear operators do
-(Ali et al., 2022, arXiv:2202.07304; Achtibat et al., 2024, arXiv:2402.05602). Handing relevance on unchanged would
-not do: where the mean or the shift makes most of an output, a share in proportion to the small input explodes.
+With the spread held constant, as that of BatchNormalization is, they are linear, ``y = w (x - mean(x)) / spread + b``,
+and share as linear operators do (Ali et al., 2022, arXiv:2202.07304; Achtibat et al., 2024, arXiv:2402.05602). Handing
+relevance on unchanged would not do: where the mean or the shift makes most of an output, a share in proportion to the
+small input explodes.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import vjp
 from ..backward import Pullback
 from ..graph.facts import facts_of
 from ..graph.tape import Record
@@ -24,10 +26,13 @@ def as_linear(divide: Division) -> Pullback:
     """Return ``R_i = x_i sum_j dy_j/dx_i R_j / s(y_j)`` with the spread held constant; unchanged without mean."""
 
     def pull(record: Record, given: Given) -> list[Value | None]:
-        if record.op not in CENTRED:
+        if record.op not in NORMALIZATIONS:
             return passthrough(record, given)
-        share: Array = divide(first(given), record.output)
+        share: Any = divide(first(given), record.output)
         x: Value | None = record.inputs[0]
+        if record.op == "BatchNormalization":
+            g = vjp.pullback(record, (share,))[0]
+            return [None if g is None or x is None else x * g, *[None] * (len(record.inputs) - 1)]
         scale: Value | None = record.inputs[1]
         if x is None or scale is None:
             raise TypeError(f"{record} lacks an input")
@@ -64,6 +69,9 @@ CENTRED: dict[str, Callable[..., Array]] = {
     "InstanceNormalization": _instance,
     "LayerNormalization": _layer,
 }
+
+
+NORMALIZATIONS = ("BatchNormalization", *CENTRED)
 
 
 def all_addends(divide: Division) -> Pullback:

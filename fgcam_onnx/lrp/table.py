@@ -34,7 +34,7 @@ from .composites import (
 )
 from .linear import STABILIZER
 from .modifiers import positive
-from .normalization import CENTRED, all_addends, as_linear
+from .normalization import NORMALIZATIONS, all_addends, as_linear
 from .rules import Given, Group, Rule, Term, first, passthrough, product, stabilized
 
 Cases = tuple[tuple[Selector, Pullback], ...]
@@ -101,7 +101,7 @@ def rest(residual: str = "signed", *, average: Rule | None = None, stabilizer: f
     by_contribution = stabilized(stabilizer)
     signed: Cases = (
         (op(*SUMS), all_addends(by_contribution)),
-        (op(*CENTRED), as_linear(by_contribution)),
+        (op(*NORMALIZATIONS), as_linear(by_contribution)),
     )
     return (
         (op(*MAXIMA), vjp.pullback),
