@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from nets import BASE, images, model_of, node, small_cnn, small_weights
 from onnx import helper, numpy_helper
+from token_nets import transformer
 
 from fgcam_onnx import Explainer, explain
 from fgcam_onnx.errors import AbsentError, OptionError, TargetError
@@ -29,6 +30,9 @@ CHEAP = {"samples": 3, "masks": 12, "steps": 4, "window": 4, "stride": 3}
 """Settings that keep the methods with many runs short."""
 
 OTHERS = ({"method": "fgcam", "layers": "input", "base": "scorecam", "denoise": True}, {"aug_smooth": True})
+
+
+ATTENTION_ONLY = ("chefer",)
 
 
 def cheap(method: str) -> dict[str, Any]:
@@ -68,9 +72,11 @@ def dense_net(*, classes: int = 4, last: bool = False, flat: bool = False) -> An
 
 @pytest.mark.parametrize("options", [*map(cheap, METHODS), *OTHERS], ids=lambda o: "-".join(map(str, o.values())))
 def test_weights_that_choose_a_class_give_the_map_of_the_class(options: dict[str, Any]) -> None:
-    explainer, x = Explainer(small_cnn(), **options), images(3)
+    attends = options.get("method") in ATTENTION_ONLY
+    net, x = (transformer(), images(3, size=(8, 12))) if attends else (small_cnn(), images(3))
+    explainer = Explainer(net, **options)
     wanted = explainer(x, target=2)
-    for target in (Weighted(np.eye(5)[2]), Sum((2,)), Element(2), Element((2,))):
+    for target in (Weighted(np.eye(wanted.scores.shape[1])[2]), Sum((2,)), Element(2), Element((2,))):
         found = explainer(x, target=target)
         close(found.map, wanted.map)
         close(found.score, wanted.score)

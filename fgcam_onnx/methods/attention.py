@@ -9,7 +9,7 @@ import numpy as np
 from ..errors import LayerError, OptionError
 from ..graph.attention import attention_weights, tokens_of
 from ..graph.emitter import Emitter
-from ..graph.value import Array, Value
+from ..graph.value import Array, Dim, Value
 from ..program import Scored, append_gradients, batch_of
 from .method import Method, Options, Outputs
 
@@ -36,8 +36,10 @@ def append_chefer(options: Options, emitter: Emitter, scored: Scored) -> Outputs
     names = attention_weights(options.model, logits=logits)
     tokens = tokens_of(options.model, names[0], logits=logits, grid=options.base_layer.grid)
     found = append_gradients(emitter, names, output=logits, seed=scored.seed)
-    weights = [_by_head(emitter.value(n), options) for n in names]
-    gradients = [_by_head(found[n], options) for n in names]
+    values = [emitter.value(n) for n in names]
+    weights = [_by_head(v, options, first=v.shape[0]) for v in values]
+    # a gradient's free batch may have lost its name
+    gradients = [_by_head(found[n], options, first=v.shape[0]) for n, v in zip(names, values, strict=True)]
     total: Value = rolled(list(weights), list(gradients))
     rows = emitter.emit("Gather", total, emitter.ints(tokens.read), axis=1).mean(axis=1)
     batch = batch_of(options.model)
@@ -45,11 +47,11 @@ def append_chefer(options: Options, emitter: Emitter, scored: Scored) -> Outputs
     return {"map/0": tokens.grid.fold(column).sum(3)}
 
 
-def _by_head(v: Value, options: Options) -> Value:
-    """Return (N, heads, T, T); of three axes the first is split."""
+def _by_head(v: Value, options: Options, *, first: Dim) -> Value:
+    """Return (N, heads, T, T); of three axes the ``first`` is split."""
     if v.rank == 4:
         return v
-    batch, first = batch_of(options.model), v.shape[0]
+    batch = batch_of(options.model)
     if not isinstance(batch, int) or not isinstance(first, int):
         if first == batch:
             return v.reshape((None, 1, *v.shape[1:]))
