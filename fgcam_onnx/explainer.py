@@ -18,6 +18,7 @@ from .forward import Forward, forward
 from .graph.layers import INPUT, Layer, candidate_layers, default_base, find_layer
 from .graph.loading import bind, load
 from .graph.model import Model, TensorSpec
+from .graph.saving import check_plain
 from .graph.score import Score, find_score
 from .graph.stages import first_stage
 from .lrp.composites import product_rule, residual_rule
@@ -149,6 +150,7 @@ class Explainer:
                 raise OptionError(f"{name} must be at least {least}, not {value}")
         resolve_device(device)
         self.model = model if isinstance(model, Model) else load(model)
+        check_plain(self.model)
         self.method, self.base, self.denoise, self.start = method, base, denoise, start
         self.eigen_smooth = eigen_smooth
         self.residual, self.products, self.saturation, self.trace = residual, products, saturation, trace

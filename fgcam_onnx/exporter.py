@@ -14,7 +14,7 @@ import numpy as np
 
 from . import __version__
 from .ends import NORMALIZE, RESIZE, prepared, widened
-from .errors import InputError, ModelError, OptionError, OutputError, TargetError, suggest
+from .errors import InputError, OptionError, OutputError, TargetError, suggest
 from .explainer import Explainer
 from .graph.emitter import Emitter
 from .graph.facts import facts_of
@@ -23,10 +23,10 @@ from .graph.loading import load
 from .graph.model import Model, TensorSpec
 from .graph.portable import weights_apart
 from .graph.saving import (
+    check_plain,
     check_written,
     described,
     lies_beside,
-    metadata_of,
     sources_of,
     with_batch,
     write_weights,
@@ -135,7 +135,7 @@ def export(
         explainer = model
     else:
         loaded = model if isinstance(model, Model) else load(model)
-        _check_plain(loaded)
+        check_plain(loaded)
         explainer = Explainer(halved(loaded) if fp16 else loaded, **options)
     program = append_explanation(
         explainer, target=target, preprocess=preprocess, size=size, resize=resize, normalize=normalize, batch=batch
@@ -159,7 +159,6 @@ def append_explanation(
             raise OptionError(f"unknown {name} {value!r}; choose {', '.join(known)}.{suggest(value, known)}")
     if explainer.aug_smooth:
         raise OptionError("aug_smooth runs a method again and again from outside: it cannot be exported")
-    _check_plain(explainer.model)
     options, names = explainer.options(_bound_size(explainer, size))
     append = find_method(explainer.method).append
     if append is None:
@@ -201,11 +200,6 @@ def append_explanation(
         **_source(explainer.model),
     }
     return Program(described(built, told), told)
-
-
-def _check_plain(model: Model) -> None:
-    if metadata_of(model):
-        raise ModelError("the model is an exported explanation already; export from the model that it was made from")
 
 
 def _bound_size(explainer: Explainer, size: tuple[int, int] | None) -> tuple[int, ...]:

@@ -279,10 +279,13 @@ def test_the_file_says_what_it_is_and_inspect_shows_it(bundled: Path, tmp_path: 
     assert json.loads(fgcam("inspect", source, "--json").out)["explanation"] is None
 
 
-def test_an_exported_file_is_not_exported_again(bundled: Path, tmp_path: Path) -> None:
+def test_an_exported_file_is_not_explained_or_exported_again(bundled: Path, tmp_path: Path) -> None:
     made = export(bundled / f"{VGG}.onnx", tmp_path / "e.onnx")
+    for fp16 in (False, True):
+        with pytest.raises(ModelError, match="already"):
+            export(made.path, tmp_path / "f.onnx", output="logits", fp16=fp16)
     with pytest.raises(ModelError, match="already"):
-        export(made.path, tmp_path / "f.onnx", output="logits")
+        fgcam_onnx.Explainer(made.path, output="logits")
 
 
 def test_the_model_itself_is_never_written_over(bundled: Path, tmp_path: Path) -> None:

@@ -62,6 +62,7 @@ def report_on(
     from ..errors import FgcamError, InputError, LayerError, TargetError
     from ..graph.layers import ranked_layers
     from ..graph.loading import load
+    from ..graph.saving import check_plain
     from ..graph.score import find_score
     from ..imaging import find_sidecar
     from ..support import support_of
@@ -69,7 +70,9 @@ def report_on(
     model = load(path)
     notes: list[str] = []
     score, layers, support = None, [], {}
+    explanation = _explanation(model)
     try:
+        check_plain(model)
         score = find_score(model, output_name)
         layers = ranked_layers(model, logits=score.logits, grid=grid)
         image = image_input(model.inputs, input_name)
@@ -97,7 +100,7 @@ def report_on(
             walk: {"missing": s.missing, "blocked": sum(x.name in s.blocked for x in layers)}
             for walk, s in support.items()
         },
-        "explanation": _explanation(model),
+        "explanation": explanation,
         "notes": notes,
     }
 

@@ -34,6 +34,21 @@ def metadata_of(model: Model) -> dict[str, str]:
     return {p.key.removeprefix(KEY): p.value for p in props if p.key.startswith(KEY)}
 
 
+def check_plain(model: Model) -> None:
+    """Refuse a file that `export` wrote: its appended part would be explained as if it were the model's.
+
+    Raises
+    ------
+    ModelError
+        Always for such a file.
+    """
+    if metadata_of(model):
+        raise ModelError(
+            "the model is an exported explanation already: run it in any ONNX runtime, "
+            "or explain the model that it was made from"
+        )
+
+
 def described(model: Model, metadata: Mapping[str, str]) -> Model:
     """Return ``model`` with ``metadata`` beside what it says of itself.
 
