@@ -36,15 +36,18 @@ class Net:
     ----------
     path : Path
     small : bool
-        Whether every method is exported from it, and the reference evaluator run on it.
+        Whether every runtime runs it; the others run real models, too.
     methods : tuple of str
-        The methods otherwise.
+        The methods exported from it; every one that fits where none is named.
+    made : bool
+        Whether the run makes it.
     """
 
     name: str
     path: Path
     small: bool = True
     methods: tuple[str, ...] = ()
+    made: bool = False
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,16 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 """Beside every method as it is by default: a few with options, by name."""
 
+SHORTER = {"integratedgradients": {"steps": 8}}
+"""Settings that make a method cheaper to run, and no other graph."""
+
+UNFIT = {
+    "vgg_shapes.dynamo": ("cam", "chefer"),
+    "resnet_shapes.torchscript": ("chefer",),
+    "traps": ("cam", "chefer"),
+}
+"""Methods that a net is not made for: no average over space, no attention, or attention heads mixed with the batch."""
+
 REAL = {
     "mobilenet_v2_fp32_dequant": ("fgcam", "gradcam", "relevancecam"),
     "regnetx200mf_fp32_dequant": ("fgcam", "gradcam", "relevancecam"),
@@ -93,23 +106,25 @@ def exportable() -> list[str]:
 def nets(folder: Path) -> list[Net]:
     """Return the nets, the real ones only where FGCAM_ASSETS names a folder that has them."""
     found = [Net(n, BUNDLED / f"{n}.onnx") for n in ("vgg_shapes.dynamo", "resnet_shapes.torchscript")]
-    found.append(Net("vgg_shapes.keras", BUNDLED / "vgg_shapes.keras.onnx", small=False, methods=("fgcam", "gradcam")))
-    found.append(Net("traps", folder / "traps.onnx"))
+    found.append(Net("vgg_shapes.keras", BUNDLED / "vgg_shapes.keras.onnx", methods=("fgcam", "gradcam")))
+    found.append(Net("traps", folder / "traps.onnx", made=True))
+    found.append(Net("traps of fixed batch", folder / "traps_fixed.onnx", methods=("chefer", "fgcam"), made=True))
     assets = Path(os.environ.get("FGCAM_ASSETS", "/nowhere")) / "models"
     found += [Net(n, assets / f"{n}.onnx", small=False, methods=m) for n, m in REAL.items()]
-    return [n for n in found if n.path.name == "traps.onnx" or n.path.is_file()]
+    return [n for n in found if n.made or n.path.is_file()]
 
 
 def cases(folder: Path) -> list[Case]:
     """Return every case; nothing is written yet."""
     found = []
     for net in nets(folder):
-        found += [Case(net, m) for m in (exportable() if net.small else net.methods)]
-        if net.small:
+        methods = net.methods or exportable()
+        found += [Case(net, m, options=SHORTER.get(m, {})) for m in methods if m not in UNFIT.get(net.name, ())]
+        if not net.methods:
             found += [
                 Case(net, method, variant, options)
                 for variant, (method, options) in VARIANTS.items()
-                if net.name != "traps" or "pixels" not in options
+                if not (net.made and "pixels" in options)
             ]
     return found
 
@@ -118,6 +133,7 @@ def write(folder: Path) -> tuple[list[Case], dict[str, str]]:
     """Write every case's file, inputs and expected outputs, and the lists; return the cases and what was refused."""
     folder.mkdir(parents=True, exist_ok=True)
     write_traps(folder / "traps.onnx")
+    write_traps(folder / "traps_fixed.onnx", batch=3)
     written, refused, told = [], {}, []
     for case in cases(folder):
         try:
