@@ -12,20 +12,16 @@ from numpy.typing import ArrayLike, NDArray
 
 from .arguments import fitted_feeds, image_input
 from .cam.perturbation import Progress
-from .errors import InputError, LayerError, ModelError, OptionError
+from .errors import InputError, ModelError
 from .explanation import Explanation, conservation_of, trace_of
 from .forward import Forward, forward
-from .graph.layers import INPUT, Layer, candidate_layers, default_base, find_layer
 from .graph.loading import bind, load
 from .graph.model import Model, TensorSpec
-from .graph.saving import check_plain
 from .graph.score import Score, find_score
-from .graph.stages import first_stage
-from .lrp.composites import product_rule, residual_rule
-from .lrp.starts import find_start
-from .methods import Options, Run, augmented, check_eigen_smooth, find_base, find_method, fitted_settings
+from .methods import Options, Run, augmented, find_method
+from .methods.choosing import base_layer_of, chosen, chosen_layers
 from .program import SEED, TARGET, class_count
-from .runtime import check_finite, resolve_device
+from .runtime import check_finite
 from .targets import Aim, AnyTarget, Objective, Predicted, aimed, fitted_classes, objectives_of
 
 if TYPE_CHECKING:
@@ -128,37 +124,29 @@ class Explainer:
         progress: Progress | None = None,
         **settings: Any,
     ) -> None:
-        self._method = find_method(method)
-        find_base(base)
-        self.settings = fitted_settings(method, settings, base=base)
-        if eigen_smooth:
-            check_eigen_smooth(method, base)
-        if residual is not None:
-            residual_rule(residual)
-        if products is not None:
-            product_rule(products)
-        residual = self._method.residual if residual is None else residual
-        products = self._method.products if products is None else products
-        start = self._method.start if start is None else start
-        find_start(start)
-        if trace and not self._method.traces:
-            raise OptionError(f"{method} hands no relevance back that could be traced")
-        if trace and aug_smooth:
-            raise OptionError("a trace is of one run, aug_smooth averages several: choose one")
-        for name, value, least in (("batch", batch, 1), ("threads", threads, 0)):
-            if value < least:
-                raise OptionError(f"{name} must be at least {least}, not {value}")
-        resolve_device(device)
+        self.method = method
+        self.choices = chosen(
+            method,
+            base=base,
+            denoise=denoise,
+            eigen_smooth=eigen_smooth,
+            residual=residual,
+            products=products,
+            start=start,
+            saturation=saturation,
+            trace=trace,
+            device=device,
+            threads=threads,
+            batch=batch,
+            progress=progress,
+            settings=settings,
+        )
         self.model = model if isinstance(model, Model) else load(model)
-        check_plain(self.model)
-        self.method, self.base, self.denoise, self.start = method, base, denoise, start
-        self.eigen_smooth = eigen_smooth
-        self.residual, self.products, self.saturation, self.trace = residual, products, saturation, trace
         self.layers = (layers,) if isinstance(layers, str) else None if layers is None else tuple(layers)
-        self.base_layer, self.device, self.threads, self.batch = base_layer, device, threads, batch
+        self.base_layer = base_layer
         self.grid = None if grid is None else (int(grid[0]), int(grid[1]))
         self.aug_smooth = aug_smooth
-        self.output, self.before_softmax, self.progress = output, before_softmax, progress
+        self.output, self.before_softmax = output, before_softmax
         self.input = image_input(self.model.inputs, input).name
         self._compiled: dict[tuple[tuple[int, ...], bool], Compiled] = {}
         self._forwards: dict[tuple[tuple[int, ...], bool], Forward] = {}
@@ -187,39 +175,23 @@ class Explainer:
         """
         model = self._bound(size) if size else self.model
         score = find_score(model, self.output, before_softmax=self.before_softmax)
-        base = (
-            find_layer(model, self.base_layer, logits=score.logits, grid=self.grid)
-            if self.base_layer is not None
-            else default_base(model, logits=score.logits, grid=self.grid)
-        )
-        layers = self._chosen(model, score, base)
+        base = base_layer_of(model, self.base_layer, logits=score.logits, grid=self.grid)
+        layers = chosen_layers(model, self.layers, method=self.method, base=base, logits=score.logits, grid=self.grid)
         options = Options(
+            **vars(self.choices),
             model=model,
             input=self.input,
             score=score,
             layers=tuple(layers.values()),
-            base=self.base,
             base_layer=base,
-            denoise=self.denoise,
-            residual=self.residual,
-            products=self.products,
-            start=self.start,
-            saturation=self.saturation,
             seeded=seeded,
-            device=self.device,
-            threads=self.threads,
-            batch=self.batch,
-            progress=self.progress,
-            settings=self.settings,
-            eigen_smooth=self.eigen_smooth,
-            trace=self.trace,
         )
         return options, tuple(layers)
 
     def _compile(self, size: tuple[int, ...], *, seeded: bool) -> Compiled:
         if (size, seeded) not in self._compiled:
             options, names = self.options(size, seeded=seeded)
-            run = self._method.compile(options)
+            run = find_method(self.method).compile(options)
             self._compiled[size, seeded] = Compiled(options, names, augmented(run, options) if self.aug_smooth else run)
         return self._compiled[size, seeded]
 
@@ -228,25 +200,6 @@ class Explainer:
             return bind(self.model, {self.input: (None, *size)})
         except ModelError as error:
             raise InputError(f"an input of {' x '.join(map(str, size))} does not fit the model: {error}") from error
-
-    def _chosen(self, model: Model, score: Score, base: Layer) -> dict[str, Layer]:
-        """Return the layers asked for, by the names they were asked by."""
-        chosen: dict[str, Layer] = {}
-        if self.layers is None and self._method.at == "base":
-            return {base.name: base}
-        if self.layers is None and self._method.at == "stage":
-            first = first_stage(model, logits=score.logits, base=base)
-            return {first.name: first}
-        for name in (INPUT,) if self.layers is None else self.layers:
-            if name == "all":
-                every = candidate_layers(model, logits=score.logits, grid=self.grid)
-                end = next((i for i, x in enumerate(every) if x.name == base.name), len(every) - 1)
-                chosen |= {x.name: x for x in every[: end + 1] if x.every_path}
-            else:
-                chosen[name] = find_layer(model, name, logits=score.logits, grid=self.grid)
-        if not chosen:
-            raise LayerError("no layer was asked for")
-        return chosen
 
     def __call__(self, x: ArrayLike | Mapping[str, ArrayLike], *, target: AnyTarget = None) -> Explanation:
         """Explain ``x``.

@@ -142,7 +142,7 @@ def command(model: Path, images: tuple[str, ...], **options: Any) -> None:
         "model": str(model),
         "method": options["method"],
         "base": options["base"] if options["method"] == "fgcam" else None,
-        "settings": explainer.settings,
+        "settings": explainer.choices.settings,
         "aug_smooth": options["aug_smooth"],
         "eigen_smooth": options["eigen_smooth"],
         "fuse": options["fuse"],

@@ -25,14 +25,12 @@ Run = Callable[[Feeds], Arrays]
 """Takes the inputs and the target; returns target, score, scores, a map for each layer (``map/i``) and sums."""
 
 
-@dataclass(frozen=True)
-class Options:
-    """What a method is built from; every dimension of the model but the batch is bound.
+@dataclass(frozen=True, kw_only=True)
+class Choices:
+    """What the caller chose, whatever the model.
 
     Attributes
     ----------
-    seeded : bool
-        Whether the target comes as weights of the logits, not as a class.
     residual, products : str
         How sums and products share; empty where the composite's own choice stands.
     settings : mapping
@@ -41,25 +39,37 @@ class Options:
         Whether the program also returns what every operator of its walk gets and hands on.
     """
 
-    model: Model
-    input: str
-    score: Score
-    layers: tuple[Layer, ...]
     base: str
-    base_layer: Layer
     denoise: bool
+    eigen_smooth: bool
     residual: str
     products: str
     start: str
     saturation: bool
-    seeded: bool
+    trace: bool
     device: str
     threads: int
     batch: int
     progress: Progress | None
     settings: Mapping[str, Any] = field(default_factory=dict)
-    eigen_smooth: bool = False
-    trace: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options(Choices):
+    """What a method is built from; every dimension of the model but the batch is bound.
+
+    Attributes
+    ----------
+    seeded : bool
+        Whether the target comes as weights of the logits, not as a class.
+    """
+
+    model: Model
+    input: str
+    score: Score
+    layers: tuple[Layer, ...]
+    base_layer: Layer
+    seeded: bool
 
 
 Append = Callable[[Options, Emitter, Scored], Outputs]
