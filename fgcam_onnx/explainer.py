@@ -17,6 +17,7 @@ from .explanation import Explanation, conservation_of, trace_of
 from .forward import Forward, forward
 from .graph.loading import bind, load
 from .graph.model import Model, TensorSpec
+from .graph.saving import check_plain
 from .graph.score import Score, find_score
 from .methods import Options, Run, augmented, find_method
 from .methods.choosing import base_layer_of, chosen, chosen_layers
@@ -142,6 +143,7 @@ class Explainer:
             settings=settings,
         )
         self.model = model if isinstance(model, Model) else load(model)
+        check_plain(self.model)
         self.layers = (layers,) if isinstance(layers, str) else None if layers is None else tuple(layers)
         self.base_layer = base_layer
         self.grid = None if grid is None else (int(grid[0]), int(grid[1]))
