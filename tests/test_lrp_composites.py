@@ -262,6 +262,21 @@ def test_a_normalization_is_seen_as_part_of_the_convolution_before_it(form: str,
     np.testing.assert_allclose(kept.map, folded.map, rtol=0, atol=2e-5 * np.abs(folded.map).max())
 
 
+@pytest.mark.parametrize("exporter", ["dynamo", "jax", "keras", "paddle"])
+def test_the_same_net_from_another_exporter_has_the_same_relevance(bundled: Path, exporter: str) -> None:
+    maps = []
+    for name in ("torchscript", exporter):
+        path = bundled / f"vgg_shapes.{name}.onnx"
+        sidecar = find_sidecar(path)
+        assert sidecar is not None
+        spec = load(path).inputs[0]
+        x = preprocess_from(sidecar).bound(spec.shape, spec.dtype)(
+            Image.open(bundled / "pictures" / "two.png").convert("RGB")
+        )
+        maps.append(fgcam_onnx.explain(path, x, target=3, method="lrp", composite="epsilonalpha2beta1").map)
+    np.testing.assert_allclose(maps[1], maps[0], rtol=0, atol=1e-4 * np.abs(maps[0]).max())
+
+
 def test_fgcams_published_rules_see_normalizations_as_the_file_has_them() -> None:
     """Negative control: where nothing is merged, the two forms have different maps."""
     folded, kept = (fgcam_onnx.explain(normalized(f), images(), target=1).map for f in ("folded", "kept"))
