@@ -187,7 +187,11 @@ function showClasses() {
 
 function styleChosen() {
   const signed = document.querySelector('input[name="sign"]:checked').value === "signed";
-  return { signed, palette: state.palettes[signed ? "signed" : "positive"][at("colors").value], opacity: at("opacity").value / 100 };
+  return {
+    signed,
+    palette: state.palettes[signed ? "signed" : "positive"][at("colors").value],
+    opacity: at("opacity").value / 100,
+  };
 }
 
 function showColors() {

@@ -35,7 +35,9 @@ export function fitted(bitmap, { width, height }, how) {
   context.fillRect(0, 0, width, height);
   const ratios = [width / bitmap.width, height / bitmap.height];
   const [sx, sy] =
-    resize === "stretch" ? ratios : Array(2).fill(resize === "crop" ? Math.max(...ratios) / crop_share : Math.min(...ratios));
+    resize === "stretch"
+      ? ratios
+      : Array(2).fill(resize === "crop" ? Math.max(...ratios) / crop_share : Math.min(...ratios));
   const [w, h] = [bitmap.width * sx, bitmap.height * sy];
   const [x, y] = resize === "pad" && pad_at === "corner" ? [0, 0] : [(width - w) / 2, (height - h) / 2];
   context.drawImage(bitmap, x, y, w, h);

@@ -6,7 +6,12 @@ import { fileURLToPath } from "node:url";
 
 import { complaints, launch } from "./chromium.mjs";
 
-const TYPES = { ".html": "text/html", ".json": "application/json", ".mjs": "text/javascript", ".wasm": "application/wasm" };
+const TYPES = {
+  ".html": "text/html",
+  ".json": "application/json",
+  ".mjs": "text/javascript",
+  ".wasm": "application/wasm",
+};
 const ORIGIN = "http://localhost:8000";
 const HERE = fileURLToPath(new URL(".", import.meta.url));
 

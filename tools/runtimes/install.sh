@@ -35,7 +35,7 @@ for folder in "$here" "$here/../browser"; do
     fi
 done
 
-if ! command -v chromium chromium-browser google-chrome google-chrome-stable > /dev/null; then
+if ! { command -v chromium || command -v chromium-browser || command -v google-chrome; } > /dev/null; then
     if [ "$(id -u)" = 0 ] && command -v apt-get > /dev/null; then
         attempt 120 "Debian's package lists" apt-get update -qq &&
             DEBIAN_FRONTEND=noninteractive attempt 240 Chromium apt-get install -y -qq --no-install-recommends chromium

@@ -18,7 +18,9 @@ async function drop(page, path, type) {
       const bytes = Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
       const dataTransfer = new DataTransfer();
       dataTransfer.items.add(new File([bytes], name, { type }));
-      document.getElementById("drop").dispatchEvent(new DragEvent("drop", { dataTransfer, bubbles: true, cancelable: true }));
+      document
+        .getElementById("drop")
+        .dispatchEvent(new DragEvent("drop", { dataTransfer, bubbles: true, cancelable: true }));
     },
     { base64, name: basename(path), type },
   );
@@ -70,7 +72,9 @@ const contrasts = () => {
     });
     return 0.2126 * r + 0.7152 * g + 0.0722 * b;
   };
-  const pairs = "ink/paper ink/card ink/tint soft/paper soft/card on-accent/accent alert/alert-tint accent/card".split(" ");
+  const pairs = "ink/paper ink/card ink/tint soft/paper soft/card on-accent/accent alert/alert-tint accent/card".split(
+    " ",
+  );
   return Object.fromEntries(
     pairs.map((pair) => {
       const [a, b] = pair.split("/").map(light);
@@ -115,11 +119,22 @@ try {
   told.drawn = drawn;
   told.unnamed = await page.$$eval("button, select, input, canvas[role=img]", (all) =>
     all
-      .filter((e) => !(e.getAttribute("aria-label") || e.labels?.[0]?.textContent || e.textContent || e.querySelector("img")?.alt).trim())
+      .filter(
+        (e) =>
+          !(
+            e.getAttribute("aria-label") ||
+            e.labels?.[0]?.textContent ||
+            e.textContent ||
+            e.querySelector("img")?.alt
+          ).trim(),
+      )
       .map((e) => e.outerHTML),
   );
   const [download] = await Promise.all([page.waitForEvent("download"), page.click("#save")]);
-  told.saved = { name: download.suggestedFilename(), head: (await readFile(await download.path())).toString("latin1", 0, 8) };
+  told.saved = {
+    name: download.suggestedFilename(),
+    head: (await readFile(await download.path())).toString("latin1", 0, 8),
+  };
 
   told.wrongPicture = await alert(page, () => drop(page, plain, "image/png"));
   await explained(page, () => page.click("#samples button"));
