@@ -80,13 +80,6 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
 SHORTER = {"integratedgradients": {"steps": 8}}
 """Settings that make a method cheaper to run, and no other graph."""
 
-UNFIT = {
-    "vgg_shapes.dynamo": ("cam", "chefer"),
-    "resnet_shapes.torchscript": ("chefer",),
-    "traps": ("cam", "chefer"),
-}
-"""Methods that a net is not made for: no average over space, no attention, or attention heads mixed with the batch."""
-
 REAL = {
     "mobilenet_v2_fp32_dequant": ("fgcam", "gradcam", "relevancecam"),
     "regnetx200mf_fp32_dequant": ("fgcam", "gradcam", "relevancecam"),
@@ -96,6 +89,24 @@ REAL = {
     "vit_tiny_patch16_224_opset17": ("fgcam", "gradcam"),
 }
 """Models of FGCAM_ASSETS, where that is set."""
+
+
+@dataclass(frozen=True)
+class Written:
+    """What was written, and why the rest was not.
+
+    Attributes
+    ----------
+    cases : list of Case
+    unfit : dict of str to str
+        Cases whose method is not made for their net: the explainer refuses them, too.
+    refused : dict of str to str
+        Cases that the explainer takes and the export does not.
+    """
+
+    cases: list[Case]
+    unfit: dict[str, str]
+    refused: dict[str, str]
 
 
 def exportable() -> list[str]:
@@ -108,7 +119,6 @@ def nets(folder: Path) -> list[Net]:
     found = [Net(n, BUNDLED / f"{n}.onnx") for n in ("vgg_shapes.dynamo", "resnet_shapes.torchscript")]
     found.append(Net("vgg_shapes.keras", BUNDLED / "vgg_shapes.keras.onnx", methods=("fgcam", "gradcam")))
     found.append(Net("traps", folder / "traps.onnx", made=True))
-    found.append(Net("traps of fixed batch", folder / "traps_fixed.onnx", methods=("chefer", "fgcam"), made=True))
     assets = Path(os.environ.get("FGCAM_ASSETS", "/nowhere")) / "models"
     found += [Net(n, assets / f"{n}.onnx", small=False, methods=m) for n, m in REAL.items()]
     return [n for n in found if n.made or n.path.is_file()]
@@ -119,7 +129,7 @@ def cases(folder: Path) -> list[Case]:
     found = []
     for net in nets(folder):
         methods = net.methods or exportable()
-        found += [Case(net, m, options=SHORTER.get(m, {})) for m in methods if m not in UNFIT.get(net.name, ())]
+        found += [Case(net, m, options=SHORTER.get(m, {})) for m in methods]
         if not net.methods:
             found += [
                 Case(net, method, variant, options)
@@ -129,28 +139,31 @@ def cases(folder: Path) -> list[Case]:
     return found
 
 
-def write(folder: Path) -> tuple[list[Case], dict[str, str]]:
-    """Write every case's file, inputs and expected outputs, and the lists; return the cases and what was refused."""
+def write(folder: Path) -> Written:
+    """Write every case's file, inputs and expected outputs, and the lists."""
     folder.mkdir(parents=True, exist_ok=True)
     write_traps(folder / "traps.onnx")
-    write_traps(folder / "traps_fixed.onnx", batch=3)
-    written, refused, told = [], {}, []
+    written, unfit, refused, told = [], {}, {}, []
     for case in cases(folder):
+        options = {k: v for k, v in case.options.items() if k != "pixels"}
         try:
-            told.append(_write_case(case, folder))
+            explainer = fgcam_onnx.Explainer(case.net.path, method=case.method, threads=1, **options)
+        except fgcam_onnx.FgcamError as error:
+            unfit[case.id] = str(error)
+            continue
+        try:
+            told.append(_write_case(case, explainer, folder))
             written.append(case)
         except fgcam_onnx.FgcamError as error:
             refused[case.id] = str(error)
     small = {c.id for c in written if c.net.small}
     (folder / CASES).write_text(json.dumps(told, indent=1))
     (folder / SMALL).write_text(json.dumps([t for t in told if t["id"] in small], indent=1))
-    return written, refused
+    return Written(written, unfit, refused)
 
 
-def _write_case(case: Case, folder: Path) -> dict[str, Any]:
-    options = dict(case.options)
-    pixels = options.pop("pixels", False)
-    explainer = fgcam_onnx.Explainer(case.net.path, method=case.method, threads=1, **options)
+def _write_case(case: Case, explainer: fgcam_onnx.Explainer, folder: Path) -> dict[str, Any]:
+    pixels = case.options.get("pixels", False)
     spec = next(i for i in explainer.model.inputs if i.name == explainer.input)
     form: dict[str, Any] = {}
     if pixels:

@@ -11,7 +11,7 @@ from onnx import NodeProto, TensorProto, helper, numpy_helper
 CLASSES, WIDTH, SIZE = 10, 32, 32
 
 
-def write_traps(path: Path, *, batch: int | str = "N") -> Path:
+def write_traps(path: Path) -> Path:
     """Write a net whose weights are square, strided, grouped or tied to attention, and return its path.
 
     A stem, a grouped and a dense convolution of stride 2, an overlapping max pool, one attention head with a residual
@@ -39,8 +39,8 @@ def write_traps(path: Path, *, batch: int | str = "N") -> Path:
     graph = helper.make_graph(
         list(_nodes()),
         "traps",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [batch, 3, SIZE, SIZE])],
-        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, [batch, CLASSES])],
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 3, SIZE, SIZE])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["N", CLASSES])],
         [numpy_helper.from_array(np.asarray(a), n) for n, a in weights.items()],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
