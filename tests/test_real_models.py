@@ -21,7 +21,7 @@ from fgcam_onnx.runtime import Session
 sys.path.insert(0, str(Path(__file__).parent.parent / "tools"))
 import real_models
 
-PICTURES = 24
+PICTURES = 40
 CLASSIFIERS = (
     "cifar10_marabou_large keras_mobilenet_v1_0.25_224_imagenet keras_resnet8_cifar10_mlperftiny mcunet_in3_fp32_torch"
     " mnist_cntk mobilenet_v2_fp32_dequant regnetx200mf_fp32_dequant resnet20_onnc shufflenet_v2_fp32_dequant"

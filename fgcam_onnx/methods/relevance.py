@@ -13,6 +13,7 @@ from .method import Method, Options, Outputs
 
 def append_relevance_cam(options: Options, emitter: Emitter, scored: Scored) -> Outputs:
     """Append Relevance-CAM at every layer: a channel's weight is its mean relevance over space."""
+    require_reach(options.layers)
     steps: list[Step] = []
     relevance = append_relevance(
         emitter,
