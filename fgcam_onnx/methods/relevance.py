@@ -7,7 +7,7 @@ from ..graph.emitter import Emitter
 from ..lrp.composites import relevance_cam
 from ..lrp.starts import START
 from ..lrp.trace import Step, trace_outputs
-from ..program import Scored, append_features, append_map, append_relevance
+from ..program import Scored, append_features, append_map, append_relevance, require_reach
 from .method import Method, Options, Outputs
 
 
