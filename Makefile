@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUNTIME ?= cpu
 DEMO := demo
+PEERS := .venv-peers
 PORT ?= 8000
 
 .PHONY: demo test check runtimes web bench gpu clean
@@ -34,6 +35,21 @@ check: $(BIN)/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+$(PEERS)/.installed: pyproject.toml tools/peers-requirements.txt
+	@test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check "$$(grep ^torch== tools/peers-requirements.txt)"
+	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check -e ".[cpu]" -r tools/peers-requirements.txt
+	@touch $@
+
+peers: $(PEERS)/.installed  ## our numbers beside pytorch-grad-cam's, captum's, zennit's and others' on the same nets
+	$(PEERS)/bin/python tools/peers_gradcam.py
+	$(PEERS)/bin/python tools/peers_compat.py
+	$(PEERS)/bin/python tools/peers_masked.py
+	$(PEERS)/bin/python tools/peers_captum.py
+	$(PEERS)/bin/python tools/peers_zennit.py
+	$(PEERS)/bin/python tools/peers_attention.py
+	$(PEERS)/bin/python tools/peers_adapters.py exported_models/resnet_shapes.dynamo.onnx exported_models/pictures/star.png
+
 runtimes: $(BIN)/.installed-dev  ## exported files in other runtimes and a browser; what is not to be had is skipped, and said
 	@sh tools/runtimes/install.sh $(abspath $(BIN)/python) $(abspath .venv-runtimes)
 	$(BIN)/python -m pytest -rs tools/runtimes
@@ -53,4 +69,4 @@ gpu: $(BIN)/.installed-dev  ## on CUDA: make gpu RUNTIME=gpu VENV=.venv-gpu; ski
 	$(BIN)/python tools/bench.py --device cuda --program fgcam --batch 1 --batch 32
 
 clean:
-	rm -rf $(VENV) .venv-runtimes $(DEMO) explanations build tools/browser/files tools/*/node_modules
+	rm -rf $(VENV) .venv-runtimes $(PEERS) $(DEMO) explanations build tools/browser/files tools/*/node_modules

@@ -4,7 +4,7 @@ AttnLRP by autograd alone: with the spread of normalizations, and the slope ``f(
 constant and the gradients of products of two tensors halved, input times gradient is its relevance from the logit
 on, as epsilon goes to 0. Chefer's method by the attention weights and their gradients, kept while the net runs::
 
-    pip install "torch==2.13.0" timm==1.0.31 --index-url https://download.pytorch.org/whl/cpu
+    pip install "torch==2.13.0" timm==1.0.31
     python tools/peers_attention.py
 """
 
@@ -17,8 +17,10 @@ from typing import Any
 import numpy as np
 import onnx
 import torch
-from cpu_torchvision import timm
+import torchvision_cpu  # noqa: F401  before what imports torchvision
 from torch import Tensor, nn
+
+import timm  # isort: skip
 
 import fgcam_onnx
 

@@ -4,7 +4,7 @@ The bundled nets are rebuilt in PyTorch with the weights of their .onnx files; r
 weights, is exported on the spot. ``--write`` keeps the peers' maps of the bundled nets, every fourth pixel, in
 ``tests/goldens/``::
 
-    pip install "torch==2.13.0" torchvision --index-url https://download.pytorch.org/whl/cpu
+    pip install "torch==2.13.0" torchvision
     pip install captum==0.9.0 torchcam==0.5.0 grad-cam==1.5.7 onnxscript
     pip install -e ".[cpu]"
     python tools/peers_captum.py --write
@@ -24,6 +24,7 @@ from types import SimpleNamespace
 import numpy as np
 import onnx
 import torch
+import torchvision_cpu  # noqa: F401  before what imports torchvision
 from onnx import numpy_helper
 from PIL import Image
 from torch import nn
@@ -42,18 +43,6 @@ Maps = dict[str, np.ndarray]
 
 
 @functools.cache
-def with_torchvision() -> torch.library.Library | None:
-    """Let torchvision be imported where its compiled operators do not fit this PyTorch; none is used here."""
-    try:
-        import torchvision  # noqa: F401
-    except RuntimeError:
-        library = torch.library.Library("torchvision", "FRAGMENT")
-        for name in ("nms", "qnms"):
-            library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        return library
-    return None
-
-
 def bundled(name: str) -> nn.Module:
     """Return a net of train_shapes.py with its BatchNorms folded, weights from the TorchScript file."""
     net = NETS[name]()
@@ -281,7 +270,6 @@ def main() -> None:
     write = parser.parse_args().write
     warnings.filterwarnings("ignore")
     torch.set_num_threads(1)
-    with_torchvision()
     x = pictures()
     for name, layer in (("vgg_shapes", "features"), ("resnet_shapes", "layer3")):
         net = bundled(name)

@@ -4,7 +4,7 @@ What is compared is each package's raw map, before its ReLU and scaling, as max 
 the bundled ones, rebuilt in PyTorch from the weights of their files; a small net of smooth activations, whose second
 derivatives are not 0; torchvision's with seeded random weights; and, with ``--assets``, trained ones of that folder::
 
-    pip install "torch==2.13.0" --index-url https://download.pytorch.org/whl/cpu
+    pip install "torch==2.13.0"
     pip install torchvision timm grad-cam==1.5.7 torchcam onnx onnxruntime onnx_graphsurgeon pillow
     python tools/peers_gradcam.py --assets ASSETS --json peers.json
     python tools/peers_gradcam.py --only resnet_shapes,vgg_shapes,smooth --write tests/goldens

@@ -4,7 +4,7 @@ Bundled nets (their weights put into the classes of ``train_shapes.py``) and tor
 figure is the largest difference of the input relevance, every channel of it, over its largest magnitude; beside it
 zennit's own difference between float32 and float64, which says how far rounding alone carries::
 
-    pip install "torch==2.13.0" torchvision --index-url https://download.pytorch.org/whl/cpu
+    pip install "torch==2.13.0" torchvision
     pip install zennit==0.5.1 onnxscript
     python tools/peers_zennit.py
     python tools/peers_zennit.py --only vgg_shapes --only resnet_shapes --write
@@ -22,10 +22,10 @@ from typing import Any
 import numpy as np
 import onnx
 import torch
+import torchvision_cpu  # noqa: F401  before what imports torchvision
 import zennit
 import zennit.attribution
 import zennit.composites
-from cpu_torchvision import torchvision
 from onnx import numpy_helper
 from PIL import Image
 from torch import Tensor, nn
@@ -33,6 +33,8 @@ from train_shapes import NETS, BasicBlock, prepared
 from zennit.canonizers import AttributeCanonizer, CompositeCanonizer, SequentialMergeBatchNorm
 from zennit.layer import Sum
 from zennit.torchvision import ResNetBasicBlockCanonizer
+
+import torchvision  # isort: skip
 
 from fgcam_onnx.graph.emitter import Emitter
 from fgcam_onnx.graph.loading import load

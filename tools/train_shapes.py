@@ -2,7 +2,7 @@
 
 Each net goes through both PyTorch exporters and gets a preprocessing sidecar per file::
 
-    pip install "torch==2.13.0" --index-url https://download.pytorch.org/whl/cpu
+    pip install "torch==2.13.0"
     pip install numpy pillow onnx onnxscript onnxruntime
     python tools/train_shapes.py exported_models
 
