@@ -7,7 +7,7 @@ DEMO := demo
 PEERS := .venv-peers
 PORT ?= 8000
 
-.PHONY: demo test check runtimes web bench gpu clean
+.PHONY: demo test check runtimes web peers bench gpu clean
 
 $(BIN)/.installed-$(RUNTIME): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -33,7 +33,7 @@ ATOL = 1e-5
 
 @pytest.fixture(scope="module")
 def theirs() -> Any:
-    with np.load(Path(__file__).parent / "golden_compat.npz") as found:
+    with np.load(Path(__file__).parent / "goldens" / "compat.npz") as found:
         return dict(found)
 
 

@@ -2,7 +2,7 @@
 
 Needs torch, grad-cam (1.5.5 or newer), onnx and onnxruntime in one environment of their own:
 
-    python tools/peers_compat.py --write tests/golden_compat.npz
+    python tools/peers_compat.py --write tests/goldens/compat.npz
 """
 
 from __future__ import annotations
@@ -15,16 +15,11 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
+import torchvision_cpu  # noqa: F401  before what imports torchvision
 
-# a torchvision built for another torch lacks its operators; nothing here uses them, but their names must be there
-operators = torch.library.Library("torchvision", "FRAGMENT")
-for name in ("nms", "qnms", "roi_align", "roi_pool", "ps_roi_align", "ps_roi_pool", "deform_conv2d"):
-    if not hasattr(torch.ops.torchvision, name):
-        operators.define(f"{name}(Tensor x) -> Tensor")
-
-import pytorch_grad_cam  # noqa: E402
-from pytorch_grad_cam.utils import model_targets  # noqa: E402
-from pytorch_grad_cam.utils.image import show_cam_on_image  # noqa: E402
+import pytorch_grad_cam  # isort: skip
+from pytorch_grad_cam.utils import model_targets
+from pytorch_grad_cam.utils.image import show_cam_on_image
 
 sys.path[:0] = [str(Path(__file__).parent.parent), str(Path(__file__).parent.parent / "tests")]
 
