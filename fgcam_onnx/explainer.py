@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .arguments import fitted_feeds, image_input
 from .cam.perturbation import Progress
-from .errors import InputError, ModelError
+from .errors import InputError, ModelError, OptionError
 from .explanation import Explanation, conservation_of, trace_of
 from .forward import Forward, forward
 from .graph.loading import bind, load
@@ -142,6 +142,8 @@ class Explainer:
             progress=progress,
             settings=settings,
         )
+        if trace and aug_smooth:
+            raise OptionError("a trace is of one run, aug_smooth averages several: choose one")
         self.model = model if isinstance(model, Model) else load(model)
         check_plain(self.model)
         self.layers = (layers,) if isinstance(layers, str) else None if layers is None else tuple(layers)
