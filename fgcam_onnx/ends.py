@@ -5,6 +5,7 @@ Each step is a formula that takes arrays or graph values.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -45,7 +46,7 @@ def prepared(pixels: Value, preprocess: Preprocess) -> Value:
     return (x if preprocess.layout == "NHWC" else x.transpose((0, 3, 1, 2))).astype(dtype)
 
 
-def widened(m: Array, size: tuple[int, int]) -> Array:
+def widened(m: Array, size: Sequence[int]) -> Array:
     """Resize maps (N, h, w) to ``size`` bilinearly, pixel centres at half steps, the edge repeated beyond it.
 
     Two products with matrices ``max(0, 1 - |x_o - i|)``, which need no room in a file.

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
+from ..ends import widened
 from ..errors import OptionError, suggest
 from ..graph.emitter import Emitter
 from ..graph.facts import facts_of
 from ..graph.tape import Record, tape_between
 from ..graph.value import Value
-from ..matrices import resize_matrix
 from ..program import Scored, append_features, batch_of
 from .biases import biases_of
 from .method import Method, Options, Outputs
@@ -45,7 +43,7 @@ def append(options: Options, emitter: Emitter, scored: Scored) -> Outputs:
     found = gradients_along(tape, scored.seed, saturation=options.saturation, watch=watch)
     x = append_features(emitter, layer)
     terms.insert(0, (x * found[layer.name], layer.channel_axis))
-    maps = [_enlarged(_rescaled(abs(t), axis, rescale), layer.spatial) for t, axis in terms if axis is not None]
+    maps = [widened(_rescaled(abs(t), axis, rescale), layer.spatial) for t, axis in terms if axis is not None]
     outputs = {"map/0": _sum(maps)}
     if all(_leads(t, batch_of(emitter.model)) for t, _ in terms):
         shares = [_per_image(t, x) for t, _ in terms]
@@ -78,18 +76,6 @@ def _rescaled(magnitude: Value, axis: int, rescale: str) -> Value:
         flat = high <= low
         magnitude = (magnitude - low) / magnitude.emitter.where(flat, 1, high - low)
     return magnitude.sum(axis)
-
-
-def _enlarged(values: Value, size: tuple[int, ...]) -> Value:
-    """Return (N, h, w) values at ``size``, bilinearly (half-pixel)."""
-    emitter, sides = values.emitter, [d for d in values.shape[1:] if isinstance(d, int)]
-    rows, columns = (
-        resize_matrix(small, large, scale=large / small, mode="linear").astype(np.float32)
-        for small, large in zip(sides, size, strict=True)
-    )
-    if tuple(sides) == size:
-        return values
-    return emitter.constant(rows) @ values @ emitter.constant(np.ascontiguousarray(columns.T))
 
 
 def _leads(term: Value, batch: Any) -> bool:
