@@ -252,6 +252,22 @@ def test_what_chefers_method_cannot_explain_is_refused() -> None:
         fgcam_onnx.explain(transformer(), picture(), method="chefer", layers="conv")
 
 
+def test_windows_of_one_size_in_two_stages_are_not_rolled_out() -> None:
+    """Four windows of four tokens, then one: the numbers of tokens agree, their places do not."""
+    nodes = [
+        node("Softmax", ["x"], "A0", axis=-1),
+        node("MatMul", ["A0", "x"], "av0"),
+        node("ReduceMean", ["av0", "axis0"], "pooled", keepdims=1),
+        node("Softmax", ["pooled"], "A1", axis=-1),
+        node("MatMul", ["A1", "pooled"], "av1"),
+        node("ReduceMean", ["av1", "axis1"], "logits", keepdims=0),
+    ]
+    axes = {"axis0": np.array([0], np.int64), "axis1": np.array([1], np.int64)}
+    model = load(model_of(nodes, axes, inputs={"x": [4, 4, 4]}, outputs=["logits"]))
+    with pytest.raises(LayerError, match="4 x 4, in windows"):
+        attention_weights(model, logits="logits")
+
+
 # ---- AttnLRP
 
 E = 1e-9

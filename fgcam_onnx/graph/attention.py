@@ -56,11 +56,13 @@ def attention_weights(model: Model, *, logits: str) -> list[str]:
     sizes = {_dims(model, name)[-2:] for name in found}
     if not found:
         raise LayerError("there is no self-attention in this model: no Softmax whose output weighs values in a MatMul")
-    if len(sizes) > 1 or any(a != b or not isinstance(a, int) for a, b in sizes):
+    leading = {d for name in found if isinstance(d := _dims(model, name)[0], int)}
+    if len(sizes) > 1 or len(leading) > 1 or any(a != b or not isinstance(a, int) for a, b in sizes):
         shown = ", ".join(" x ".join(map(str, s)) for s in sorted(sizes, key=str))
+        windows = ", in windows" if len(leading) > 1 else ""
         raise LayerError(
-            f"attention is not from all tokens to all tokens ({shown}), so its layers cannot be rolled into one map. "
-            "Choose attnlrp, cplrp or a class activation map."
+            f"attention is not from all tokens to all tokens ({shown}{windows}), so its layers cannot be rolled into "
+            "one map. Choose attnlrp, cplrp or a class activation map."
         )
     return found
 
