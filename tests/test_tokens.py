@@ -240,7 +240,7 @@ def test_layers_that_cannot_reach_the_score_rank_last_and_say_why() -> None:
     assert not any(x.reach == "none" for x in ranked_layers(load(small_cnn()), logits="logits"))
 
 
-@pytest.mark.parametrize("method", ["gradcam", "relevancecam", "saliency", "fgcam"])
+@pytest.mark.parametrize("method", ["gradcam", "relevancecam", "saliency", "lrp", "refinecam", "fgcam"])
 def test_a_layer_whose_patches_do_not_reach_the_score_is_refused_not_zero(method: str) -> None:
     layer = {"base_layer": "blocks.1"} if method == "fgcam" else {"layers": "blocks.1"}
     with pytest.raises(LayerError, match=r"/blocks.1/Add_1_output_0.*extra tokens.*earlier layer"):

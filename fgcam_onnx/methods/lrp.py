@@ -12,7 +12,7 @@ from ..lrp.composites import Composite
 from ..lrp.starts import START
 from ..lrp.table import made, settings_of
 from ..lrp.trace import Step, trace_outputs
-from ..program import Scored, append_map, append_relevance, append_total
+from ..program import Scored, append_map, append_relevance, append_total, require_reach
 from .method import Method, Options, Outputs
 
 DEFAULT = "epsilonplus"
@@ -20,6 +20,7 @@ DEFAULT = "epsilonplus"
 
 def append_lrp(options: Options, emitter: Emitter, scored: Scored) -> Outputs:
     """Append the relevance at every layer, summed over the channels, and what sums it has."""
+    require_reach(options.layers)
     composite = _composite(options)
     seed = emitter.reshape_like(START[options.start](scored), scored.seed)
     steps: list[Step] = []

@@ -6,12 +6,13 @@ from ..cam.fusion import fuse
 from ..cam.gradient import grad_cam_plus_plus
 from ..graph.emitter import Emitter
 from ..graph.stages import stages_behind
-from ..program import Scored, append_features, append_gradients, append_map
+from ..program import Scored, append_features, append_gradients, append_map, require_reach
 from .method import Method, Options, Outputs
 
 
 def append_refine_cam(options: Options, emitter: Emitter, scored: Scored) -> Outputs:
     """Append RefineCAM at every layer: its Grad-CAM++ map times those of the stages behind, at its size."""
+    require_reach(options.layers)
     logits = options.score.logits
     groups = [stages_behind(options.model, x, logits=logits, base=options.base_layer) for x in options.layers]
     every = {x.name: x for group in groups for x in group}

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ..errors import LayerError, OptionError
 from ..graph.emitter import Emitter
 from ..graph.layers import Layer
-from ..program import SEED, append_gradients, append_scores, append_target
+from ..program import SEED, append_gradients, append_scores, append_target, require_reach
 from .method import Arrays, Feeds, Options, Runner, runner, start
 
 GRADIENT = "gradient"
@@ -70,6 +70,7 @@ def first_program(options: Options) -> Runner:
 
 def gradient_program(options: Options, layers: Sequence[Layer]) -> Runner:
     """Return what finds ``gradient/i`` at each layer and the ``score``, given the weights of the logits."""
+    require_reach(layers)
     emitter = Emitter(options.model)
     scored = append_target(emitter, options.score.logits, seeded=True)
     emitter.output("score", scored.score)
