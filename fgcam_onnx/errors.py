@@ -60,3 +60,16 @@ def suggest(name: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
     near += [n for n in names if name and name.lower() in n.lower() and n not in near][: 3 - len(near)]
     return f" Did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
+
+
+def check_known(what: str, name: str, known: Iterable[str]) -> None:
+    """Refuse a name that is not among ``known``.
+
+    Raises
+    ------
+    OptionError
+        Says what ``what`` can be, and which names are near.
+    """
+    names = list(known)
+    if name not in names:
+        raise OptionError(f"unknown {what} {name!r}; choose {', '.join(names)}.{suggest(name, names)}")

@@ -14,7 +14,7 @@ import numpy as np
 
 from . import __version__
 from .ends import NORMALIZE, RESIZE, prepared, widened
-from .errors import InputError, OptionError, OutputError, TargetError, suggest
+from .errors import InputError, OptionError, OutputError, TargetError, check_known
 from .explainer import Explainer
 from .graph.emitter import Emitter
 from .graph.facts import facts_of
@@ -155,8 +155,7 @@ def append_explanation(
 ) -> Program:
     """Return the model of ``explainer`` with its explanation appended; arguments as for :func:`export`."""
     for name, value, known in (("resize", resize, RESIZE), ("normalize", normalize, NORMALIZE)):
-        if value not in known:
-            raise OptionError(f"unknown {name} {value!r}; choose {', '.join(known)}.{suggest(value, known)}")
+        check_known(name, value, known)
     if explainer.aug_smooth:
         raise OptionError("aug_smooth runs a method again and again from outside: it cannot be exported")
     options, names = explainer.options(_bound_size(explainer, size))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from ..errors import OptionError, suggest
+from ..errors import OptionError, check_known
 from ..graph.value import Array
 from ..matrices import resize_matrix
 
@@ -48,8 +48,7 @@ def check_fusion(how: str) -> None:
     OptionError
         No such fusion; names the near ones.
     """
-    if how not in FUSIONS:
-        raise OptionError(f"unknown fusion {how!r}; choose {', '.join(FUSIONS)}.{suggest(how, FUSIONS)}")
+    check_known("fusion", how, FUSIONS)
 
 
 def fuse(maps: Sequence[Array], how: str, *, size: tuple[int, int]) -> Array:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import OptionError, suggest
+from ..errors import OptionError, check_known
 from ..graph.value import Array
 from ..matrices import resize_matrix
 
@@ -51,8 +51,7 @@ def quadrature(rule: str, steps: int) -> tuple[Floats, Floats]:
     OptionError
         No such rule, or fewer steps than 1 (for ``trapezoid`` 2).
     """
-    if rule not in RULES:
-        raise OptionError(f"unknown rule {rule!r}; choose {', '.join(RULES)}.{suggest(rule, RULES)}")
+    check_known("rule", rule, RULES)
     least = 2 if rule == "trapezoid" else 1
     if steps < least:
         raise OptionError(f"steps of {rule} must be at least {least}, not {steps}")

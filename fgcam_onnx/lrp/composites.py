@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 from .. import vjp
 from ..backward import Pullback
-from ..errors import OptionError, UnsupportedOperatorError, suggest
+from ..errors import UnsupportedOperatorError, check_known
 from ..graph.facts import facts_of
 from ..graph.tape import Record
 from ..graph.value import Value
+from .gates import signal_of, sole
 from .rules import (
     CONTRACTIONS,
     RESIDUAL,
@@ -36,7 +37,8 @@ MOVEMENTS = (
     "Col2Im Concat DepthToSpace Expand Flatten Gather GatherElements GatherND Max Min Pad Reshape ScatterElements"
     " ScatterND Slice SpaceToDepth Split Squeeze Tile TopK Transpose Trilu Unsqueeze Where"
 ).split()
-PRODUCTS = ("value", "split")
+PRODUCTS = {"split": sole, "value": signal_of}
+"""What takes the relevance of a product: the value path of attention and gates, or each operand half."""
 SAME = (
     "BatchNormalization Cast Dropout GroupNormalization Identity InstanceNormalization LRN LayerNormalization"
     " LpNormalization RMSNormalization"
@@ -99,16 +101,14 @@ class Composite:
 
 def residual_rule(residual: str) -> Pullback:
     """Return the rule of a residual Add: ``positive``, ``signed`` or ``ratio``."""
-    if residual not in RESIDUAL:
-        raise OptionError(f"unknown residual {residual!r}; choose {', '.join(RESIDUAL)}.{suggest(residual, RESIDUAL)}")
+    check_known("residual", residual, RESIDUAL)
     return RESIDUAL[residual]
 
 
 def product_rule(products: str) -> Pullback:
     """Return the rule of products: ``value``, a gate takes nothing, or ``split``, each operand takes half."""
-    if products not in PRODUCTS:
-        raise OptionError(f"unknown products {products!r}; choose {', '.join(PRODUCTS)}.{suggest(products, PRODUCTS)}")
-    return product(z_plus, gated=products == "value")
+    check_known("products", products, PRODUCTS)
+    return product(z_plus, signal=PRODUCTS[products])
 
 
 def fg_cam(residual: str = "positive", *, products: str = "value") -> Composite:

@@ -46,8 +46,15 @@ def signal_of(record: Record) -> int | None:
     return None
 
 
+def sole(record: Record) -> int | None:
+    """Return the only input that depends on the graph's input; None where both do."""
+    return record.varying[0] if len(record.varying) == 1 else None
+
+
 def self_gated(record: Record) -> int | None:
-    """Return the input of a product whose other operand is computed pointwise from it (``x * sigmoid(x)``)."""
+    """Return the input that alone makes a product: the only one that varies, the dividend, or the x of ``x * f(x)``."""
+    if len(record.varying) == 1 or record.op == "Div":
+        return record.varying[0]
     a, b = (record.inputs[i] for i in record.varying[:2])
     if record.op != "Mul" or a is None or b is None:
         return None

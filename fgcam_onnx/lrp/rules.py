@@ -18,7 +18,7 @@ from .. import vjp
 from ..errors import UnsupportedOperatorError
 from ..graph.tape import Record
 from ..graph.value import Array, Value
-from .gates import signal_of, size_of
+from .gates import size_of
 from .modifiers import (
     Modifier,
     above_lowest,
@@ -222,18 +222,16 @@ def passthrough(record: Record, given: Given) -> list[Value | None]:
     return [r if k == i else None for k in range(len(record.inputs))]
 
 
-def product(rule: Rule, *, gated: bool) -> Callable[[Record, Given], list[Value | None]]:
+def product(rule: Rule, *, signal: Callable[[Record], int | None]) -> Callable[[Record, Given], list[Value | None]]:
     """Return the rule of a product of two tensors that both depend on the input.
 
-    With ``gated`` the signal takes all where the other operand is a gate: the value path of attention. A product
-    without a gate, and without ``gated`` every product, is bilinear: each operand takes half, the other
-    being its weight.
+    The operand that ``signal`` names takes all, the other being its gate or, in a contraction, its weight by ``rule``.
+    Where it names none the product is bilinear: each operand takes half.
     """
 
     def pull(record: Record, given: Given) -> list[Value | None]:
-        r, varying = first(given), record.varying
-        i = signal_of(record) if gated or len(varying) == 1 else None
-        takers = varying if i is None else (i,)
+        r, i = first(given), signal(record)
+        takers = record.varying if i is None else (i,)
         part = r * (1 / len(takers))
         elementwise = record.op in ("Div", "Mul")
         return [

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import OptionError, suggest
+from ..errors import check_known
 from ..graph.value import Array
 
 
@@ -45,6 +45,5 @@ START: dict[str, Callable[[Any], Array]] = {
 
 def find_start(name: str) -> Callable[[Any], Array]:
     """Return the start called ``name``."""
-    if name not in START:
-        raise OptionError(f"unknown start {name!r}; choose {', '.join(START)}.{suggest(name, START)}")
+    check_known("start", name, START)
     return START[name]

@@ -11,16 +11,17 @@ from numpy.typing import ArrayLike
 
 from .. import vjp
 from ..backward import Pullback
-from ..errors import OptionError, suggest
+from ..errors import check_known
 from ..graph.tape import Record
 from ..graph.value import Array, Value
 from . import linear
-from .attention import softmax_taylor, uniform_product
+from .attention import softmax_taylor
 from .composites import (
     ACTIVATIONS,
     AVERAGES,
     MAXIMA,
     MOVEMENTS,
+    PRODUCTS,
     SAME,
     SUMS,
     Composite,
@@ -32,6 +33,7 @@ from .composites import (
     reads_input,
     residual_rule,
 )
+from .gates import self_gated
 from .linear import STABILIZER
 from .modifiers import positive
 from .normalization import NORMALIZATIONS, all_addends, as_linear
@@ -84,7 +86,7 @@ def layered(
         (
             *before,
             *first_cases,
-            (bilinear, product(dense, gated=products == "value")),
+            (bilinear, product(dense, signal=PRODUCTS[products])),
             (op(*CONVOLUTIONS), convolution),
             (op(*DENSE), dense),
             *rest(residual, average=average, stabilizer=stabilizer),
@@ -132,7 +134,7 @@ def alpha_beta(
 ) -> Composite:
     """Return alpha-beta everywhere (Bach et al., 2015); a product of two tensors shares by z+."""
     rule = linear.alpha_beta(alpha, beta, bias=bias)
-    products_first: Cases = ((bilinear, product(linear.z_plus(), gated=products == "value")),)
+    products_first: Cases = ((bilinear, product(linear.z_plus(), signal=PRODUCTS[products])),)
     return layered(
         "alphabeta", convolution=rule, dense=rule, residual=residual, products=products, before=products_first
     )
@@ -251,7 +253,7 @@ def attn_lrp(
     rule = (
         linear.generalized_gamma(gamma, stabilizer=epsilon, bias=bias) if gamma else linear.epsilon(epsilon, bias=bias)
     )
-    taylor: Cases = ((op("Softmax"), softmax_taylor), (bilinear, uniform_product(linear.epsilon(epsilon))))
+    taylor: Cases = ((op("Softmax"), softmax_taylor), (bilinear, product(linear.epsilon(epsilon), signal=self_gated)))
     return layered(
         "attnlrp", convolution=rule, dense=rule, residual=residual, products=products,
         before=taylor if products == "split" else (), stabilizer=epsilon,
@@ -325,8 +327,7 @@ def find_composite(name: str) -> Callable[..., Composite]:
     OptionError
         No such composite; names the near ones.
     """
-    if name not in COMPOSITES:
-        raise OptionError(f"unknown composite {name!r}; choose {', '.join(COMPOSITES)}.{suggest(name, COMPOSITES)}")
+    check_known("composite", name, COMPOSITES)
     return COMPOSITES[name]
 
 

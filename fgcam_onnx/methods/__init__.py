@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import OptionError, suggest
+from ..errors import OptionError, check_known, suggest
 from .ablated import ABLATED_CAMS
 from .attention import ATTENTION
 from .augment import augmented
@@ -67,8 +67,7 @@ def find_method(name: str) -> Method:
     OptionError
         No such method; names the near ones.
     """
-    if name not in METHODS:
-        raise OptionError(f"unknown method {name!r}; choose {', '.join(METHODS)}.{suggest(name, METHODS)}")
+    check_known("method", name, METHODS)
     return METHODS[name]
 
 
@@ -80,8 +79,7 @@ def find_base(name: str) -> Cam:
     OptionError
         No such CAM; names the near ones.
     """
-    if name not in BASES:
-        raise OptionError(f"unknown base {name!r}; choose {', '.join(BASES)}.{suggest(name, BASES)}")
+    check_known("base", name, BASES)
     return BASES[name]
 
 

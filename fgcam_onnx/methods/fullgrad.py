@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..ends import widened
-from ..errors import OptionError, suggest
+from ..errors import check_known
 from ..graph.emitter import Emitter
 from ..graph.facts import facts_of
 from ..graph.tape import Record, tape_between
@@ -28,8 +28,7 @@ def append(options: Options, emitter: Emitter, scored: Scored) -> Outputs:
     channels and space count in the completeness only.
     """
     layer, rescale = only_input(options, "fullgrad"), options.settings["rescale"]
-    if rescale not in RESCALES:
-        raise OptionError(f"unknown rescale {rescale!r}; choose {', '.join(RESCALES)}.{suggest(rescale, RESCALES)}")
+    check_known("rescale", rescale, RESCALES)
     terms: list[tuple[Value, int | None]] = []
 
     def watch(record: Record, given: Cotangents, returned: Cotangents) -> None:
