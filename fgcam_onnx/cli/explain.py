@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .options import DEVICE, PICTURES, RULES, STYLE
 from .targets import HELP, read_targets
-from .values import Numbers, Size, parse_settings, resolve_preprocess
+from .values import Size, parse_settings, resolve_preprocess
 
 if TYPE_CHECKING:
     from ..explainer import Explainer
@@ -52,44 +53,15 @@ PASSED_ON = (
     "--seed", type=click.Path(path_type=Path), help="Explain a weighted sum of the output: its weights, .npy."
 )
 @click.option("--boxes", default="auto", help="How a detector writes boxes: auto, cxcywh, xyxy, yxyx or grid.")
-@click.option(
-    "--residual",
-    help="How residual sums share: positive, signed or ratio.  [default: positive; relevancecam and lrp: signed]",
-)
-@click.option(
-    "--saturation/--straight-through",
-    default=True,
-    help="Whether quantizers stop the gradient where they cut off at 0.",
-)
-@click.option("--products", help="How products share: value (gates take nothing) or split.  [default: value]")
-@click.option(
-    "--start", metavar="plain|logit|contrastive|sglrp",
-    help="What relevance starts from at the logits.  [default: plain; relevancecam: contrastive; deeptaylor: logit]",
-)  # fmt: skip
+@RULES
 @click.option("--composite", metavar="NAME", help="The rules of lrp, such as epsilongammabox: --set composite=NAME.")
 @click.option("--trace", is_flag=True, help="Show what every operator makes of the relevance that reaches it.")
-@click.option(
-    "--preprocess", "spec", metavar="PRESET|FILE",
-    help="imagenet, tf, caffe, unit, none, or a JSON/TOML file.  [default: the model's sidecar]",
-)  # fmt: skip
-@click.option("--size", type=Size(), help="Model input size, where the model leaves it open.")
-@click.option("--resize", type=click.Choice(["crop", "stretch", "pad"]), help="How pictures are brought to size.")
-@click.option("--layout", type=click.Choice(["NCHW", "NHWC"]))
-@click.option("--channels", type=click.Choice(["RGB", "BGR", "GREY"]))
-@click.option("--scale", type=float, help="Preprocessing is (pixel * scale - mean) / std.")
-@click.option("--mean", type=Numbers())
-@click.option("--std", type=Numbers())
-@click.option("--labels", "labels_file", type=click.Path(path_type=Path), help="Class names: .txt or .json.")
-@click.option("--input", "input_name", metavar="NAME", help="The image input, where there are several.")
-@click.option("--output", "output_name", metavar="NAME", help="The output to explain, where there are several.")
+@PICTURES
 @click.option("-o", "--out", type=click.Path(path_type=Path), default=Path("explanations"), help="Output folder.")
 @click.option("--overlay/--raw", default=True, help="Write overlays (PNG) or the raw signed maps (NPY).")
-@click.option("--colormap", help="Any matplotlib colormap.  [default: turbo; seismic when signed]")
-@click.option("--alpha", type=click.FloatRange(0, 1), default=0.5, help="Strength of the overlay.")
-@click.option("--signed", is_flag=True, help="Show what speaks against the class, too.")
+@STYLE
 @click.option("--batch", type=click.IntRange(1), default=8, help="Pictures (Score-CAM: masks) run at once.")
-@click.option("--device", default="auto", help="auto, cpu or cuda.")
-@click.option("--threads", type=click.IntRange(0), default=0, help="Threads; 0 lets ONNX Runtime choose.")
+@DEVICE
 @click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
 def command(model: Path, images: tuple[str, ...], **options: Any) -> None:
     """Explain what MODEL sees in IMAGES: files, folders or globs.

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .values import Numbers, Size, parse_settings, parse_target, resolve_preprocess
+from .options import ENDS, PIXELS, RULES
+from .values import Size, parse_settings, parse_target, resolve_preprocess
 
 if TYPE_CHECKING:
     from ..exporter import Choice, Exported
@@ -48,24 +49,13 @@ OVERRIDES = "layout channels scale mean std".split()
     "--target", default="argmax", metavar="argmax|input|ID|LABEL",
     help="The class to explain: each image's top class, an int64 input of the file, or one class for good.",
 )  # fmt: skip
-@click.option("--residual", help="How residual sums share.  [default: positive; relevancecam and lrp: signed]")
-@click.option(
-    "--saturation/--straight-through",
-    default=True,
-    help="Whether quantizers stop the gradient where they cut off at 0.",
-)
-@click.option("--products", help="How products share: value (gates take nothing) or split.  [default: value]")
-@click.option("--start", metavar="plain|logit|contrastive|sglrp", help="What relevance starts from at the logits.")
+@RULES
 @click.option(
     "--preprocess", "spec", metavar="PRESET|FILE|sidecar",
     help="Put into the file, which then takes uint8 RGB pixels: imagenet, tf, caffe, unit, none, a JSON/TOML file, "
     "or sidecar, the one beside the model.  [default: the file takes what the model takes]",
 )  # fmt: skip
-@click.option("--layout", type=click.Choice(["NCHW", "NHWC"]), help="Overrides of the preprocessing:")
-@click.option("--channels", type=click.Choice(["RGB", "BGR", "GREY"]))
-@click.option("--scale", type=float, help="(pixel * scale - mean) / std.")
-@click.option("--mean", type=Numbers())
-@click.option("--std", type=Numbers())
+@PIXELS
 @click.option("--size", type=Size(), help="Model input size, where the model leaves it open.")
 @click.option(
     "--resize", type=click.Choice(["none", "input"]), default="none",
@@ -78,8 +68,7 @@ OVERRIDES = "layout channels scale mean std".split()
 @click.option("--batch", default="dynamic", metavar="dynamic|N", help="Leave the batch free, or fix it.")
 @click.option("--fp16", is_flag=True, help="Store weights and compute in half precision, inputs and outputs aside.")
 @click.option("--labels", "labels_file", type=click.Path(path_type=Path), help="Class names, for --target LABEL.")
-@click.option("--input", "input_name", metavar="NAME", help="The image input, where there are several.")
-@click.option("--output", "output_name", metavar="NAME", help="The output to explain, where there are several.")
+@ENDS
 @click.option("--json", "as_json", is_flag=True, help="Print what was written as JSON.")
 def command(model: Path, out: Path, **options: Any) -> None:
     """Write MODEL and its explanation as one ONNX file, for any ONNX runtime.

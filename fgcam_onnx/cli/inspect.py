@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .options import ENDS
 from .values import Size
 
 if TYPE_CHECKING:
@@ -22,8 +23,7 @@ SHOWN = 12
 
 @click.command(name="inspect", context_settings={"show_default": True})
 @click.argument("model", type=click.Path(path_type=Path))
-@click.option("--input", "input_name", metavar="NAME", help="The image input, where there are several.")
-@click.option("--output", "output_name", metavar="NAME", help="The output to explain, where there are several.")
+@ENDS
 @click.option("--grid", type=Size(), help="A transformer's grid of tokens, where the graph does not show it.")
 @click.option("--all", "every", is_flag=True, help=f"List every layer, not the {SHOWN} best.")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .options import DEVICE, PICTURES, STYLE
 from .targets import HELP, read_targets
-from .values import Numbers, Size, resolve_preprocess
+from .values import resolve_preprocess
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -32,28 +33,12 @@ if TYPE_CHECKING:
 @click.option("--boxes", default="auto", help="How a detector writes boxes: auto, cxcywh, xyxy, yxyx or grid.")
 @click.option("--base", default="gradcam", help="The CAM that fgcam refines.")
 @click.option("--base-layer", metavar="NAME", help="Where the base is computed.  [default: the deepest]")
-@click.option(
-    "--preprocess", "spec", metavar="PRESET|FILE",
-    help="imagenet, tf, caffe, unit, none, or a JSON/TOML file.  [default: the model's sidecar]",
-)  # fmt: skip
-@click.option("--size", type=Size(), help="Model input size, where the model leaves it open.")
-@click.option("--resize", type=click.Choice(["crop", "stretch", "pad"]), help="How the picture is brought to size.")
-@click.option("--layout", type=click.Choice(["NCHW", "NHWC"]))
-@click.option("--channels", type=click.Choice(["RGB", "BGR", "GREY"]))
-@click.option("--scale", type=float, help="Preprocessing is (pixel * scale - mean) / std.")
-@click.option("--mean", type=Numbers())
-@click.option("--std", type=Numbers())
-@click.option("--labels", "labels_file", type=click.Path(path_type=Path), help="Class names: .txt or .json.")
-@click.option("--input", "input_name", metavar="NAME", help="The image input, where there are several.")
-@click.option("--output", "output_name", metavar="NAME", help="The output to explain, where there are several.")
+@PICTURES
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="The sheet, PNG.  [default: PICTURE.sweep.png]")
 @click.option("--tile", type=click.IntRange(64, 1024), default=224, help="Side of an overlay in pixels.")
-@click.option("--colormap", help="Any matplotlib colormap.  [default: turbo; seismic when signed]")
-@click.option("--alpha", type=click.FloatRange(0, 1), default=0.5, help="Strength of the overlays.")
-@click.option("--signed", is_flag=True, help="Show what speaks against the class, too.")
+@STYLE
 @click.option("--batch", type=click.IntRange(1), default=8, help="Masks run at once, for methods that have some.")
-@click.option("--device", default="auto", help="auto, cpu or cuda.")
-@click.option("--threads", type=click.IntRange(0), default=0, help="Threads; 0 lets ONNX Runtime choose.")
+@DEVICE
 @click.option("--json", "as_json", is_flag=True, help="Print the layers, methods and failures as JSON.")
 def command(model: Path, picture: Path, **options: Any) -> None:
     """Explain PICTURE at every stage of MODEL by several methods, on one sheet.

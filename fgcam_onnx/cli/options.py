@@ -1,0 +1,88 @@
+"""Options that several commands have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .values import Numbers, Size
+
+Decorator = Callable[[Any], Any]
+
+
+def _together(*options: Decorator) -> Decorator:
+    """Return one decorator that adds ``options`` in the order given."""
+
+    def decorate(command: Any) -> Any:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+PIXELS = _together(
+    click.option("--layout", type=click.Choice(["NCHW", "NHWC"])),
+    click.option("--channels", type=click.Choice(["RGB", "BGR", "GREY"])),
+    click.option("--scale", type=float, help="Preprocessing is (pixel * scale - mean) / std."),
+    click.option("--mean", type=Numbers()),
+    click.option("--std", type=Numbers()),
+)
+"""How pixels become numbers; overrides of ``--preprocess``."""
+
+ENDS = _together(
+    click.option("--input", "input_name", metavar="NAME", help="The image input, where there are several."),
+    click.option("--output", "output_name", metavar="NAME", help="The output to explain, where there are several."),
+)
+"""Which input and output of the model are meant."""
+
+PICTURES = _together(
+    click.option(
+        "--preprocess",
+        "spec",
+        metavar="PRESET|FILE",
+        help="imagenet, tf, caffe, unit, none, or a JSON/TOML file.  [default: the model's sidecar]",
+    ),
+    click.option("--size", type=Size(), help="Model input size, where the model leaves it open."),
+    click.option("--resize", type=click.Choice(["crop", "stretch", "pad"]), help="How pictures are brought to size."),
+    PIXELS,
+    click.option("--labels", "labels_file", type=click.Path(path_type=Path), help="Class names: .txt or .json."),
+    ENDS,
+)
+"""How pictures are prepared for the model, and its classes named."""
+
+RULES = _together(
+    click.option(
+        "--residual",
+        help="How residual sums share: positive, signed or ratio.  [default: positive; relevancecam and lrp: signed]",
+    ),
+    click.option(
+        "--saturation/--straight-through",
+        default=True,
+        help="Whether quantizers stop the gradient where they cut off at 0.",
+    ),
+    click.option("--products", help="How products share: value (gates take nothing) or split.  [default: value]"),
+    click.option(
+        "--start",
+        metavar="plain|logit|contrastive|sglrp",
+        help="What relevance starts from at the logits.  [default: plain; relevancecam: contrastive; "
+        "deeptaylor: logit]",
+    ),
+)
+"""How gradients and relevance are handed back."""
+
+STYLE = _together(
+    click.option("--colormap", help="Any matplotlib colormap.  [default: turbo; seismic when signed]"),
+    click.option("--alpha", type=click.FloatRange(0, 1), default=0.5, help="Strength of the overlay."),
+    click.option("--signed", is_flag=True, help="Show what speaks against the class, too."),
+)
+"""How maps are drawn."""
+
+DEVICE = _together(
+    click.option("--device", default="auto", help="auto, cpu or cuda."),
+    click.option("--threads", type=click.IntRange(0), default=0, help="Threads; 0 lets ONNX Runtime choose."),
+)
+"""What maps are computed on."""
