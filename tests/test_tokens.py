@@ -308,6 +308,23 @@ def test_refining_from_tokens_conserves_what_the_patches_hold() -> None:
         np.testing.assert_allclose(kept, 1, rtol=1e-4, atol=0, err_msg=name)
 
 
+def test_relevance_stays_finite_where_attention_is_masked_by_a_large_number() -> None:
+    """A weight of exp(-100) may be all that a sum of positive values has; dividing by it overflows."""
+    proto = transformer()
+    proto.graph.initializer.append(
+        numpy_helper.from_array(np.where(np.eye(7) > 0, 0, -100).astype(np.float32)[None], "mask")
+    )
+    nodes = list(proto.graph.node)
+    for n in nodes:
+        if n.op_type == "Softmax":
+            position = next(i for i, other in enumerate(proto.graph.node) if other.name == n.name)
+            masked = f"{n.input[0]}.masked"
+            proto.graph.node.insert(position, node("Add", [n.input[0], "mask"], masked))
+            proto.graph.node[position + 1].input[0] = masked
+    e = explain(proto, images(4, size=(8, 12)), method="relevancecam", layers=["tokens", "blocks.0"])
+    assert all(np.isfinite(m).all() and np.abs(m).max() > 0 for m in e.maps.values())
+
+
 def test_conservation_at_tokens_is_that_of_the_map() -> None:
     """What a class token takes is not in the map, and the figure says so."""
     e = explain(transformer(), images(2, size=(8, 12)), layers=["blocks.0"])

@@ -32,14 +32,20 @@ from .modifiers import (
 )
 
 Given = tuple[Value | None, ...]
+NOTHING = 1e-30
+"""Denominators below this are taken for 0."""
+
 Division = Callable[[Array, Array], Array]
 
 CONTRACTIONS = ("Conv", "ConvTranspose", "Einsum", "Gemm", "MatMul")
 
 
 def divide_or_zero(r: Array, z: Array) -> Array:
-    """Return ``r / z``, and 0 where ``z`` is exactly 0."""
-    return np.where(z == 0, 0, r / z)
+    """Return ``r / z``, and 0 where ``z`` is 0, or so near to it that the quotient would overflow.
+
+    A masked attention weight is no exact 0 but ``exp(-100)`` or less, and may be all that a sum has.
+    """
+    return np.where(abs(z) < NOTHING, 0, r / z)
 
 
 def fraction(part: Array, whole: Array) -> Array:
