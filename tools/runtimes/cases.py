@@ -83,7 +83,7 @@ REAL = {
     "resnet20_onnc": ("fgcam", "gradcam", "relevancecam"),
     "shufflenet_v2_fp32_dequant": ("fgcam", "gradcam", "relevancecam"),
     "squeezenet1.1_fp32_rebuilt": ("fgcam", "gradcam", "relevancecam"),
-    "vit_tiny_patch16_224_opset17": ("fgcam", "gradcam"),
+    "vit_tiny_patch16_224_opset17": ("gradcam", "layercam"),
 }
 """Models of FGCAM_ASSETS, where that is set."""
 
