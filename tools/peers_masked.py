@@ -53,9 +53,9 @@ def torchcam_map(case: Case, layer: str, cls: Any) -> np.ndarray:
 
 
 METHODS: dict[str, tuple[Callable[[Case, str], np.ndarray], dict[str, int]]] = {
-    "ablationcam": (lambda c, n: raw_map(peer.AblationCAM, c.net, c.net.get_submodule(n), c.x), {}),
+    "ablationcam": (lambda c, n: raw_map(peer.AblationCAM, c, c.net.get_submodule(n)), {}),
     "iscam": (lambda c, n: torchcam_map(c, n, ISCAM), {"samples": SAMPLES}),
-    "scorecam": (lambda c, n: raw_map(peer.ScoreCAM, c.net, c.net.get_submodule(n), c.x), {}),
+    "scorecam": (lambda c, n: raw_map(peer.ScoreCAM, c, c.net.get_submodule(n)), {}),
     "sscam": (lambda c, n: torchcam_map(c, n, SSCAM), {"samples": SAMPLES}),
 }
 
