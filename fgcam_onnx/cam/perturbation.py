@@ -31,14 +31,20 @@ def upsampling(size: tuple[int, ...], wide: tuple[int, ...], *, coordinates: str
 
 
 def upsampled(maps: Array, rows: Array, columns: Array) -> Array:
-    """Return (n, h, w) maps as (n, H, W), ``rows`` being (H, h) and ``columns`` (w, W)."""
+    """Return (..., h, w) maps as (..., H, W), ``rows`` being (H, h) and ``columns`` (w, W)."""
     return rows @ maps @ columns
 
 
 def stretched(maps: Array) -> Array:
-    """Bring each of (n, h, w) maps to 0 to 1; one that is constant becomes 0."""
-    low, high = maps.min((1, 2), keepdims=True), maps.max((1, 2), keepdims=True)
+    """Bring each of (..., h, w) maps to 0 to 1; one that is constant becomes 0."""
+    low, high = maps.min((-2, -1), keepdims=True), maps.max((-2, -1), keepdims=True)
     return (maps - low) / np.where(high == low, 1, high - low)
+
+
+def without_constant(maps: Array) -> Array:
+    """Return (..., h, w) maps, those that are constant as zeros."""
+    low, high = maps.min((-2, -1), keepdims=True), maps.max((-2, -1), keepdims=True)
+    return np.where(high == low, np.float32(0), maps)
 
 
 @dataclass(frozen=True)
@@ -78,12 +84,12 @@ def softmax_over_channels(scores: Floats) -> Floats:
     return np.asarray(softmax(scores[None])[0], np.float32)
 
 
-def drop(scores: Floats, whole: float) -> Floats:
+def drop(scores: Array, whole: Array) -> Array:
     """Weigh channels by the share of the score that is lost without them, ``(y - y_k) / y``.
 
     Ablation-CAM (Desai & Ramaswamy, 2020, doi:10.1109/WACV45572.2020.9093360).
     """
-    return np.asarray((whole - scores) / whole, np.float32)
+    return (whole - scores) / whole
 
 
 def neighbourhood(size: int, *, gaussian: bool) -> Floats:

@@ -188,6 +188,11 @@ class Emitter:
         self._types[name] = self._types[like.name]
         return Value(self, name)
 
+    def typed(self, name: str, dtype: Any, shape: Shape) -> Value:
+        """Return a tensor ``name`` of this type, which a node appended by hand makes."""
+        self._types[name] = helper.make_tensor_type_proto(helper.np_dtype_to_tensor_dtype(np.dtype(dtype)), shape)
+        return Value(self, name)
+
     # ---- constants
 
     def constant(self, array: NDArray[Any]) -> Value:

@@ -48,3 +48,25 @@ def _emitted(emitter: Emitter, step: Callable[..., Any], state: tuple[Value, ...
     reads = [trips.name, always.name, *(v.name for v in state)]
     emitter.nodes.append(helper.make_node("Loop", reads, [v.name for v in ends], name=f"{scope}/Loop", body=body))
     return tuple(ends)
+
+
+def collected(emitter: Emitter, step: Callable[[Value], Value], *, times: int) -> Value:
+    """Return what ``step`` makes of the numbers from 0 to ``times - 1``, along a new first axis, by one Loop."""
+    with emitter.aside("loop") as nodes:
+        scope = f"{PREFIX}{emitter.scope}"
+        number = emitter.declare(f"{scope}/count", emitter.constant(np.asarray(0, np.int64)))
+        going = emitter.declare(f"{scope}/going", emitter.constant(np.asarray(True)))
+        still = f"{scope}/still_going"
+        found = emitter.emit("Identity", step(number))
+        nodes.append(helper.make_node("Identity", [going.name], [still], name=still))
+    kind = emitter.types[found.name]
+    body = helper.make_graph(
+        nodes,
+        "body",
+        [ValueInfoProto(name=v.name, type=emitter.types[v.name]) for v in (number, going)],
+        [ValueInfoProto(name=still, type=emitter.types[going.name]), ValueInfoProto(name=found.name, type=kind)],
+    )
+    trips, always = emitter.constant(np.asarray(times, np.int64)), emitter.constant(np.asarray(True))
+    end = f"{scope}/collected"
+    emitter.nodes.append(helper.make_node("Loop", [trips.name, always.name], [end], name=f"{scope}/Loop", body=body))
+    return emitter.typed(end, found.dtype, (times, *found.shape))

@@ -11,9 +11,11 @@ from ..errors import NumericsError
 from ..graph.channelwise import last_with_channels
 from ..graph.layers import Layer
 from ..graph.value import Value
+from ..program import Scored
 from .cams import Cam, Components
 from .method import Arrays, Feeds, Options
 from .rerun import by_target, rerun
+from .unrolled import append_copies
 
 
 def channels_at(options: Options, layer: Layer) -> tuple[str, ...]:
@@ -34,16 +36,21 @@ def places_at(options: Options, layer: Layer) -> tuple[str, ...]:
     return (beside.output[0], beside.input[0]) if beside is not None else (layer.name,)
 
 
-def without_each_channel(options: Options, layer: Layer) -> Callable[[Feeds, Arrays, Components], Components]:
-    """Return the weighing of channels by the share of the score that is lost without them, in every token."""
-    channels = np.arange(layer.channels)
+def _ablating(layer: Layer) -> Callable[[Value, Value], Value]:
+    """Return what sets a channel to 0 in copy after copy of a tensor of ``layer``'s rank; -1 is none."""
+    channels, rank = np.arange(layer.channels), len(layer.shape)
     axis = layer.channel_axis if layer.grid is None else 3 - layer.grid.axis
 
     def ablate(x: Value, channel: Value) -> Value:
         kept = (x.emitter.constant(channels[None]) != channel.reshape((None, 1))).astype(np.float32)
-        return x * x.emitter.emit("Unsqueeze", kept, x.emitter.ints([a for a in range(1, x.rank) if a != axis]))
+        return x * x.emitter.emit("Unsqueeze", kept, x.emitter.ints([a for a in range(1, rank) if a != axis]))
 
-    run = rerun(options, channels_at(options, layer), ablate, each={"channel": (np.int64, ())})
+    return ablate
+
+
+def without_each_channel(options: Options, layer: Layer) -> Callable[[Feeds, Arrays, Components], Components]:
+    """Return the weighing of channels by the share of the score that is lost without them, in every token."""
+    run = rerun(options, channels_at(options, layer), _ablating(layer), each={"channel": (np.int64, ())})
 
     def weigh(feeds: Feeds, found: Arrays, activations: Components) -> Components:
         weighed = []
@@ -63,8 +70,24 @@ def without_each_channel(options: Options, layer: Layer) -> Callable[[Feeds, Arr
     return weigh
 
 
-def only_each_place(options: Options, layer: Layer) -> Callable[[Feeds, Arrays, Components], Components]:
-    """Return the map of the scores when the features of one place and its neighbourhood are all there is."""
+def append_without_each(options: Options, scored: Scored, layer: Layer, activations: Value) -> Value:
+    """Append the same; where the score is exactly 0, what is not a number comes out."""
+    channels, ablate = layer.channels, _ablating(layer)
+    last = np.append(np.arange(channels), -1)
+
+    def change(x: Value, numbers: Value) -> Value:
+        return ablate(x, x.emitter.emit("Gather", x.emitter.constant(last), numbers))
+
+    scores = append_copies(options, scored, channels_at(options, layer), change, count=channels + 1)
+    found, whole = scores.emitter.emit_many("Split", scores, scores.emitter.ints([channels, 1]), axis=1, count=2)
+    weights: Value = drop(found, whole)
+    shape = [None, 1, 1, 1]
+    shape[layer.channel_axis] = channels
+    return activations * weights.reshape(shape)
+
+
+def _keeping(options: Options, layer: Layer) -> Callable[[Value, Value, Value], Value]:
+    """Return what keeps the neighbourhood of a place in copy after copy of the layer's tensor."""
     height, width = layer.spatial
     near = [neighbourhood(n, gaussian=options.settings["gaussian"]) for n in layer.spatial]
 
@@ -78,8 +101,14 @@ def only_each_place(options: Options, layer: Layer) -> Callable[[Feeds, Arrays, 
             kept, axis = emitter.emit("Pad", tokens, extra, emitter.constant(np.asarray(1, np.float32))), 3 - grid.axis
         return x * emitter.emit("Unsqueeze", kept, emitter.ints([axis]))
 
+    return keep
+
+
+def only_each_place(options: Options, layer: Layer) -> Callable[[Feeds, Arrays, Components], Components]:
+    """Return the map of the scores when the features of one place and its neighbourhood are all there is."""
+    height, width = layer.spatial
     given = {"row": (np.int64, ()), "column": (np.int64, ())}
-    run = rerun(options, places_at(options, layer), keep, each=given)
+    run = rerun(options, places_at(options, layer), _keeping(options, layer), each=given)
     rows, columns = (i.ravel() for i in np.indices((height, width)))
 
     def score(feeds: Feeds, found: Arrays, activations: Components) -> Components:
@@ -93,6 +122,21 @@ def only_each_place(options: Options, layer: Layer) -> Callable[[Feeds, Arrays, 
     return score
 
 
+def append_each_place(options: Options, scored: Scored, layer: Layer, activations: Value) -> Value:
+    """Append the same."""
+    (height, width), keep = layer.spatial, _keeping(options, layer)
+    rows, columns = (i.ravel() for i in np.indices((height, width)))
+
+    def change(x: Value, numbers: Value) -> Value:
+        emitter = x.emitter
+        return keep(x, *(emitter.emit("Gather", emitter.constant(i), numbers) for i in (rows, columns)))
+
+    scores = append_copies(options, scored, places_at(options, layer), change, count=height * width)
+    shape = [None, height, width]
+    shape.insert(layer.channel_axis, 1)
+    return scores.reshape(shape)
+
+
 ABLATED_CAMS: dict[str, Cam] = {
     "ablationcam": Cam(
         "each channel weighed by the share of the score that is lost without it",
@@ -100,6 +144,7 @@ ABLATED_CAMS: dict[str, Cam] = {
         gradient=False,
         cut=channels_at,
         finish=without_each_channel,
+        inside=append_without_each,
     ),
     "reciprocam": Cam(
         "at each place the score when only the features of that place are left",
@@ -107,6 +152,7 @@ ABLATED_CAMS: dict[str, Cam] = {
         gradient=False,
         cut=places_at,
         finish=only_each_place,
+        inside=append_each_place,
         settings={"gaussian": True},
         channels=False,
     ),

@@ -29,7 +29,7 @@ from ..graph.value import Value
 from ..program import COMPONENTS, Scored, append_features, append_gradients, append_map, require_reach
 from ..runtime import check_finite
 from .curvature import shapley_slope
-from .eigen import append_principal, kernel_component, principal_component
+from .eigen import append_principal, kernel_component, principal_component, principal_inside
 from .finer import finer_seed
 from .heads import check_average_head
 from .method import Arrays, Feeds, Method, Options, Outputs, Run, one_graph, runner, start
@@ -38,6 +38,8 @@ from .rerun import append_cut
 Components = NDArray[np.float32]
 Finish = Callable[[Options, Layer], Callable[[Feeds, Arrays, Components], Components]]
 """Built for a layer; takes inputs, what the first program found (``seed`` too) and components (N, C, h, w)."""
+Inside = Callable[[Options, Scored, Layer, Value], Value]
+"""Takes components, axes as the layer has them, and returns them finished in the graph."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ class Cam:
     finish : Finish, optional
         What is done to the components outside the graph: masked runs, singular vectors.
     inside : callable, optional
-        The same in the graph, for a file: takes components, axes as the layer has them, and the layer.
+        The same in the graph, for a file.
     channels : bool
         Whether there are components for each channel; without, there is only a map and nothing to refine.
     cut : callable, optional
@@ -76,7 +78,7 @@ class Cam:
     gradient: bool = True
     seed: Callable[[Emitter, Scored], Value] | None = None
     finish: Finish | None = None
-    inside: Callable[[Value, Layer], Value] | None = None
+    inside: Inside | None = None
     channels: bool = True
     cut: Callable[[Options, Layer], Sequence[str]] | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -120,8 +122,10 @@ def append_finished(
     if cam.finish is not None and cam.inside is None:
         raise OptionError(f"{options.base} is finished outside of the graph, so this is not one graph")
     found = append_components(options, emitter, scored, cam, layers)
-    for step in (cam.inside, append_principal if options.eigen_smooth else None):
-        found = [step(c, x) for c, x in zip(found, layers, strict=True)] if step is not None else found
+    if (inside := cam.inside) is not None:
+        found = [inside(options, scored, layer, c) for c, layer in zip(found, layers, strict=True)]
+    if options.eigen_smooth:
+        found = [append_principal(c, layer) for c, layer in zip(found, layers, strict=True)]
     return found
 
 
@@ -234,7 +238,7 @@ GRADIENT_CAMS = {
         "Muhammad & Yeasin, 2020, arXiv:2008.00299",
         gradient=False,
         finish=principal_component,
-        inside=append_principal,
+        inside=principal_inside,
         smooths=False,
     ),
     "eigengradcam": Cam(
@@ -242,7 +246,7 @@ GRADIENT_CAMS = {
         "Gildenblat, pytorch-grad-cam, 2021",
         hires_cam,
         finish=principal_component,
-        inside=append_principal,
+        inside=principal_inside,
         smooths=False,
     ),
     "kpcacam": Cam(

@@ -12,6 +12,7 @@ from ..cam.projection import kernel_principal, principal
 from ..fgcam import by_channels
 from ..graph.layers import Layer
 from ..graph.value import Value
+from ..program import Scored
 from ..subspace import principal_part
 from .method import Arrays, Feeds, Options
 
@@ -26,6 +27,11 @@ def principal_component(options: Options, layer: Layer) -> Finished:
 def append_principal(components: Value, layer: Layer) -> Value:
     """Append the same, found by subspace iteration; axes as ``layer`` has them."""
     return by_channels(principal_part, components, layer)
+
+
+def principal_inside(options: Options, scored: Scored, layer: Layer, components: Value) -> Value:
+    """Append it as the last step of a CAM."""
+    return append_principal(components, layer)
 
 
 def kernel_component(options: Options, layer: Layer) -> Finished:

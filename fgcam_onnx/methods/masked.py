@@ -16,14 +16,18 @@ from ..cam.perturbation import (
     stretched,
     upsampled,
     upsampling,
+    without_constant,
 )
 from ..graph.facts import facts_of
 from ..graph.layers import Layer
 from ..graph.value import Value
-from .cams import Cam, Components, Finish
+from ..program import Scored
+from . import unrolled
+from .cams import Cam, Components, Finish, Inside
 from .method import Arrays, Feeds, Options
 from .rerun import Given, Read, Rerun, by_probability, by_target, rerun
 from .sampling import at_least
+from .unrolled import append_copies
 
 Floats = NDArray[np.float32]
 Scores = Callable[[Options, Rerun, Arrays, Live, Read], Floats]
@@ -89,10 +93,21 @@ def masked_by(
 
 def _runs(options: Options, layer: Layer, masking: Masking) -> Rerun:
     """Return what runs the model under masks; upsampling, stretching and masking happen in its graph."""
-    name = options.input
-    axis = facts_of(options.model).channel_axis.get(name, 1)
-    shape = next(i.shape for i in options.model.inputs if i.name == name)
-    wide = tuple(d for a, d in enumerate(shape) if a not in (0, axis) and isinstance(d, int))
+    each: Given = {"maps": (np.float32, layer.spatial)}
+    shared: Given = {"noise": (np.float32, _picture(options)[1])} if masking.noise else {}
+    return rerun(options, [options.input], _mask(options, layer, masking), each=each, shared=shared)
+
+
+def _picture(options: Options) -> tuple[int, tuple[int, ...]]:
+    """Return the channel axis of the image input, and its height and width."""
+    axis = facts_of(options.model).channel_axis.get(options.input, 1)
+    shape = next(i.shape for i in options.model.inputs if i.name == options.input)
+    return axis, tuple(d for a, d in enumerate(shape) if a not in (0, axis) and isinstance(d, int))
+
+
+def _mask(options: Options, layer: Layer, masking: Masking) -> Callable[..., Value]:
+    """Return what multiplies images (..., C, H, W) by maps (..., h, w) that are made masks of."""
+    axis, wide = _picture(options)
     rows, columns = upsampling(layer.spatial, wide, coordinates=masking.coordinates)
 
     def mask(x: Value, maps: Value, noise: Value | None = None) -> Value:
@@ -100,10 +115,52 @@ def _runs(options: Options, layer: Layer, masking: Masking) -> Rerun:
         masks = upsampled(maps, constant(rows), constant(np.ascontiguousarray(columns.T)))
         masks = stretched(masks) if masking.stretch else masks
         masks = masks if noise is None else masks + noise
-        return x * x.emitter.emit("Unsqueeze", masks, x.emitter.ints([axis]))
+        return x * x.emitter.emit("Unsqueeze", masks, x.emitter.ints([axis - len(wide) - 2]))
 
-    each: Given = {"maps": (np.float32, layer.spatial)}
-    return rerun(options, [name], mask, each=each, shared={"noise": (np.float32, wide)} if masking.noise else {})
+    return mask
+
+
+def masked_inside(
+    masking: Masking,
+    *,
+    read: unrolled.Read = unrolled.by_target,
+    weights: Callable[[Value], Value] = unrolled.softmax_over_copies,
+    factors: Callable[[Options], Floats] = lambda options: np.ones(1, np.float32),
+) -> Inside:
+    """Return the same weighing in the graph.
+
+    Parameters
+    ----------
+    read : callable
+        Reads a number off the scores under a mask.
+    weights : callable
+        Takes the scores of all channels (N, C); returns their weights.
+    factors : callable
+        Returns what each channel's map is multiplied by, run by run; its score is the mean over the runs.
+    """
+
+    def inside(options: Options, scored: Scored, layer: Layer, components: Value) -> Value:
+        times, channels = factors(options), layer.channels
+        mask = _mask(options, layer, masking)
+
+        maps = without_constant(components.transpose((0, layer.channel_axis, *layer.spatial_axes)))
+        maps = maps if masking.stretch else stretched(maps)
+
+        def change(x: Value, numbers: Value) -> Value:
+            channel, factor = (
+                x.emitter.emit("Gather", x.emitter.constant(table), numbers)
+                for table in (np.arange(channels).repeat(len(times)), np.tile(times, channels))
+            )
+            chosen = x.emitter.emit("Gather", maps, channel, axis=1)
+            return mask(x, chosen if len(times) == 1 else chosen * factor.reshape((None, 1, 1)))
+
+        count = channels * len(times)
+        scores = append_copies(options, scored, [options.input], change, count=count, read=read)
+        shape: list[int | None] = [None, 1, 1, 1]
+        shape[layer.channel_axis] = channels
+        return components * weights(scores.reshape((None, channels, len(times))).mean(2)).reshape(shape)
+
+    return inside
 
 
 def once(options: Options, run: Rerun, image: Arrays, live: Live, read: Read) -> Floats:
@@ -126,12 +183,17 @@ def noisy(options: Options, run: Rerun, image: Arrays, live: Live, read: Read) -
 def integrated(options: Options, run: Rerun, image: Arrays, live: Live, read: Read) -> Floats:
     """Average the scores under masks that grow: the i-th is the mask times the sum of 1/n to i/n."""
     samples = options.settings["samples"]
-    factors = np.cumsum(np.arange(1, samples + 1) / samples)
     maps, total = stretched(live.maps), np.zeros(())
-    for i, factor in enumerate(factors):
-        grown = (factor * maps).astype(np.float32)
+    for i, factor in enumerate(growing(options)):
+        grown = factor * maps
         total = total + run(image, {"maps": grown}, read=read, progress=_part(options.progress, i, samples))
     return np.asarray(total / samples, np.float32)
+
+
+def growing(options: Options) -> Floats:
+    """Return the factors of a growing mask."""
+    samples = options.settings["samples"]
+    return np.asarray(np.cumsum(np.arange(1, samples + 1) / samples), np.float32)
 
 
 def _part(progress: Progress | None, index: int, parts: int) -> Progress | None:
@@ -147,6 +209,7 @@ FG_CAM_BASES = {
         "Wang et al., 2020, arXiv:1910.01279, as in Qiu, Jin & Zhang, AAAI 2024, arXiv:2303.09171",
         gradient=False,
         finish=masked_by(Masking(once, stretch=True), by=by_probability, weights=np.asarray),
+        inside=masked_inside(Masking(once, stretch=True), read=unrolled.by_probability, weights=lambda scores: scores),
     ),
 }
 """Where FG-CAM's published code weighs otherwise than the CAM of that name."""
@@ -157,6 +220,7 @@ MASKED_CAMS: dict[str, Cam] = {
         "Naidu et al., 2020, arXiv:2010.03023",
         gradient=False,
         finish=masked_by(Masking(integrated)),
+        inside=masked_inside(Masking(integrated), factors=growing),
         settings={"samples": 10},
     ),
     "scorecam": Cam(
@@ -164,6 +228,7 @@ MASKED_CAMS: dict[str, Cam] = {
         "Wang et al., 2020, arXiv:1910.01279",
         gradient=False,
         finish=masked_by(Masking(once, coordinates="align_corners", stretch=True)),
+        inside=masked_inside(Masking(once, coordinates="align_corners", stretch=True)),
     ),
     "sscam": Cam(
         "Score-CAM's scores averaged over masks with noise",

@@ -130,7 +130,7 @@ def rerun(
     batched = frozenset(f"{GIVEN}/{n}" for n in each)
     run = Runner(session, batched, batch if isinstance(batch, int) else None, options.batch)
     crossing = tuple(n for n in parts.crossing if n not in at)
-    return Rerun(run, at, crossing, frozenset(filter(_is_whole(options), crossing)), shared)
+    return Rerun(run, at, crossing, whole_inputs(options.model) & set(crossing), shared)
 
 
 def by_target(seed: NDArray[np.float32]) -> Read:
@@ -166,17 +166,16 @@ def _copies(
         x = emitter.input(f"{CUT}/{name}", np.float32, (1, *spec[name].shape[1:]))
         emitter.output(name, stored(options, name, change(x, **given)))
     for name in parts.crossing:
-        if name not in at and not _is_whole(options)(name):
+        if name not in at and name not in whole_inputs(options.model):
             value = emitter.input(f"{CUT}/{name}", spec[name].dtype, (None, *spec[name].shape[1:]))
             emitter.output(name, _repeated(value, count))
     return emitter.build()
 
 
-def _is_whole(options: Options) -> Callable[[str], bool]:
-    """Return what tells an input of the model that has no batch."""
-    batch = batch_of(options.model)
-    whole = {i.name for i in options.model.inputs if not i.shape or i.shape[0] != batch}
-    return lambda name: name in whole
+def whole_inputs(model: Model) -> frozenset[str]:
+    """Return the inputs of the model that have no batch."""
+    batch = batch_of(model)
+    return frozenset(i.name for i in model.inputs if not i.shape or i.shape[0] != batch)
 
 
 def _repeated(value: Value, count: Value) -> Value:

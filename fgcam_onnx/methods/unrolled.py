@@ -1,0 +1,144 @@
+"""Runs on changed copies inside the graph: what lies behind a tensor is written out once more, for all copies.
+
+The counterpart of :mod:`.rerun` for an exported file, which nobody runs again from outside.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from ..errors import OptionError
+from ..graph.cutting import Cut, cut
+from ..graph.grafting import grafted
+from ..graph.loops import collected
+from ..graph.model import dims_of
+from ..graph.value import Dim, Value
+from ..program import Scored, batch_of, class_count
+from ..quantized import real
+from .method import Options
+from .rerun import stored, whole_inputs
+
+LIMIT = 2**24
+"""Most elements that a tensor of the copies of one image may have at once.
+
+64 MiB in float32. A runtime holds a few such tensors at a time; a tab has 4 GiB at most, WebGPU promises 128 MiB for
+one tensor. Where there are more, a Loop takes the copies in parts.
+"""
+
+Read = Callable[[Value, Value], Value]
+"""Takes the copies' scores (N, n, K) and the weights of the logits (N, K), returns (N, n)."""
+
+
+def by_target(scores: Value, weights: Value) -> Value:
+    """Return the target's score: the sum of the logits by their weights."""
+    return (scores @ weights.reshape((None, weights.shape[1], 1))).reshape((None, scores.shape[1]))
+
+
+def by_probability(scores: Value, weights: Value) -> Value:
+    """Return the target's probability: the softmax of the logits by their weights."""
+    return by_target(scores.emitter.emit("Softmax", scores, axis=2), weights)
+
+
+def softmax_over_copies(scores: Value) -> Value:
+    """Return the softmax of (N, n) scores along the copies."""
+    return scores.emitter.emit("Softmax", scores, axis=1)
+
+
+def append_copies(
+    options: Options,
+    scored: Scored,
+    at: Sequence[str],
+    change: Callable[[Value, Value], Value],
+    *,
+    count: int,
+    read: Read = by_target,
+) -> Value:
+    """Append what is read of the scores of ``count`` changed copies of each image, (N, count).
+
+    The copies of an image lie along the batch, one behind the other, and so does what crosses the cut. Where a
+    tensor of theirs would have more than `LIMIT` elements, a Loop takes them in parts of equal size; where the model
+    fixes its batch, it takes one copy of each image at a time.
+
+    Parameters
+    ----------
+    at : sequence of str
+        A tensor, and others beside the way from there that are changed alike, as for :func:`.rerun.rerun`.
+    change : callable
+        Takes the tensor (N, 1, ...) as real values and the copies' numbers (n,); returns (N, n, ...).
+    read : callable
+        Reads a number off a copy's scores.
+
+    Raises
+    ------
+    LayerError
+        The model cannot be cut there.
+    OptionError
+        Rows of a batch depend on one another, or what crosses the cut has no batch to be repeated along.
+    """
+    emitter, logits = scored.scores.emitter, options.score.logits
+    part, batch = cut(options.model, at[0], output=logits), batch_of(options.model)
+    _check(part)
+    at = tuple(n for n in at if n == part.at or n in part.crossing)
+    fixed = isinstance(batch, int)
+    size = 1 if fixed else max(1, LIMIT // _largest(part))
+    parts = -(-count // size)
+    size = -(-count // parts)
+    numbers = np.minimum(np.arange(parts * size), count - 1).reshape(parts, size)
+    sources = {n: emitter.value(n) for n in at}
+    tensors = {n: real(v).astype(np.float32).reshape(_rows(v, batch, 1)) for n, v in sources.items()}
+    beside = [n for n in part.crossing if n not in at and n not in whole_inputs(options.model)]
+    classes = class_count(emitter.model, logits)
+
+    def scores(chosen: Value) -> Value:
+        given = {n: stored(options, n, change(x, chosen).reshape(_rows(sources[n], batch))) for n, x in tensors.items()}
+        given |= {} if fixed else {n: _repeated(emitter.value(n), size, batch) for n in beside}
+        found = grafted(emitter, part, given).reshape((batch if fixed else None, size, classes))
+        return read(found.astype(scored.weights.dtype), scored.weights)
+
+    if parts == 1:
+        return scores(emitter.constant(numbers[0]))
+    found = collected(emitter, lambda i: scores(emitter.emit("Gather", emitter.constant(numbers), i)), times=parts)
+    found = found.transpose((1, 0, 2)).reshape((batch if fixed else None, parts * size))
+    return emitter.emit("Slice", found, emitter.ints([0]), emitter.ints([count]), emitter.ints([1]))
+
+
+def _rows(value: Value, batch: Dim, *inner: int) -> tuple[Dim, ...]:
+    """Return the shape that puts the rows of all images of ``value`` along its first axis, ``inner`` behind it."""
+    first, *rest = value.shape
+    if not all(isinstance(d, int) for d in rest):
+        raise OptionError(f"tensor {value.name!r} of shape {list(value.shape)} cannot be repeated for each copy")
+    return (first if isinstance(batch, int) else None, *inner, *rest)
+
+
+def _repeated(value: Value, count: int, batch: Dim) -> Value:
+    """Return ``value`` with each image's row ``count`` times, one behind the other."""
+    emitter = value.emitter
+    if not value.shape or value.shape[0] != batch:
+        raise OptionError(
+            f"{value.name!r} of shape {list(value.shape)} crosses the cut, without a row for each image that could be "
+            "repeated for each copy; choose another layer"
+        )
+    sizes = emitter.ints([1, count, *[1] * (value.rank - 1)])
+    copies = emitter.emit("Expand", value.reshape(_rows(value, batch, 1)), sizes)
+    return copies.reshape(_rows(value, batch))
+
+
+def _check(part: Cut) -> None:
+    """Refuse a head in which a copy's scores depend on the other copies."""
+    node = next((n for n in part.head.nodes if n.op_type == "DynamicQuantizeLinear"), None)
+    if node is not None:
+        raise OptionError(
+            f"{node.op_type!r} (node {node.name!r}) has one scale for a whole batch: in one graph the copies would "
+            "change one another's scores. Choose a layer behind it, or a model that is quantized statically."
+        )
+
+
+def _largest(part: Cut) -> int:
+    """Return the number of elements that one image has in the largest tensor of the head."""
+    types = part.head.types
+    made = {o for n in part.head.nodes for o in n.output} | {i.name for i in part.head.inputs}
+    known = [dims_of(types[n]) for n in made if n in types and types[n].tensor_type.HasField("shape")]
+    return max(math.prod(d for d in dims if isinstance(d, int)) for dims in known)
