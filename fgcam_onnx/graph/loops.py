@@ -6,9 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from onnx import TensorProto, ValueInfoProto, helper
+from onnx import NodeProto, TensorProto, ValueInfoProto, helper
 
 from .emitter import PREFIX, Emitter
+from .subgraphs import reads
 from .value import Array, Value
 
 
@@ -61,7 +62,7 @@ def collected(emitter: Emitter, step: Callable[[Value], Value], *, times: int) -
         nodes.append(helper.make_node("Identity", [going.name], [still], name=still))
     kind = emitter.types[found.name]
     body = helper.make_graph(
-        nodes,
+        [*_negated_outside(emitter, nodes), *nodes],
         "body",
         [ValueInfoProto(name=v.name, type=emitter.types[v.name]) for v in (number, going)],
         [ValueInfoProto(name=still, type=emitter.types[going.name]), ValueInfoProto(name=found.name, type=kind)],
@@ -70,3 +71,25 @@ def collected(emitter: Emitter, step: Callable[[Value], Value], *, times: int) -
     end = f"{scope}/collected"
     emitter.nodes.append(helper.make_node("Loop", [trips.name, always.name], [end], name=f"{scope}/Loop", body=body))
     return emitter.typed(end, found.dtype, (times, *found.shape))
+
+
+def _negated_outside(emitter: Emitter, body: list[NodeProto]) -> list[NodeProto]:
+    """Let ``body`` read what quantized parts of the graph outside make as its negative; return what turns it back.
+
+    ONNX Runtime (1.31) carries a DequantizeLinear on through what only moves values (Reshape, MaxPool), and ends the
+    process where it meets a Loop whose body reads the result from outside. A negation stops it, and two cancel to
+    the bit.
+    """
+    makers = {o: n.op_type for n in emitter.nodes for o in n.output}
+    if "DequantizeLinear" not in makers.values():
+        return []
+    made = {o for n in body for o in n.output}
+    outer = dict.fromkeys(i for n in body for i in reads(n) if i not in made)
+    read = [
+        i for i in outer if makers.get(i, "DequantizeLinear") != "DequantizeLinear" and emitter.dtype(i).kind == "f"
+    ]
+    again = {i: f"{PREFIX}{emitter.scope}/again_{len(emitter.nodes)}/{i}" for i in read}
+    back = [helper.make_node("Neg", [(-Value(emitter, i)).name], [again[i]], name=again[i]) for i in read]
+    for node in body:
+        node.input[:] = [again.get(i, i) for i in node.input]
+    return back

@@ -74,16 +74,16 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 """Beside every method as it is by default: a few with options, by name."""
 
-SHORTER = {"integratedgradients": {"steps": 8}}
+SHORTER = {"integratedgradients": {"steps": 8}, "iscam": {"samples": 2}}
 """Settings that make a method cheaper to run, and no other graph."""
 
 REAL = {
-    "mobilenet_v2_fp32_dequant": ("fgcam", "gradcam", "relevancecam"),
+    "mobilenet_v2_fp32_dequant": ("fgcam", "gradcam", "reciprocam", "relevancecam"),
     "regnetx200mf_fp32_dequant": ("fgcam", "gradcam", "relevancecam"),
-    "resnet20_onnc": ("fgcam", "gradcam", "relevancecam"),
+    "resnet20_onnc": ("fgcam", "gradcam", "reciprocam", "relevancecam", "scorecam"),
     "shufflenet_v2_fp32_dequant": ("fgcam", "gradcam", "relevancecam"),
-    "squeezenet1.1_fp32_rebuilt": ("fgcam", "gradcam", "relevancecam"),
-    "vit_tiny_patch16_224_opset17": ("gradcam", "layercam"),
+    "squeezenet1.1_fp32_rebuilt": ("fgcam", "gradcam", "reciprocam", "relevancecam"),
+    "vit_tiny_patch16_224_opset17": ("gradcam", "layercam", "reciprocam"),
 }
 """Models of FGCAM_ASSETS, where that is set."""
 
