@@ -32,6 +32,8 @@ ONE_GRAPH = tuple(name for name, method in METHODS.items() if method.append is n
 VARIANTS: dict[str, dict[str, Any]] = {
     **{name: {"method": name} for name in ONE_GRAPH if name != "chefer"},
     "integratedgradients": {"method": "integratedgradients", "steps": 4},
+    "iscam": {"method": "iscam", "samples": 2},
+    "refined scorecam": {"base": "scorecam"},
     "denoised": {"denoise": True},
     "smoothed": {"method": "hirescam", "eigen_smooth": True},
     "refined eigengradcam": {"base": "eigengradcam"},
@@ -326,7 +328,7 @@ def test_what_is_not_one_graph_is_refused_with_the_reason(bundled: Path, tmp_pat
 def test_options_that_do_not_fit_are_refused(bundled: Path, tmp_path: Path) -> None:
     source, path = bundled / f"{VGG}.onnx", tmp_path / "e.onnx"
     with pytest.raises(OptionError, match="finished outside"):
-        export(source, path, base="scorecam")
+        export(source, path, base="sscam")
     with pytest.raises(OptionError, match="aug_smooth"):
         export(source, path, aug_smooth=True)
     with pytest.raises(OptionError, match="'minmax'"):
@@ -404,7 +406,7 @@ def test_the_command_writes_the_file_and_says_how_to_run_it(bundled: Path, tmp_p
         (("--target", "nothing"), "nothing"),
         (("--batch", "0"), "dynamic"),
         (("--mean", "0.5"), "--preprocess"),
-        (("--method", "scorecam"), "cannot be exported"),
+        (("--method", "sscam"), "cannot be exported"),
         (("--method", "gradcm"), "Did you mean"),
     ],
 )

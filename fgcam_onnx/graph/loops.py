@@ -52,13 +52,19 @@ def _emitted(emitter: Emitter, step: Callable[..., Any], state: tuple[Value, ...
 
 
 def collected(emitter: Emitter, step: Callable[[Value], Value], *, times: int) -> Value:
-    """Return what ``step`` makes of the numbers from 0 to ``times - 1``, along a new first axis, by one Loop."""
+    """Return what ``step`` makes of the numbers from 0 to ``times - 1``, along a new first axis, by one Loop.
+
+    Of its dimensions one may be free.
+    """
     with emitter.aside("loop") as nodes:
         scope = f"{PREFIX}{emitter.scope}"
         number = emitter.declare(f"{scope}/count", emitter.constant(np.asarray(0, np.int64)))
         going = emitter.declare(f"{scope}/going", emitter.constant(np.asarray(True)))
         still = f"{scope}/still_going"
-        found = emitter.emit("Identity", step(number))
+        made = step(number)
+        # ONNX's reference evaluator joins what the steps give, where the standard stacks it: an axis of 1 and a Reshape
+        # make both the same
+        found = emitter.emit("Unsqueeze", made, emitter.ints([0]))
         nodes.append(helper.make_node("Identity", [going.name], [still], name=still))
     kind = emitter.types[found.name]
     body = helper.make_graph(
@@ -70,7 +76,7 @@ def collected(emitter: Emitter, step: Callable[[Value], Value], *, times: int) -
     trips, always = emitter.constant(np.asarray(times, np.int64)), emitter.constant(np.asarray(True))
     end = f"{scope}/collected"
     emitter.nodes.append(helper.make_node("Loop", [trips.name, always.name], [end], name=f"{scope}/Loop", body=body))
-    return emitter.typed(end, found.dtype, (times, *found.shape))
+    return emitter.typed(end, found.dtype, (times, *found.shape)).reshape((times, *made.shape))
 
 
 def _negated_outside(emitter: Emitter, body: list[NodeProto]) -> list[NodeProto]:

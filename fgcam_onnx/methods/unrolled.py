@@ -76,7 +76,7 @@ def append_copies(
     LayerError
         The model cannot be cut there.
     OptionError
-        Rows of a batch depend on one another, or what crosses the cut has no batch to be repeated along.
+        The rows of a batch depend on one another, or a tensor that is to be repeated has more than one free dimension.
     """
     emitter, logits = scored.scores.emitter, options.score.logits
     part, batch = cut(options.model, at[0], output=logits), batch_of(options.model)
@@ -94,7 +94,7 @@ def append_copies(
 
     def scores(chosen: Value) -> Value:
         given = {n: stored(options, n, change(x, chosen).reshape(_rows(sources[n], batch))) for n, x in tensors.items()}
-        given |= {} if fixed else {n: _repeated(emitter.value(n), size, batch) for n in beside}
+        given |= {} if fixed else {n: _repeated(emitter.value(n), size, sources[part.at], batch) for n in beside}
         found = grafted(emitter, part, given).reshape((batch if fixed else None, size, classes))
         return read(found.astype(scored.weights.dtype), scored.weights)
 
@@ -107,23 +107,23 @@ def append_copies(
 
 def _rows(value: Value, batch: Dim, *inner: int) -> tuple[Dim, ...]:
     """Return the shape that puts the rows of all images of ``value`` along its first axis, ``inner`` behind it."""
-    first, *rest = value.shape
+    first, *rest = value.shape or (None, None)
     if not all(isinstance(d, int) for d in rest):
-        raise OptionError(f"tensor {value.name!r} of shape {list(value.shape)} cannot be repeated for each copy")
+        raise OptionError(f"tensor {value.name!r} of shape {list(value.shape)} has no rows that could be repeated")
     return (first if isinstance(batch, int) else None, *inner, *rest)
 
 
-def _repeated(value: Value, count: int, batch: Dim) -> Value:
-    """Return ``value`` with each image's row ``count`` times, one behind the other."""
-    emitter = value.emitter
-    if not value.shape or value.shape[0] != batch:
-        raise OptionError(
-            f"{value.name!r} of shape {list(value.shape)} crosses the cut, without a row for each image that could be "
-            "repeated for each copy; choose another layer"
-        )
-    sizes = emitter.ints([1, count, *[1] * (value.rank - 1)])
-    copies = emitter.emit("Expand", value.reshape(_rows(value, batch, 1)), sizes)
-    return copies.reshape(_rows(value, batch))
+def _repeated(value: Value, count: int, images: Value, batch: Dim) -> Value:
+    """Return ``value`` with the rows of each of ``images`` ``count`` times, one behind the other."""
+    emitter, (_, *rest) = value.emitter, _rows(value, batch)
+    if value.shape[0] == batch:
+        apart = value.reshape((None, 1, *rest))
+    else:
+        sizes = emitter.ints([1, -1, *(d for d in rest if isinstance(d, int))])
+        whole = emitter.emit("Concat", emitter.emit("Shape", images, start=0, end=1), sizes, axis=0)
+        apart = value.reshape(whole)
+    times = emitter.ints([1, count, *[1] * (len(rest) + (value.shape[0] != batch))])
+    return emitter.emit("Expand", apart, times).reshape((None, *rest))
 
 
 def _check(part: Cut) -> None:
