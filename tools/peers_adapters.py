@@ -16,9 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import quantus
 import torch
+import torchvision_cpu  # noqa: F401  before what imports torchvision
 from saliency import core
+
+import quantus  # isort: skip
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
