@@ -5,9 +5,9 @@ Runs in the environment of ``tools/peers_reciprocam.py``, with onnxruntime; file
     fgcam export MODEL -o FILE --method reciprocam --layer LAYER --set gaussian=false
     python tools/bench_reciprocam.py MODEL FILE LAYER [tokens]
 
-LAYER is the tensor behind which OpenVINO XAI masks, too; ``tokens`` asks for its ViTReciproCAM, which keeps the Gaussian.
-One thread, float32, a batch of 1, all in turn, so that each meets the same load; the least time counts. OpenVINO XAI's map
-is of all classes, ours of one.
+LAYER is the tensor behind which OpenVINO XAI masks, too; ``tokens`` asks for its ViTReciproCAM, which keeps the
+Gaussian. One thread, float32, a batch of 1, all in turn, so that each meets the same load; the least time counts.
+OpenVINO XAI's map is of all classes, ours of one.
 """
 
 from __future__ import annotations
