@@ -221,13 +221,18 @@ def test_the_reference_evaluator_gives_the_same_map(
     assert off(found["explanation"], explainer(images(2)).map) <= 1e-5
 
 
-def test_a_dynamic_quantizer_behind_the_layer_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("batch", ["N", 2, 1])
+def test_a_dynamic_quantizer_behind_the_layer_needs_a_batch_of_one(tmp_path: Path, batch: Any) -> None:
+    """Then each copy has a scale of its own, as outside."""
     nodes = small_nodes()
     nodes = [
         *nodes[:-2], node("DynamicQuantizeLinear", ["/gap/GlobalAveragePool_output_0"], "q", "s", "z"),
         node("DequantizeLinear", ["q", "s", "z"], "r"), node("Flatten", ["r"], nodes[-2].output[0]), nodes[-1],
     ]  # fmt: skip
-    model = model_of(nodes, small_weights(), inputs={"input": ["N", 3, 12, 10]}, outputs=["logits"])
+    model = model_of(nodes, small_weights(), inputs={"input": [batch, 3, 12, 10]}, outputs=["logits"])
+    if batch == 1:
+        assert_same(model, {"input": images(1)}, tmp_path / "e.onnx", method="reciprocam", layers=BASE)
+        return
     with pytest.raises(OptionError, match=r"one scale for a whole batch.*statically"):
         export(model, tmp_path / "e.onnx", method="reciprocam", layers=BASE)
     assert not list(tmp_path.iterdir())

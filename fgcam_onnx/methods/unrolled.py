@@ -80,7 +80,8 @@ def append_copies(
     """
     emitter, logits = scored.scores.emitter, options.score.logits
     part, batch = cut(options.model, at[0], output=logits), batch_of(options.model)
-    _check(part)
+    if batch != 1:
+        _check(part)
     at = tuple(n for n in at if n == part.at or n in part.crossing)
     fixed = isinstance(batch, int)
     size = 1 if fixed else max(1, LIMIT // _largest(part))
