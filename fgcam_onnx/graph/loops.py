@@ -82,9 +82,9 @@ def collected(emitter: Emitter, step: Callable[[Value], Value], *, times: int) -
 def _negated_outside(emitter: Emitter, body: list[NodeProto]) -> list[NodeProto]:
     """Let ``body`` read what quantized parts of the graph outside make as its negative; return what turns it back.
 
-    ONNX Runtime (1.31, 1.32) carries a DequantizeLinear on through what only moves values (Reshape, MaxPool), and ends the
-    process where it meets a Loop whose body reads the result from outside. A negation stops it, and two cancel to
-    the bit.
+    ONNX Runtime (1.31, 1.32) carries a DequantizeLinear on through what only moves values (Reshape, MaxPool), and
+    ends the process where it meets a Loop whose body reads the result from outside. A negation stops it, and two
+    cancel to the bit.
     """
     makers = {o: n.op_type for n in emitter.nodes for o in n.output}
     if "DequantizeLinear" not in makers.values():
