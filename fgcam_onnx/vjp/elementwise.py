@@ -6,6 +6,7 @@ ONNX schema. The caller sums broadcast axes away, which makes the rule of ``Add`
 
 from __future__ import annotations
 
+import functools
 import math
 
 import numpy as np
@@ -135,12 +136,18 @@ def prelu_slope(g: Array, y: Array, x: Array, slope: Array) -> Array:
     return g * np.minimum(x, 0)
 
 
-def extremum(i: int, g: Array, y: Array, *xs: Array) -> Array:
-    """Pass ``g`` to the first input that equals the extremum."""
-    mine = y == xs[i]
-    for earlier in xs[:i]:
-        mine = np.logical_and(mine, np.logical_not(y == earlier))
-    return np.where(mine, g, 0)
+def greatest(i: int, g: Array, y: Array, *xs: Array) -> Array:
+    """Pass ``g`` to the first of the largest inputs.
+
+    Inputs are compared with one another, not with ``y``, which a runtime may have rounded to half precision.
+    """
+    won = [xs[i] > x for x in xs[:i]] + [xs[i] >= x for x in xs[i + 1 :]]
+    return np.where(functools.reduce(np.logical_and, won), g, 0) if won else g
+
+
+def least(i: int, g: Array, y: Array, *xs: Array) -> Array:
+    """Pass ``g`` to the first of the smallest inputs."""
+    return greatest(i, g, y, *(-x for x in xs))
 
 
 def mean_of(i: int, g: Array, y: Array, *xs: Array) -> Array:
@@ -207,9 +214,9 @@ RULES: Rules = {
     "Identity":    (lambda g, y, x: g,),
     "LeakyRelu":   (leaky_relu_x,),
     "Log":         (lambda g, y, x: g / x,),
-    "Max":         EachInput(extremum),
+    "Max":         EachInput(greatest),
     "Mean":        EachInput(mean_of),
-    "Min":         EachInput(extremum),
+    "Min":         EachInput(least),
     "Mish":        (mish_x,),
     "Mod":         (lambda g, y, a, b, *, fmod=0: g, mod_b),
     "Mul":         (lambda g, y, a, b: g * b, lambda g, y, a, b: g * a),
