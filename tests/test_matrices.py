@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from fgcam_onnx.graph.loading import load
+from fgcam_onnx.loading.loading import load
 from fgcam_onnx.matrices import Matrix, average_matrix, resize_matrix
 from fgcam_onnx.runtime import Session
 

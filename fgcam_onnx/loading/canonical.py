@@ -1,0 +1,104 @@
+"""Canonical forms: one way to say a thing, so that a rule needs to know only one.
+
+``auto_pad`` becomes explicit pads, and operators that left the standard before it had a schema are
+written with those that stayed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import NodeProto, TypeProto, helper
+
+from ..graph.model import dims_of
+
+WINDOWED = ("Conv", "ConvTranspose", "MaxPool", "AveragePool", "LpPool", "ConvInteger", "QLinearConv")
+
+
+def canonical_nodes(nodes: Iterable[NodeProto], types: Mapping[str, TypeProto]) -> list[NodeProto]:
+    """Return ``nodes`` with ``auto_pad`` written as pads, where the shapes are known."""
+    return [_explicit_pads(n, types) if n.op_type in WINDOWED else n for n in map(_idle_pool, nodes)]
+
+
+def _idle_pool(node: NodeProto) -> NodeProto:
+    """Write a pool over single elements as Identity, which is all that it does."""
+    attrs = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+    ones = all(k == 1 for name in ("kernel_shape", "strides") for k in attrs.get(name, [1]))
+    idle = ones and not any(attrs.get("pads", [])) and len(node.output) == 1
+    if node.op_type not in ("AveragePool", "MaxPool") or not idle:
+        return node
+    identity = helper.make_node("Identity", node.input, node.output, name=node.name)
+    identity.metadata_props.extend(node.metadata_props)
+    return identity
+
+
+def _explicit_pads(node: NodeProto, types: Mapping[str, TypeProto]) -> NodeProto:
+    attrs = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+    auto = attrs.get("auto_pad", b"NOTSET").decode()
+    if auto == "NOTSET" or node.op_type == "ConvTranspose":
+        return node
+    x, y = types.get(node.input[0]), types.get(node.output[0])
+    if x is None or y is None:
+        return node
+    source, out = ([d for d in dims_of(t)[2:] if isinstance(d, int)] for t in (x, y))
+    if len(source) < len(dims_of(x)) - 2 or len(out) < len(source):
+        return node
+    weight = 3 if node.op_type == "QLinearConv" else 1
+    kernel = attrs.get("kernel_shape") or dims_of(types[node.input[weight]])[2:]
+    stride = attrs.get("strides", [1] * len(source))
+    dilation = attrs.get("dilations", [1] * len(source))
+    total = [
+        max(0, (o - 1) * s + (k - 1) * d + 1 - i)
+        for i, o, k, s, d in zip(source, out, kernel, stride, dilation, strict=True)
+    ]
+    if auto == "VALID":
+        total = [0] * len(total)
+    upper = auto == "SAME_UPPER"
+    begin = [t // 2 if upper else t - t // 2 for t in total]
+    end = [t - b for t, b in zip(total, begin, strict=True)]
+    explicit = NodeProto()
+    explicit.CopyFrom(node)
+    kept = [a for a in node.attribute if a.name not in ("auto_pad", "pads")]
+    del explicit.attribute[:]
+    explicit.attribute.extend([*kept, helper.make_attribute("pads", begin + end)])
+    return explicit
+
+
+def legacy_nodes(nodes: Iterable[NodeProto], constants: dict[str, NDArray[Any]]) -> list[NodeProto]:
+    """Return ``nodes`` with operators of the experimental era, and parts of shapes, written in plain ones."""
+    written = {"ImageScaler": _image_scaler, "Shape": _part_of_shape}
+    result: list[NodeProto] = []
+    for node in nodes:
+        result += written[node.op_type](node, constants) if node.op_type in written else [node]
+    return result
+
+
+def _part_of_shape(node: NodeProto, constants: dict[str, NDArray[Any]]) -> list[NodeProto]:
+    """Write ``Shape`` with a start or an end, which graphsurgeon would fold to the whole shape, with Slice."""
+    attrs = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+    if not attrs:
+        return [node]
+    name = node.output[0]
+    whole, start, end = f"{name}/whole", f"{name}/start", f"{name}/end"
+    constants[start] = np.array([attrs.get("start", 0)], np.int64)
+    constants[end] = np.array([attrs.get("end", np.iinfo(np.int64).max)], np.int64)
+    return [
+        helper.make_node("Shape", node.input, [whole], name=whole),
+        helper.make_node("Slice", [whole, start, end], [name], name=node.name or name),
+    ]
+
+
+def _image_scaler(node: NodeProto, constants: dict[str, NDArray[Any]]) -> list[NodeProto]:
+    """Write ``ImageScaler`` (x * scale + bias per channel) as Mul and Add."""
+    attrs = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+    name = node.output[0]
+    scale, bias, scaled = f"{name}_scale", f"{name}_bias", f"{name}_scaled"
+    constants[scale] = np.array(attrs.get("scale", 1.0), np.float32)
+    constants[bias] = np.array(attrs.get("bias", [0.0]), np.float32).reshape(-1, 1, 1)
+    return [
+        helper.make_node("Mul", [node.input[0], scale], [scaled], name=scaled),
+        helper.make_node("Add", [scaled, bias], [name], name=node.name or name),
+    ]
