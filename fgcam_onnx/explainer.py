@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .arguments import fitted_feeds, image_input
 from .cam.perturbation import Progress
+from .defaults import METHOD
 from .errors import InputError, ModelError, OptionError
 from .explanation import Explanation, conservation_of, trace_of
 from .forward import Forward, forward
@@ -19,7 +20,8 @@ from .graph.model import Model, TensorSpec
 from .graph.score import Score, find_score
 from .loading.loading import bind, load
 from .methods import Options, Run, augmented, find_method
-from .methods.choosing import base_layer_of, chosen, chosen_layers
+from .methods.choosing import chosen, chosen_layers
+from .methods.grounds import Ground, ground_of
 from .program import SEED, TARGET, class_count
 from .runtime import check_finite
 from .saving.saving import check_plain
@@ -50,10 +52,11 @@ class Explainer:
         Where maps are wanted: tensors, nodes or exporter scopes; ``input`` is the graph's input, ``all``
         every candidate between the input and the base layer. Default: the input for methods that reach it,
         the base layer for class activation maps.
-    base : str
-        The CAM whose components FG-CAM refines, a row of ``methods.BASES``.
+    base : str, optional
+        The CAM whose components FG-CAM refines, a row of ``methods.BASES``; default ``gradcam`` for fgcam, what suits
+        the kind of net for auto.
     base_layer : str, optional
-        Where they are taken; default the deepest layer with spatial extent.
+        Where they are taken; default the deepest layer with spatial extent, for auto as above.
     grid : (int, int), optional
         Height and width of a transformer's grid of tokens, where the graph does not show it; tokens before the
         last ``height * width`` are left out.
@@ -103,9 +106,9 @@ class Explainer:
         self,
         model: Model | ModelProto | str | Path,
         *,
-        method: str = "fgcam",
+        method: str = METHOD,
         layers: str | Sequence[str] | None = None,
-        base: str = "gradcam",
+        base: str | None = None,
         base_layer: str | None = None,
         grid: tuple[int, int] | None = None,
         denoise: bool = False,
@@ -163,6 +166,14 @@ class Explainer:
         return find_score(self.model, self.output, before_softmax=self.before_softmax)
 
     @property
+    def base(self) -> str | None:
+        """The CAM that is refined, where the method refines one."""
+        if find_method(self.method).base is None:
+            return None
+        built = next(iter(self._compiled.values()), None)
+        return self.choices.base if built is None else built.options.base
+
+    @property
     def _spec(self) -> TensorSpec:
         return next(i for i in self.model.inputs if i.name == self.input)
 
@@ -179,10 +190,11 @@ class Explainer:
         """
         model = self._bound(size) if size else self.model
         score = find_score(model, self.output, before_softmax=self.before_softmax)
-        base = base_layer_of(model, self.base_layer, logits=score.logits, grid=self.grid)
+        ground = self._ground(model, score.logits)
+        base = ground.layer
         layers = chosen_layers(model, self.layers, method=self.method, base=base, logits=score.logits, grid=self.grid)
         options = Options(
-            **vars(self.choices),
+            **{**vars(self.choices), "base": ground.base},
             model=model,
             input=self.input,
             score=score,
@@ -191,6 +203,10 @@ class Explainer:
             seeded=seeded,
         )
         return options, tuple(layers)
+
+    def _ground(self, model: Model, logits: str) -> Ground:
+        kind = find_method(self.method).base == ""
+        return ground_of(model, base=self.choices.base, layer=self.base_layer, kind=kind, logits=logits, grid=self.grid)
 
     def _compile(self, size: tuple[int, ...], *, seeded: bool) -> Compiled:
         if (size, seeded) not in self._compiled:

@@ -283,7 +283,7 @@ def _told(options: Options, method: str) -> dict[str, Any]:
     """Return the options that a method was built with, as plain values."""
     names = ("denoise", "residual", "products", "start", "saturation")
     told = {n: getattr(options, n) for n in names} | {"settings": dict(options.settings)}
-    if method == "fgcam":
+    if find_method(method).base is not None:
         told |= {"base": options.base, "base_layer": options.base_layer.name}
     return told | {"logits": options.score.logits}
 

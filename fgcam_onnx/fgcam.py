@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,25 @@ from .program import COMPONENTS, append_map, append_relevance, append_total, bat
 from .subspace import leading_part
 
 DENOISE_SHARE = 0.1
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How components are handed towards the input.
+
+    Attributes
+    ----------
+    composite : Composite
+        Which rule goes with which operator.
+    canonize : bool
+        Let the rules see normalizations and biases as part of the linear operators that they follow.
+    cells : bool
+        Let what strided windows hand back be shared in the cells of their strides.
+    """
+
+    composite: Composite
+    canonize: bool = False
+    cells: bool = False
 
 
 def denoise(components: NDArray[np.float32], share: float = DENOISE_SHARE) -> NDArray[np.float32]:
@@ -66,20 +86,27 @@ def append_refinement(
     *,
     base: Layer,
     layers: tuple[Layer, ...],
-    composite: Composite,
+    rules: Rules,
     trace: bool = False,
 ) -> dict[str, Value]:
     """Append the maps of ``layers`` and what sums they have; return ``map/i``, ``sum/i``, ``total``, ``magnitude``.
 
     ``components`` live at ``base``; each step hands a unit's component to its inputs in proportion to
-    their contribution.
+    their contribution, by ``rules``.
     """
     emitter.scope = "refine"
     names = [x.name for x in layers]
     seed = base.unfolded(components, emitter.value(base.name))
     steps: list[Step] = []
     relevance = append_relevance(
-        emitter, names, output=base.name, seed=seed, pullback=composite, steps=steps if trace else None
+        emitter,
+        names,
+        output=base.name,
+        seed=seed,
+        pullback=rules.composite,
+        canonize=rules.canonize,
+        cells=rules.cells,
+        steps=steps if trace else None,
     )
     found = trace_outputs(steps) | {"total": append_total(components), "magnitude": append_total(abs(components))}
     for i, layer in enumerate(layers):
@@ -89,14 +116,12 @@ def append_refinement(
     return found
 
 
-def refinement(
-    model: Model, *, base: Layer, layers: tuple[Layer, ...], composite: Composite, trace: bool = False
-) -> Model:
+def refinement(model: Model, *, base: Layer, layers: tuple[Layer, ...], rules: Rules, trace: bool = False) -> Model:
     """Return the program that refines components given as input ``fgcam/components``, folded as at ``base``."""
     emitter = Emitter(model)
     shape = (batch_of(model), *base.folded_shape[1:])
     components = emitter.input(COMPONENTS, np.float32, shape)
-    found = append_refinement(emitter, components, base=base, layers=layers, composite=composite, trace=trace)
+    found = append_refinement(emitter, components, base=base, layers=layers, rules=rules, trace=trace)
     for name, value in found.items():
         emitter.output(name, value)
     return emitter.build()

@@ -10,10 +10,11 @@ import numpy as np
 
 from . import vjp
 from .backward import Pullback, backward
+from .cells import in_cells
 from .errors import LayerError, TargetError
 from .graph.emitter import Emitter
 from .graph.model import Model
-from .graph.tape import tape_between
+from .graph.tape import Record, tape_between
 from .graph.value import Dim, Value
 from .layers.layers import Layer
 from .lrp.canonize import canonized
@@ -139,18 +140,23 @@ def append_gradients(
     seed: Value,
     rules: Rules = vjp.RULES,
     saturation: bool = True,
+    cells: bool = False,
 ) -> dict[str, Value]:
     """Append the gradient of ``output``, weighed by ``seed``, at every layer named.
 
-    Without ``saturation`` quantizers are straight-through where they cut off at 0, too.
+    Without ``saturation`` quantizers are straight-through where they cut off at 0, too. With ``cells`` what strided
+    windows hand back is shared evenly in the cells of their strides.
     """
+
+    def pullback(record: Record, given: tuple[Value | None, ...]) -> list[Value | None]:
+        return vjp.gradient_pullback(rules, record, given)
+
     layers = list(layers)
     tape = tape_between(emitter, sources=layers, output=output)
     if rules is vjp.RULES:
         tape = joined(tape)
-    found = backward(
-        tape, _wide(seed), on_real_values(lambda r, g: vjp.gradient_pullback(rules, r, g), units=True, floor=saturation)
-    )
+    walk = on_real_values(in_cells(pullback, derivative=True) if cells else pullback, units=True, floor=saturation)
+    found = backward(tape, _wide(seed), walk)
     return {name: per_real_unit(emitter.value(name), found[name]) for name in layers}
 
 
@@ -163,6 +169,7 @@ def append_relevance(
     pullback: Pullback,
     canonize: bool = False,
     derivative: bool = False,
+    cells: bool = False,
     steps: list[Step] | None = None,
 ) -> dict[str, Value]:
     """Append the relevance that ``pullback`` hands from ``output`` back to every layer named.
@@ -173,6 +180,8 @@ def append_relevance(
         Let the rules see normalizations and biases as part of the linear operators that they follow.
     derivative : bool
         Whether what is handed back is a derivative, which has units, and not a share.
+    cells : bool
+        Let what strided windows hand back be shared in the cells of their strides.
     steps : list of Step, optional
         Where to note what every operator gets and hands on.
     """
@@ -183,7 +192,8 @@ def append_relevance(
     tape = tape_between(emitter, sources=behind, output=output)
     if canonize:
         tape = canonized(tape)
-    walk = on_real_values(pullback, units=derivative)
+    shared = in_cells(pullback, derivative=derivative) if cells else pullback
+    walk = on_real_values(shared, units=derivative)
     found = backward(tape, _wide(seed), walk if steps is None else traced(walk, steps))
     if derivative:
         found = found | {n: per_real_unit(emitter.value(n), found[n]) for n in behind}

@@ -10,11 +10,11 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "fgcam_onnx"
 
 LEVELS: tuple[tuple[str, ...], ...] = (
-    ("errors", "version"),
+    ("defaults", "errors", "version"),
     ("matrices", "wheels"),
     ("imaging", "graph"),
     ("loading", "layers", "surgery", "vjp", "backward", "runtime", "cam"),
-    ("saving", "lrp", "quantized"),
+    ("saving", "lrp", "quantized", "cells"),
     ("program", "subspace"),
     ("arguments", "explanation", "fgcam", "support"),
     ("targets",),

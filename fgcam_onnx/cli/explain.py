@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..defaults import METHOD
 from .options import DEVICE, PICTURES, RULES, STYLE
 from .targets import HELP, read_targets
 from .values import Size, parse_settings, resolve_preprocess
@@ -28,8 +29,8 @@ PASSED_ON = (
 @click.command(name="explain", context_settings={"show_default": True})
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("images", nargs=-1, required=True)
-@click.option("--method", default="fgcam", help="How to explain; `fgcam methods` lists them all.")
-@click.option("--base", default="gradcam", help="The CAM that fgcam refines, such as gradcam or scorecam.")
+@click.option("--method", default=METHOD, help="How to explain; `fgcam methods` lists them all.")
+@click.option("--base", metavar="NAME", help="The CAM that fgcam refines.  [default: gradcam; auto: as suits the net]")
 @click.option(
     "--set", "pairs", multiple=True, metavar="NAME=VALUE",
     help="A setting of the method's own, such as masks=500 of rise; repeatable. `fgcam methods` lists them.",
@@ -113,7 +114,7 @@ def command(model: Path, images: tuple[str, ...], **options: Any) -> None:
     summary = {
         "model": str(model),
         "method": options["method"],
-        "base": options["base"] if options["method"] == "fgcam" else None,
+        "base": explainer.base,
         "settings": explainer.choices.settings,
         "aug_smooth": options["aug_smooth"],
         "eigen_smooth": options["eigen_smooth"],

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..defaults import METHOD
 from .options import ENDS, PIXELS, RULES
 from .values import Size, parse_settings, parse_target, resolve_preprocess
 
@@ -30,10 +31,8 @@ OVERRIDES = "layout channels scale mean std".split()
 @click.command(name="export", context_settings={"show_default": True})
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help="The ONNX file to write.")
-@click.option(
-    "--method", default="fgcam", help="Any method that is one graph; fgcam refines a CAM to the input's size."
-)
-@click.option("--base", default="gradcam", help="The CAM that fgcam refines.")
+@click.option("--method", default=METHOD, help="Any method that is one graph; fgcam refines a CAM to the input's size.")
+@click.option("--base", metavar="NAME", help="The CAM that fgcam refines.  [default: gradcam; auto: as suits the net]")
 @click.option(
     "--set", "pairs", multiple=True, metavar="NAME=VALUE",
     help="A setting of the method's own, such as steps=32 of integratedgradients; `fgcam methods` lists them.",

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 )  # fmt: skip
 @click.option("--target", metavar="TARGET", help=HELP.replace("top:K, the K top classes; ", ""))
 @click.option("--boxes", default="auto", help="How a detector writes boxes: auto, cxcywh, xyxy, yxyx or grid.")
-@click.option("--base", default="gradcam", help="The CAM that fgcam refines.")
+@click.option("--base", metavar="NAME", help="The CAM that fgcam refines.  [default: gradcam; auto: as suits the net]")
 @click.option("--base-layer", metavar="NAME", help="Where the base is computed.  [default: the deepest]")
 @PICTURES
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="The sheet, PNG.  [default: PICTURE.sweep.png]")

@@ -79,13 +79,13 @@ SWITCHES = {"true": True, "yes": True, "on": True, "1": True, "false": False, "n
 WANTED = {int: "a whole number", float: "a number", bool: "true or false", tuple: "one number or several"}
 
 
-def parse_settings(pairs: Sequence[str], *, method: str, base: str) -> dict[str, Any]:
+def parse_settings(pairs: Sequence[str], *, method: str, base: str | None) -> dict[str, Any]:
     """Return the settings given as ``NAME=VALUE``, each of its default's type.
 
     Raises
     ------
     OptionError
-        Not of that form, given twice, not known to ``method`` (fgcam: to ``base``), or not of its type.
+        Not of that form, given twice, not known to ``method`` (or to the ``base`` it refines), or not of its type.
     """
     from ..methods import fitted_settings, settings_of
 
@@ -97,9 +97,9 @@ def parse_settings(pairs: Sequence[str], *, method: str, base: str) -> dict[str,
         if name in texts:
             raise OptionError(f"--set {name} is given twice")
         texts[name] = text
-    known = settings_of(method, base=base, given=texts)
+    known = settings_of(method, base=base or "", given=texts)
     found = {n: _setting(n, text, known[n]) if n in known else text for n, text in texts.items()}
-    fitted_settings(method, found, base=base)
+    fitted_settings(method, found, base=base or "")
     return found
 
 

@@ -11,6 +11,7 @@ from ..errors import UnsupportedOperatorError, check_known
 from ..graph.facts import facts_of
 from ..graph.tape import Record
 from ..graph.value import Value
+from . import linear
 from .gates import signal_of, sole
 from .rules import (
     CONTRACTIONS,
@@ -111,25 +112,30 @@ def product_rule(products: str) -> Pullback:
     return product(z_plus, signal=PRODUCTS[products])
 
 
-def fg_cam(residual: str = "positive", *, products: str = "value") -> Composite:
+def fg_cam(residual: str = "positive", *, products: str = "value", bias: bool = False) -> Composite:
     """Return FG-CAM's rules (Qiu et al., 2024, arXiv:2303.09171).
 
     ``residual`` and ``products`` choose the rules of what the paper's nets do not have: sums and products of
-    two tensors that both depend on the input.
+    two tensors that both depend on the input. With ``bias`` what is positive of a bias takes its share, which is
+    lost: it is not in the picture.
     """
-    return Composite("fgcam", ((reads_input, z_box), *_positive_cases(residual, products, maxima=to_maximum)))
+    weighted = linear.z_plus(stabilizer=0, bias=bias)
+    cases = _positive_cases(residual, products, weighted=weighted, maxima=to_maximum)
+    return Composite("fgcam", ((reads_input, z_box), *cases))
 
 
 def relevance_cam(residual: str = "signed", *, products: str = "value") -> Composite:
     """Return the rules of Relevance-CAM (Lee et al., CVPR 2021, doi:10.1109/CVPR46437.2021.01470)."""
-    return Composite("relevancecam", _positive_cases(residual, products, maxima=z_rule))
+    return Composite("relevancecam", _positive_cases(residual, products, weighted=z_plus, maxima=z_rule))
 
 
-def _positive_cases(residual: str, products: str, *, maxima: Pullback) -> tuple[tuple[Selector, Pullback], ...]:
-    """Return what both methods share: z+ for weights, shares of the positive part for averages."""
+def _positive_cases(
+    residual: str, products: str, *, weighted: Pullback, maxima: Pullback
+) -> tuple[tuple[Selector, Pullback], ...]:
+    """Return what both methods share: shares of the positive part for averages."""
     return (
         (bilinear, product_rule(products)),
-        (op(*CONTRACTIONS), z_plus),
+        (op(*CONTRACTIONS), weighted),
         (op(*MAXIMA), maxima),
         (op(*AVERAGES), positive_input),
         (op(*SUMS), residual_rule(residual)),

@@ -20,7 +20,7 @@ from .lrp import LRP
 from .masked import FG_CAM_BASES, MASKED_CAMS
 from .method import Method, Options, Run
 from .refine import REFINED
-from .refinement import fg_cam_method
+from .refinement import refining_methods
 from .relevance import RELEVANCE
 from .smooth import SMOOTH, SMOOTH_CAMS
 
@@ -31,7 +31,7 @@ BASES: dict[str, Cam] = {**CAMS, **FG_CAM_BASES}
 """The bases of FG-CAM: every CAM, weighed as FG-CAM's authors did where that differs."""
 
 METHODS: dict[str, Method] = {
-    "fgcam": fg_cam_method(BASES),
+    **refining_methods(BASES),
     **RELEVANCE,
     **REFINED,
     **LRP,
@@ -91,25 +91,26 @@ def check_eigen_smooth(method: str, base: str) -> None:
     OptionError
         The method gives no components for each channel, or they are a principal component already.
     """
-    if method != "fgcam" and method not in BASES:
+    refines = find_method(method).base is not None
+    if not refines and method not in BASES:
         raise OptionError(f"eigen_smooth is for class activation maps ({', '.join(BASES)}) and fgcam, not {method}")
-    name = base if method == "fgcam" else method
-    if not BASES[name].smooths:
+    name = base if refines else method
+    if name and not BASES[name].smooths:
         raise OptionError(f"eigen_smooth changes nothing of {name}, which is a principal component itself")
 
 
 def settings_of(method: str, *, base: str = "", given: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Return the settings of ``method`` and their defaults; those of fgcam are its base's.
+    """Return the settings of ``method`` and their defaults; what refines a base has its settings, too.
 
     ``given`` is what was asked for, where one setting decides which others there are: lrp's composite.
     """
     row = find_method(method)
     own = dict(row.variants(given or {}) if row.variants is not None else row.settings)
-    return own | dict(find_base(base).settings) if method == "fgcam" and base else own
+    return own | dict(find_base(base).settings) if row.base is not None and base else own
 
 
 def fitted_settings(method: str, given: Mapping[str, Any], *, base: str = "") -> dict[str, Any]:
-    """Return all settings of ``method`` (fgcam: of ``base``): the defaults, and what was given in their place.
+    """Return all settings of ``method`` and the ``base`` it refines: the defaults, and what was given in their place.
 
     Raises
     ------

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..errors import LayerError, OptionError
 from ..graph.model import Model
-from ..layers.layers import INPUT, Layer, candidate_layers, default_base, find_layer
+from ..layers.layers import INPUT, Layer, candidate_layers, find_layer
 from ..layers.stages import first_stage
 from ..lrp.composites import product_rule, residual_rule
 from ..lrp.starts import find_start
@@ -19,7 +19,7 @@ from .method import Choices
 def chosen(
     method: str,
     *,
-    base: str,
+    base: str | None,
     residual: str | None,
     products: str | None,
     start: str | None,
@@ -36,7 +36,9 @@ def chosen(
         The device is not there.
     """
     row = find_method(method)
-    find_base(base)
+    base = (row.base or "") if base is None else base
+    if base:
+        find_base(base)
     choices = Choices(
         base=base,
         residual=row.residual if residual is None else residual,
@@ -59,13 +61,6 @@ def chosen(
             raise OptionError(f"{name} must be at least {least}, not {value}")
     resolve_device(choices.device)
     return choices
-
-
-def base_layer_of(model: Model, name: str | None, *, logits: str, grid: tuple[int, int] | None) -> Layer:
-    """Return the base layer called ``name``, by default the deepest with spatial extent."""
-    if name is None:
-        return default_base(model, logits=logits, grid=grid)
-    return find_layer(model, name, logits=logits, grid=grid)
 
 
 def chosen_layers(

@@ -8,7 +8,7 @@ from ..graph.emitter import Emitter
 from ..graph.value import Value
 from ..layers.layers import Layer
 from ..program import Scored, append_features, append_gradients, append_map, require_reach
-from .method import Append, Method, Options, Outputs
+from .method import CELLS, Append, Method, Options, Outputs
 
 
 def gradient_map(formula: Callable[[Emitter, Layer, Value], Value]) -> Append:
@@ -18,7 +18,12 @@ def gradient_map(formula: Callable[[Emitter, Layer, Value], Value]) -> Append:
         require_reach(options.layers)
         names = [layer.name for layer in options.layers]
         found = append_gradients(
-            emitter, names, output=options.score.logits, seed=scored.seed, saturation=options.saturation
+            emitter,
+            names,
+            output=options.score.logits,
+            seed=scored.seed,
+            saturation=options.saturation,
+            cells=options.settings["cells"],
         )
         return {
             f"map/{i}": formula(emitter, layer, layer.folded(found[layer.name]))
@@ -43,10 +48,12 @@ GRADIENTS = {
         "the gradient's magnitude, the largest of any channel",
         "Simonyan, Vedaldi & Zisserman, 2013, arXiv:1312.6034",
         gradient_map(saliency),
+        settings=CELLS,
     ),
     "inputxgradient": Method(
         "values times their gradient, summed over the channels",
         "Shrikumar et al., 2016, arXiv:1605.01713",
         gradient_map(input_x_gradient),
+        settings=CELLS,
     ),
 }

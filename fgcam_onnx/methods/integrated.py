@@ -11,12 +11,12 @@ from ..graph.emitter import Emitter
 from ..graph.value import Value
 from ..program import Scored, append_total, batch_of
 from ..surgery.replay import replayed_on
-from .method import Arrays, Feeds, Method, Options, Outputs, Run
+from .method import CELLS, Arrays, Feeds, Method, Options, Outputs, Run
 from .sampling import GRADIENT, first_program, gradient_program, only_input, seeded, stream
 from .walks import gradients_along
 
 NAME = "integratedgradients"
-SETTINGS = {"steps": 50, "baseline": 0.0, "rule": "gausslegendre"}
+SETTINGS = {"steps": 50, "baseline": 0.0, "rule": "gausslegendre", **CELLS}
 
 
 def places_of(options: Options) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -30,7 +30,7 @@ def build(options: Options) -> Run:
     layer = only_input(options, NAME)
     weights, places = places_of(options)
     baseline = options.settings["baseline"]
-    first, second = first_program(options), gradient_program(options, [layer])
+    first, second = first_program(options), gradient_program(options, [layer], cells=options.settings["cells"])
 
     def along(x: NDArray[np.float32], places: NDArray[np.float32]) -> NDArray[np.float32]:
         offset = x - np.float32(baseline)
@@ -84,7 +84,9 @@ def append(options: Options, emitter: Emitter, scored: Scored) -> Outputs:
         wide = v.reshape((1, None, *v.shape[1:])) * emitter.constant(by.reshape(-1, *[1] * v.rank))
         return emitter.typed_as(v, wide.reshape((None, *v.shape[1:])))
 
-    gradients = gradients_along(tape, repeated(scored.seed, weights), saturation=options.saturation)
+    gradients = gradients_along(
+        tape, repeated(scored.seed, weights), saturation=options.saturation, cells=options.settings["cells"]
+    )
     g = gradients[next(iter(tape.sources))].reshape((steps, None, *x.shape[1:])).sum(0)
     components = emitter.typed_as(x, g * (x.astype(g.dtype) - baseline))
     ends = repeated(scored.seed, np.eye(steps, dtype=np.float32)[-1]) * emitter.value(tape.output)

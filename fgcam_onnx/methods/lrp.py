@@ -13,7 +13,7 @@ from ..lrp.starts import START
 from ..lrp.table import made, settings_of
 from ..lrp.trace import Step, trace_outputs
 from ..program import Scored, append_map, append_relevance, append_total, require_reach
-from .method import Method, Options, Outputs
+from .method import CELLS, Method, Options, Outputs
 
 DEFAULT = "epsilonplus"
 
@@ -32,6 +32,7 @@ def append_lrp(options: Options, emitter: Emitter, scored: Scored) -> Outputs:
         pullback=composite,
         canonize=True,
         derivative=composite.derivative,
+        cells=options.settings["cells"],
         steps=steps if options.trace else None,
     )
     found = trace_outputs(steps)
@@ -46,7 +47,7 @@ def append_lrp(options: Options, emitter: Emitter, scored: Scored) -> Outputs:
 
 def _composite(options: Options) -> Composite:
     settings = dict(options.settings)
-    chosen = settings.pop("composite")
+    chosen, _ = settings.pop("composite"), settings.pop("cells")
     if isinstance(chosen, Composite):
         return chosen
     return made(chosen, settings, residual=options.residual or None, products=options.products or None)
@@ -62,24 +63,24 @@ def composite_settings(given: Mapping[str, Any]) -> dict[str, Any]:
     """
     composite = given.get("composite", DEFAULT)
     if isinstance(composite, Composite):
-        return {"composite": composite}
+        return {"composite": composite, **CELLS}
     if not isinstance(composite, str):
         raise OptionError(f"composite is a name or a Composite, not {composite!r}")
-    return {"composite": composite} | settings_of(composite)
+    return {"composite": composite} | settings_of(composite) | CELLS
 
 
 def row(composite: str, summary: str, source: str, *, start: str = "plain", traces: bool = True) -> Method:
     """Return the method that is lrp with one composite."""
 
     def variants(given: Mapping[str, Any]) -> dict[str, Any]:
-        return settings_of(composite)
+        return settings_of(composite) | CELLS
 
     def append(options: Options, emitter: Emitter, scored: Scored) -> Outputs:
         settings = {"composite": composite, **options.settings}
         return append_lrp(replace(options, settings=settings), emitter, scored)
 
     return Method(
-        summary, source, append, settings=settings_of(composite), variants=variants, start=start, residual="",
+        summary, source, append, settings=settings_of(composite) | CELLS, variants=variants, start=start, residual="",
         products="", traces=traces,
     )  # fmt: skip
 
@@ -89,7 +90,7 @@ LRP = {
         "relevance handed from the score to the input by a composite of rules",
         "Bach et al., 2015, doi:10.1371/journal.pone.0130140; Montavon et al., 2019, doi:10.1007/978-3-030-28954-6_10",
         append_lrp,
-        settings={"composite": DEFAULT} | settings_of(DEFAULT),
+        settings=composite_settings({}),
         variants=composite_settings,
         residual="",
         products="",

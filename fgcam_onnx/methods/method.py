@@ -31,6 +31,8 @@ class Choices:
 
     Attributes
     ----------
+    base : str
+        The CAM that is refined; empty where the kind of net decides.
     residual, products : str
         How sums and products share; empty where the composite's own choice stands.
     settings : mapping
@@ -72,6 +74,9 @@ class Options(Choices):
     seeded: bool
 
 
+CELLS: dict[str, Any] = {"cells": False}
+"""The setting of a walk whose strided windows may share what they hand back in the cells of their strides."""
+
 Append = Callable[[Options, Emitter, Scored], Outputs]
 """Appends a method to a model and returns its outputs by name: ``map/i`` for each layer, and sums."""
 
@@ -97,6 +102,9 @@ class Method:
         Returns the settings that there are, given those that were passed, where one of them decides on others.
     start, residual, products : str
         What relevance starts from, and how sums and products share it, when nothing is said.
+    base : str, optional
+        Of what refines a CAM: which one when none is named; empty where the kind of net decides on it, and on the
+        layer.
     traces : bool
         Whether it hands relevance back, which can be traced.
     """
@@ -111,6 +119,7 @@ class Method:
     start: str = "plain"
     residual: str = "positive"
     products: str = "value"
+    base: str | None = None
     traces: bool = False
 
     def compile(self, options: Options) -> Run:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..errors import OptionError
-from ..fgcam import append_denoised, append_refinement, denoise, refinement
+from ..fgcam import Rules, append_denoised, append_refinement, denoise, refinement
 from ..graph.emitter import Emitter
 from ..lrp.composites import fg_cam
 from ..program import COMPONENTS, Scored
@@ -13,8 +13,8 @@ from .cams import Cam, append_finished, find_components
 from .method import Arrays, Feeds, Method, Options, Outputs, Run, one_graph, runner
 
 
-def fg_cam_method(bases: dict[str, Cam]) -> Method:
-    """Return FG-CAM over any of ``bases``: one program where the components are a formula's, else two."""
+def refining_methods(bases: dict[str, Cam]) -> dict[str, Method]:
+    """Return the methods that refine any of ``bases``: one program where the components are a formula's, else two."""
 
     def append(options: Options, emitter: Emitter, scored: Scored) -> Outputs:
         base, cam = options.base_layer, bases[options.base]
@@ -22,20 +22,20 @@ def fg_cam_method(bases: dict[str, Cam]) -> Method:
         if options.denoise:
             emitter.scope = "denoise"
             components = append_denoised(components, base)
-        composite = fg_cam(options.residual, products=options.products)
         return append_refinement(
-            emitter, components, base=base, layers=options.layers, composite=composite, trace=options.trace
+            emitter, components, base=base, layers=options.layers, rules=_rules(options), trace=options.trace
         )
 
     def build(options: Options) -> Run:
         cam, base = bases[options.base], options.base_layer
         if not cam.channels:
-            raise OptionError(f"{options.base} gives a map, not components for each channel: fgcam cannot refine it")
+            raise OptionError(f"{options.base} gives a map, not components for each channel: nothing can be refined")
         if cam.finish is None and not options.denoise and not options.eigen_smooth:
             return one_graph(options, append)
         first = find_components(options, cam, [base])
-        composite = fg_cam(options.residual, products=options.products)
-        program = refinement(options.model, base=base, layers=options.layers, composite=composite, trace=options.trace)
+        program = refinement(
+            options.model, base=base, layers=options.layers, rules=_rules(options), trace=options.trace
+        )
         second = runner(options, program)
 
         def run(feeds: Feeds) -> Arrays:
@@ -48,10 +48,30 @@ def fg_cam_method(bases: dict[str, Cam]) -> Method:
 
         return run
 
-    return Method(
-        "a CAM's components refined layer by layer to the input's resolution",
-        "Qiu, Jin & Zhang, AAAI 2024, arXiv:2303.09171",
-        append,
-        build,
-        traces=True,
-    )
+    return {
+        "auto": Method(
+            "fgcam with biases in the denominators, shared in stride cells, from the CAM and layer that suit the net",
+            "this package, after Qiu, Jin & Zhang, AAAI 2024, arXiv:2303.09171; docs/auto.md",
+            append,
+            build,
+            settings={"bias": True, "cells": True},
+            base="",
+            traces=True,
+        ),
+        "fgcam": Method(
+            "a CAM's components refined layer by layer to the input's resolution",
+            "Qiu, Jin & Zhang, AAAI 2024, arXiv:2303.09171",
+            append,
+            build,
+            settings={"bias": False, "cells": False},
+            base="gradcam",
+            traces=True,
+        ),
+    }
+
+
+def _rules(options: Options) -> Rules:
+    """Return the rules of a refinement; where biases count, those of normalizations and sums do, too."""
+    bias = options.settings["bias"]
+    composite = fg_cam(options.residual, products=options.products, bias=bias)
+    return Rules(composite, canonize=bias, cells=options.settings["cells"])

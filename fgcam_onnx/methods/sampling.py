@@ -68,8 +68,11 @@ def first_program(options: Options) -> Runner:
     return runner(options, emitter.build())
 
 
-def gradient_program(options: Options, layers: Sequence[Layer]) -> Runner:
-    """Return what finds ``gradient/i`` at each layer and the ``score``, given the weights of the logits."""
+def gradient_program(options: Options, layers: Sequence[Layer], *, cells: bool = False) -> Runner:
+    """Return what finds ``gradient/i`` at each layer and the ``score``, given the weights of the logits.
+
+    ``cells`` as in `append_gradients`.
+    """
     require_reach(layers)
     emitter = Emitter(options.model)
     scored = append_target(emitter, options.score.logits, seeded=True)
@@ -80,6 +83,7 @@ def gradient_program(options: Options, layers: Sequence[Layer]) -> Runner:
         output=options.score.logits,
         seed=scored.seed,
         saturation=options.saturation,
+        cells=cells,
     )
     for i, layer in enumerate(layers):
         emitter.output(f"{GRADIENT}/{i}", layer.folded(gradients[layer.name]))

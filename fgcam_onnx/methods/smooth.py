@@ -12,7 +12,7 @@ from ..cam.sampling import normal_noise, smooth_grad_cam_pp
 from ..errors import OptionError, suggest
 from ..layers.layers import Layer
 from .cams import Cam, Components
-from .method import Arrays, Feeds, Method, Options, Run, Runner
+from .method import CELLS, Arrays, Feeds, Method, Options, Run, Runner
 from .sampling import GRADIENT, at_least, first_program, gradient_program, seeded, stream
 
 Moments = list[list[NDArray[np.float64]]]
@@ -25,7 +25,7 @@ KINDS: dict[str, Callable[[Any, Any], Any]] = {
 }
 """What SmoothGrad takes of the first two moments."""
 
-SMOOTH_GRAD = {"samples": 50, "noise": 0.15, "kind": "plain", "seed": 0}
+SMOOTH_GRAD = {"samples": 50, "noise": 0.15, "kind": "plain", "seed": 0, **CELLS}
 SMOOTH_CAM = {"samples": 16, "noise": 0.1, "seed": 0}
 
 
@@ -65,7 +65,7 @@ def smooth_grad(options: Options) -> Run:
             f"unknown kind {settings['kind']!r}; choose {', '.join(KINDS)}.{suggest(settings['kind'], KINDS)}"
         )
     kind = KINDS[settings["kind"]]
-    first, second = first_program(options), gradient_program(options, options.layers)
+    first, second = first_program(options), gradient_program(options, options.layers, cells=settings["cells"])
 
     def run(feeds: Feeds) -> Arrays:
         found = first(feeds)

@@ -8,6 +8,7 @@ import numpy as np
 
 from .. import vjp
 from ..backward import backward
+from ..cells import in_cells
 from ..graph.tape import Record, Tape
 from ..graph.value import Value
 from ..quantized import on_real_values
@@ -19,9 +20,9 @@ Watch = Callable[[Record, Cotangents, Cotangents], None]
 
 
 def gradients_along(
-    tape: Tape, seed: Value, *, saturation: bool = True, watch: Watch | None = None
+    tape: Tape, seed: Value, *, saturation: bool = True, cells: bool = False, watch: Watch | None = None
 ) -> dict[str, Value]:
-    """Return the gradient, weighed by ``seed``, at every tensor on ``tape``."""
+    """Return the gradient, weighed by ``seed``, at every tensor on ``tape``; ``cells`` as in `append_gradients`."""
 
     def pullback(record: Record, given: tuple[Value | None, ...]) -> list[Value | None]:
         returned = vjp.pullback(record, given)
@@ -29,5 +30,6 @@ def gradients_along(
             watch(record, given, returned)
         return returned
 
+    walk = in_cells(pullback, derivative=True) if cells else pullback
     wide = seed if seed.dtype.kind == "f" and seed.dtype.itemsize > 2 else seed.astype(np.float32)
-    return backward(joined(tape), wide, on_real_values(pullback, units=True, floor=saturation))
+    return backward(joined(tape), wide, on_real_values(walk, units=True, floor=saturation))

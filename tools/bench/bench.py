@@ -31,7 +31,7 @@ from nets import NETS
 
 from fgcam_onnx.cam.gradient import grad_cam
 from fgcam_onnx.errors import DeviceError
-from fgcam_onnx.fgcam import append_refinement
+from fgcam_onnx.fgcam import Rules, append_refinement
 from fgcam_onnx.graph.emitter import Emitter
 from fgcam_onnx.graph.model import Model
 from fgcam_onnx.graph.score import find_score
@@ -69,7 +69,7 @@ def fgcam(model: Model) -> Model:
     logits = find_score(model).logits
     base, layer = default_base(model, logits=logits), find_layer(model, INPUT, logits=logits)
     emitter, components = with_components(model, logits, base)
-    refined = append_refinement(emitter, components, base=base, layers=(layer,), composite=fg_cam())
+    refined = append_refinement(emitter, components, base=base, layers=(layer,), rules=Rules(fg_cam()))
     for name, value in refined.items():
         emitter.output(name, value)
     return emitter.build()

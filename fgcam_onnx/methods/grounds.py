@@ -1,0 +1,77 @@
+"""Where a refinement starts from: a CAM and the layer it is taken at, by the kind of net."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..graph.facts import facts_of
+from ..graph.model import Model
+from ..layers.layers import Layer, default_base, find_layer, ranked_layers
+from ..layers.layout import Size
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What a refinement starts from.
+
+    Attributes
+    ----------
+    base : str
+        The CAM whose components are refined.
+    layer : Layer
+        Where they are taken.
+    why : str
+        The reason, for people.
+    """
+
+    base: str
+    layer: Layer
+    why: str
+
+
+def deepest(model: Model, *, base: str, logits: str, grid: Size | None = None) -> Ground:
+    """Return ``base`` at the deepest layer with spatial extent."""
+    return Ground(base, default_base(model, logits=logits, grid=grid), "the deepest layer")
+
+
+def by_kind(model: Model, *, base: str, logits: str, grid: Size | None = None) -> Ground:
+    """Return the CAM and the layer that suit the kind of net; ``base``, where one is named, in place of the CAM.
+
+    Of a transformer `layercam`, since its tokens carry little of the mean gradient over the grid. Of any other net
+    `gradcam` at the deepest layer of that size that is never negative: behind a ReLU, what is there speaks for
+    something, where a linear bottleneck has both signs.
+    """
+    layer = default_base(model, logits=logits, grid=grid)
+    if layer.grid is not None:
+        return Ground(base or "layercam", layer, "a transformer's tokens, each weighed by its own gradient")
+    rectified = facts_of(model).non_negative
+    alike = [
+        x
+        for x in ranked_layers(model, logits=logits, grid=grid)
+        if x.name in rectified and x.spatial == layer.spatial and x.every_path == layer.every_path and x.grid is None
+    ]
+    if alike:
+        return Ground(base or "gradcam", alike[0], "the deepest layer that is never negative")
+    return Ground(base or "gradcam", layer, "the deepest layer; none of its size is known never to be negative")
+
+
+def ground_of(
+    model: Model,
+    *,
+    base: str,
+    layer: str | None,
+    kind: bool,
+    logits: str,
+    grid: Size | None = None,
+) -> Ground:
+    """Return the ground: ``base`` at the layer named, else as the ``kind`` of net has it, else at the deepest.
+
+    Raises
+    ------
+    LayerError
+        No such layer, or none with spatial extent.
+    """
+    found = (by_kind if kind else deepest)(model, base=base, logits=logits, grid=grid)
+    if layer is None:
+        return found
+    return Ground(found.base, find_layer(model, layer, logits=logits, grid=grid), "as asked")
