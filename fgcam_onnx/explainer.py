@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
 
+CANCELS = 1e-5
+"""A target whose weights sum to less than this share of their magnitude is a contrast."""
+
+
 @dataclass(frozen=True)
 class Compiled:
     """A method built for one input size: its options, the names of its layers, and what runs it."""
@@ -71,9 +75,9 @@ class Explainer:
     products : {"value", "split"}, optional
         How a product of two tensors that both depend on the input shares relevance: a gate or attention weight
         takes nothing (``value``, the default but for AttnLRP), or each operand half (``split``).
-    start : {"contrastive", "logit", "plain", "sglrp"}, optional
+    start : {"contrastive", "logit", "plain", "sglrp", "signed"}, optional
         What relevance starts from at the logits; default ``contrastive`` for relevancecam, ``logit`` for
-        deeptaylor, else ``plain``.
+        deeptaylor, ``signed`` for lrp where its rules turn with the logit's sign, else ``plain``.
     aug_smooth : bool
         Average the raw maps of each image and its mirror image, both times 0.9, 1 and 1.1, as pytorch-grad-cam
         does: six runs.
@@ -269,7 +273,15 @@ class Explainer:
             () if aim is None else aim.described,
             each,
             trace_of(found),
+            self._relative(aim, count * each),
         )
+
+    def _relative(self, aim: Aim | None, count: int) -> tuple[bool, ...]:
+        """Tell of each row whether 0 means nothing in its map: by the method, or as weights for and against cancel."""
+        if find_method(self.method).relative or aim is None:
+            return (find_method(self.method).relative,) * count
+        w = aim.weights.reshape(count, -1)
+        return tuple((abs(w.sum(1)) <= CANCELS * abs(w).sum(1)).tolist())
 
     def predict(self, x: ArrayLike | Mapping[str, ArrayLike]) -> NDArray[np.float32]:
         """Return the model's output that is explained, before a trailing Softmax or Sigmoid, of shape (N, ...).

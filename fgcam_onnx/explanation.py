@@ -74,6 +74,9 @@ class Explanation:
     each : int
         How many rows belong to one image, where several classes of each were asked for: those of image i start
         at ``i * each``.
+    relative : tuple of N bool
+        Whether 0 means nothing in the map, which is then shown from its least value to its largest, as the authors of
+        Recipro-CAM and of contrasts do; empty where none is.
     trace : tuple of Traced
         Every operator of the walk from the score to the layers, in its order; empty unless it was asked for.
     """
@@ -86,6 +89,7 @@ class Explanation:
     described: tuple[str, ...] = ()
     each: int = 1
     trace: tuple[Traced, ...] = ()
+    relative: tuple[bool, ...] = ()
 
     @property
     def map(self) -> NDArray[np.float32]:
@@ -118,7 +122,12 @@ class Explanation:
             No such fusion, or a size that is not positive.
         """
         largest = max((m.shape[1:] for m in self.maps.values()), key=lambda s: s[0] * s[1])
-        return np.asarray(fuse(list(self.maps.values()), how, size=size or (largest[0], largest[1])), np.float32)
+        maps = [np.stack([self.shown(m[i], i) for i in range(len(m))]) for m in self.maps.values()]
+        return np.asarray(fuse(maps, how, size=size or (largest[0], largest[1])), np.float32)
+
+    def shown(self, values: NDArray[np.float32], index: int) -> NDArray[np.float32]:
+        """Return the map of image ``index`` as it is shown where only what is above 0 is."""
+        return raised(values) if self.relative and self.relative[index] else values
 
     def overlay(self, image: Image, *, index: int = 0, layer: str | None = None, **style: Any) -> Image:
         """Return ``image`` with the map of image ``index`` over it; ``style`` is :func:`imaging.overlay`'s.
@@ -137,7 +146,8 @@ class Explanation:
         values = self.map if layer is None else self.maps[layer]
         if not -len(values) <= index < len(values):
             raise InputError(f"there is no image {index}: {len(values)} images were explained")
-        return overlay(image, values[index], **style)
+        chosen = values[index] if style.get("signed") else self.shown(values[index], index)
+        return overlay(image, chosen, **style)
 
     def save(self, folder: str | Path) -> list[Path]:
         """Write ``<layer>.npy`` for each layer and ``explanation.json``; returns the paths."""
@@ -170,6 +180,11 @@ class Explanation:
         buffer = BytesIO()
         contact_sheet(tiles).save(buffer, "PNG")
         return buffer.getvalue()
+
+
+def raised(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return a map with its least value at 0."""
+    return np.asarray(values - values.min(), np.float32)
 
 
 def conservation_of(found: Mapping[str, NDArray[Any]], layers: Sequence[str]) -> dict[str, NDArray[np.float64]]:

@@ -114,7 +114,8 @@ def export(
     resize : {"none", "input"}
         Leave maps at the size of their layer, or widen them bilinearly to the input's.
     normalize : {"none", "minmax", "uint8"}
-        Raw and signed; or the positive part, each map's least value at 0 and largest at 1; or that from 0 to 255.
+        Raw and signed; or the positive part (of reciprocam, whose scores have no 0, all of it), each map's least value
+        at 0 and largest at 1; or that from 0 to 255.
     batch : int, optional
         Fix the batch where the model leaves it free.
     fp16 : bool
@@ -180,6 +181,8 @@ def append_explanation(
     for i, name in enumerate(names):
         m: Value = found[f"map/{i}"].astype(np.float32)
         m = widened(m, _picture_size(options)) if resize == "input" else m
+        if find_method(explainer.method).relative and normalize != "none":
+            m = m - m.min((1, 2), keepdims=True)
         title = EXPLANATION if len(names) == 1 else f"{EXPLANATION}/{name}"
         given[emitter.output(title, NORMALIZE[normalize](m))] = f"map at {name}"
     given[emitter.output(f"{EXPLANATION}_target", scored.target)] = "class that is explained"

@@ -16,9 +16,12 @@ from .cam.fusion import check_fusion, fuse
 from .cam.perturbation import softmax
 from .errors import AbsentError, FgcamError, NumericsError
 from .explainer import Explainer
-from .explanation import Explanation, safe_name, unused
+from .explanation import Explanation, raised, safe_name, unused
 from .imaging import Preprocess, overlay, panel, read_image, save_npy, save_png
 from .targets import AnyTarget
+
+FUSED = "fused"
+"""What the map made of all layers' is called."""
 
 Targets = Sequence[AnyTarget]
 """What to explain of each picture: classes, other numbers, None for the top class."""
@@ -41,6 +44,8 @@ class Explained:
     maps : dict of str to ndarray of shape (h, w)
         Raw map per layer.
     conservation : dict of str to float or None
+    relative : bool
+        Whether 0 means nothing in the maps, which are then shown from their least value to their largest.
     trace : list of dict
         What each operator got and handed on, in the order of the walk; empty unless it was asked for.
     """
@@ -51,6 +56,7 @@ class Explained:
     probability: float | None
     maps: dict[str, NDArray[np.float32]]
     conservation: dict[str, float | None]
+    relative: bool = False
     files: list[str] = field(default_factory=list)
     trace: list[dict[str, Any]] = field(default_factory=list)
 
@@ -147,7 +153,8 @@ def explain_pictures(
 
 def _fuse(explained: Sequence[Explained], how: str, *, size: tuple[int, int]) -> None:
     for e in explained:
-        e.maps["fused"] = np.asarray(fuse([m[None] for m in e.maps.values()], how, size=size)[0], np.float32)
+        maps = [(raised(m) if e.relative else m)[None] for m in e.maps.values()]
+        e.maps[FUSED] = np.asarray(fuse(maps, how, size=size)[0], np.float32)
 
 
 def _read(path: Path, preprocess: Preprocess) -> _Read | str:
@@ -209,6 +216,7 @@ def _collect(results: list[list[Explained]], e: Explanation, labels: Sequence[st
                 None if e.described else float(probabilities[row, target]),
                 {k: m[row] for k, m in e.maps.items()},
                 kept,
+                bool(e.relative) and e.relative[row],
                 trace=[step.summary(row) for step in e.trace],
             )
         )
@@ -236,7 +244,8 @@ def write_picture(picture: Picture, folder: Path, *, stem: str, raw: bool = Fals
             if raw:
                 explained.files.append(str(save_npy(folder / f"{name}.npy", values)))
                 continue
-            over = overlay(picture.view, values, **style)
+            whole = explained.relative and layer != FUSED and not style.get("signed")
+            over = overlay(picture.view, raised(values) if whole else values, **style)
             explained.files.append(str(save_png(folder / f"{name}.png", over)))
             tiles.append((f"{explained.label.split(',')[0]} at {layer}", over))
     if len(tiles) > 1:

@@ -133,6 +133,12 @@ def meaning_of(record: Record) -> Meaning | None:
     return _on_reals(record)
 
 
+def meant(record: Record) -> Record:
+    """Return what a quantized operator means to a walk; any other as it is."""
+    meaning = meaning_of(record)
+    return record if meaning is None else meaning.record
+
+
 def _layout(record: Record) -> Layout | None:
     key = f"{record.domain}.{record.op}" if record.domain else record.op
     return concat_layout(len(record.inputs)) if key == MS + "QLinearConcat" else LAYOUTS.get(key)

@@ -11,7 +11,7 @@ from .graph.emitter import Emitter
 from .graph.model import Model
 from .graph.tape import Record, tape_between
 from .lrp.composites import fg_cam
-from .quantized import meaning_of
+from .quantized import meant
 from .vjp.pullback import key_of
 
 
@@ -47,12 +47,6 @@ def support_of(model: Model, *, logits: str, input: str) -> dict[str, Support]: 
     }
 
 
-def _meant(record: Record) -> Record:
-    """Return what a quantized operator means to a walk; any other as it is."""
-    meaning = meaning_of(record)
-    return record if meaning is None else meaning.record
-
-
 def _has_derivative(record: Record) -> bool:
     row = vjp.RULES.get(key_of(record))
     if not isinstance(row, tuple):
@@ -64,7 +58,7 @@ def _support(records: tuple[Record, ...], has_rule: Callable[[Record], bool]) ->
     missing: Counter[str] = Counter()
     blocked: set[str] = set()
     for record in reversed(records):
-        lacking = not has_rule(_meant(record))
+        lacking = not has_rule(meant(record))
         if lacking:
             missing[key_of(record)] += 1
         if lacking or any(o is not None and o.name in blocked for o in record.outputs):

@@ -44,6 +44,8 @@ class Sweep:
     score : float
     described : str
         What was explained, where it is no class.
+    relative : frozenset of str
+        The methods in whose maps 0 means nothing, so that they are shown from their least value to their largest.
     """
 
     layers: tuple[str, ...]
@@ -54,6 +56,7 @@ class Sweep:
     target: int
     score: float
     described: str = ""
+    relative: frozenset[str] = frozenset()
 
 
 def stage_layers(model: Model, *, logits: str) -> list[Layer]:
@@ -133,6 +136,7 @@ def sweep(
         int(results.one.target[0]),
         float(results.one.score[0]),
         results.one.described[0] if results.one.described else "",
+        frozenset(results.relative),
     )
 
 
@@ -155,6 +159,7 @@ class _Results:
         self.maps: dict[tuple[str, str], NDArray[np.float32]] = {}
         self.failures: dict[tuple[str, str], str] = {}
         self.errors: list[FgcamError] = []
+        self.relative: set[str] = set()
         self.one: Explanation | None = None
 
     def add(self, method: str, layers: Sequence[str]) -> None:
@@ -176,3 +181,5 @@ class _Results:
             raise OptionError("a sweep is of one target")
         self.maps |= {(layer, method): m[0] for layer, m in e.maps.items()}
         self.one = e
+        if any(e.relative):
+            self.relative.add(method)

@@ -67,9 +67,9 @@ RULES = _together(
     click.option("--products", help="How products share: value (gates take nothing) or split.  [default: value]"),
     click.option(
         "--start",
-        metavar="plain|logit|contrastive|sglrp",
+        metavar="plain|logit|signed|contrastive|sglrp",
         help="What relevance starts from at the logits.  [default: plain; relevancecam: contrastive; "
-        "deeptaylor: logit]",
+        "deeptaylor: logit; lrp: signed where its rules turn with the logit's sign]",
     ),
 )
 """How gradients and relevance are handed back."""

@@ -90,6 +90,7 @@ def command(model: Path, picture: Path, **options: Any) -> None:
 
 
 def _drawn(found: Sweep, view: Image.Image, *, title: str, tile: int, **style: Any) -> Image.Image:
+    from ..explanation import raised
     from ..imaging import overlay
     from ..imaging.grids import labelled_grid
 
@@ -97,7 +98,9 @@ def _drawn(found: Sweep, view: Image.Image, *, title: str, tile: int, **style: A
     for r, layer in enumerate(found.layers):
         for c, method in enumerate(found.methods):
             if (layer, method) in found.maps:
-                cells[r, c] = overlay(view, found.maps[layer, method], **style)
+                values = found.maps[layer, method]
+                whole = method in found.relative and not style["signed"]
+                cells[r, c] = overlay(view, raised(values) if whole else values, **style)
             else:
                 cells[r, c] = found.failures.get((layer, method), "at a layer only")
     rows = list(zip(found.layers, found.places, strict=True))

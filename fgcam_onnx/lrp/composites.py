@@ -90,13 +90,17 @@ class Composite:
 
     def accepts(self, record: Record) -> bool:
         """Tell whether a case accepts ``record``."""
-        return any(accepts(record) for accepts, _ in self.cases)
+        return self.rule_of(record) is not None
+
+    def rule_of(self, record: Record) -> Pullback | None:
+        """Return the rule of the first case that accepts ``record``."""
+        return next((rule for accepts, rule in self.cases if accepts(record)), None)
 
     def __call__(self, record: Record, given: Given) -> list[Value | None]:
         """Return the relevance of each input by the first rule whose case accepts ``record``."""
-        for accepts, rule in self.cases:
-            if accepts(record):
-                return rule(record, given)
+        rule = self.rule_of(record)
+        if rule is not None:
+            return rule(record, given)
         raise UnsupportedOperatorError(f"{self.name} has no relevance rule for {record}. Choose a layer after it.")
 
 

@@ -29,11 +29,15 @@ from .modifiers import (
     negative,
     ones,
     positive,
+    squared,
 )
 
 Given = tuple[Value | None, ...]
 NOTHING = 1e-30
 """Denominators below this are taken for 0."""
+
+ONE_SIDED = frozenset({above_lowest, absolute, below_highest, negative, ones, positive, squared})
+"""Modifiers that leave one sign."""
 
 Division = Callable[[Array, Array], Array]
 
@@ -105,6 +109,11 @@ class Rule:
 
     groups: tuple[Group, ...]
     divide: Division = divide_or_zero
+
+    @property
+    def turns(self) -> bool:
+        """Whether shares change their sign with the output's: a term may be of either sign."""
+        return any(part not in ONE_SIDED for group in self.groups for term in group.terms for part in (term.x, term.w))
 
     def __call__(self, record: Record, given: Given) -> list[Value | None]:
         """Return the relevance of the record's input, None for its weights."""

@@ -28,6 +28,15 @@ def plain(scored: Any) -> Array:
     return scored.weights
 
 
+def signed(scored: Any) -> Array:
+    """Return 1 for the target, -1 where its logit is below 0.
+
+    Rules that divide by an output below 0 turn what they hand back over; so it is positive again where it speaks for
+    the target.
+    """
+    return np.where(scored.scores < 0, -scored.weights, scored.weights)
+
+
 def softmax_gradient(scored: Any) -> Array:
     """Return the gradient of the target's probability (SGLRP: Iwana et al., 2019, arXiv:1908.04351)."""
     s, raised = scored.weights, np.exp(scored.scores - scored.scores.max(1, keepdims=True))
@@ -40,6 +49,7 @@ START: dict[str, Callable[[Any], Array]] = {
     "logit": logit,
     "plain": plain,
     "sglrp": softmax_gradient,
+    "signed": signed,
 }
 
 

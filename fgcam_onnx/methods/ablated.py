@@ -155,5 +155,6 @@ ABLATED_CAMS: dict[str, Cam] = {
         inside=append_each_place,
         settings={"gaussian": True},
         channels=False,
+        relative=True,
     ),
 }

@@ -70,6 +70,8 @@ class Cam:
         Raises where the model or the layer is not one that this CAM is for.
     smooths : bool
         Whether ``eigen_smooth`` makes sense: not where the components are a principal component's.
+    relative : bool
+        Whether 0 means nothing in the map.
     """
 
     summary: str
@@ -85,6 +87,7 @@ class Cam:
     slope: Callable[[Options, Emitter, Scored, Layer, Value], Value] | None = None
     fits: Callable[[Options, Layer], None] | None = None
     smooths: bool = True
+    relative: bool = False
 
 
 def append_components(
@@ -181,7 +184,15 @@ def cam_method(cam: Cam) -> Method:
         return run
 
     inside = cam.finish is None or cam.inside is not None
-    return Method(cam.summary, cam.source, append if inside else None, build, at="base", settings=cam.settings)
+    return Method(
+        cam.summary,
+        cam.source,
+        append if inside else None,
+        build,
+        at="base",
+        settings=cam.settings,
+        relative=cam.relative,
+    )
 
 
 GRADIENT_CAMS = {

@@ -51,7 +51,8 @@ def chosen(
         residual_rule(residual)
     if products is not None:
         product_rule(products)
-    find_start(choices.start)
+    if choices.start:
+        find_start(choices.start)
     if choices.eigen_smooth:
         check_eigen_smooth(method, base)
     if choices.trace and not row.traces:

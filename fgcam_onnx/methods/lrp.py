@@ -8,11 +8,15 @@ from typing import Any
 
 from ..errors import OptionError
 from ..graph.emitter import Emitter
+from ..graph.tape import tape_between
+from ..lrp.canonize import canonized
 from ..lrp.composites import Composite
+from ..lrp.rules import Rule
 from ..lrp.starts import START
 from ..lrp.table import made, settings_of
 from ..lrp.trace import Step, trace_outputs
 from ..program import Scored, append_map, append_relevance, append_total, require_reach
+from ..quantized import meant
 from .method import CELLS, Method, Options, Outputs
 
 DEFAULT = "epsilonplus"
@@ -22,7 +26,8 @@ def append_lrp(options: Options, emitter: Emitter, scored: Scored) -> Outputs:
     """Append the relevance at every layer, summed over the channels, and what sums it has."""
     require_reach(options.layers)
     composite = _composite(options)
-    seed = emitter.reshape_like(START[options.start](scored), scored.seed)
+    start = options.start or _start(options, emitter, composite)
+    seed = emitter.reshape_like(START[start](scored), scored.seed)
     steps: list[Step] = []
     relevance = append_relevance(
         emitter,
@@ -43,6 +48,16 @@ def append_lrp(options: Options, emitter: Emitter, scored: Scored) -> Outputs:
         if not composite.derivative:
             found[f"sum/{i}"] = append_total(relevance[layer.name])
     return found
+
+
+def _start(options: Options, emitter: Emitter, composite: Composite) -> str:
+    """Return ``signed`` where the rule nearest the score turns with the logit's sign, else ``plain``."""
+    logits = options.score.logits
+    behind = [layer.name for layer in options.layers if layer.name != logits]
+    tape = canonized(tape_between(emitter, sources=behind, output=logits)) if behind else ()
+    rules = (composite.rule_of(meant(record)) for record in reversed([*tape]))
+    nearest = next((rule for rule in rules if isinstance(rule, Rule)), None)
+    return "signed" if nearest is not None and nearest.turns else "plain"
 
 
 def _composite(options: Options) -> Composite:
@@ -69,7 +84,7 @@ def composite_settings(given: Mapping[str, Any]) -> dict[str, Any]:
     return {"composite": composite} | settings_of(composite) | CELLS
 
 
-def row(composite: str, summary: str, source: str, *, start: str = "plain", traces: bool = True) -> Method:
+def row(composite: str, summary: str, source: str, *, start: str = "", traces: bool = True) -> Method:
     """Return the method that is lrp with one composite."""
 
     def variants(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -92,6 +107,7 @@ LRP = {
         append_lrp,
         settings=composite_settings({}),
         variants=composite_settings,
+        start="",
         residual="",
         products="",
         traces=True,

@@ -101,7 +101,10 @@ class Method:
     variants : callable, optional
         Returns the settings that there are, given those that were passed, where one of them decides on others.
     start, residual, products : str
-        What relevance starts from, and how sums and products share it, when nothing is said.
+        What relevance starts from, and how sums and products share it, when nothing is said; empty where the rules
+        decide.
+    relative : bool
+        Whether 0 means nothing in its map, which is shown from its least value to its largest.
     base : str, optional
         Of what refines a CAM: which one when none is named; empty where the kind of net decides on it, and on the
         layer.
@@ -121,6 +124,7 @@ class Method:
     products: str = "value"
     base: str | None = None
     traces: bool = False
+    relative: bool = False
 
     def compile(self, options: Options) -> Run:
         """Return the method on the model of ``options``, ready to run."""
