@@ -5,7 +5,10 @@ them, 3 x 3 with stride 2 each once, twice or four times. What is handed back li
 than anything the net sees there. Each cell of stride x stride positions keeps its sum `s`, whatever lies where in it:
 
     m_i = s * x_i+ / sum(x+)        a share, by what lies in the cell; evenly where nothing does
-    m_i = s / n                     a derivative, and anything at the graph's input
+    m_i = s / n                     a derivative, what a maximum hands back, and anything at the graph's input
+
+A maximum hands all to the largest of its window. By what lies in the cell most would lie where two windows meet: a
+position that is the largest of either gets something, and is large.
 """
 
 from __future__ import annotations
@@ -42,7 +45,8 @@ def in_cells(pullback: Pullback, *, derivative: bool = False) -> Pullback:
         if cell is None or x is None or ct is None:
             return returned
         inside: Array = x
-        evenly = derivative or x.emitter.origin(x) in facts_of(x.emitter.model).preprocessed
+        at_input = x.emitter.origin(x) in facts_of(x.emitter.model).preprocessed
+        evenly = derivative or at_input or record.op == "MaxPool"
         shared = evenly_shared(ct, cell) if evenly else shared_by(np.maximum(inside, LEAST), ct, cell)
         return [shared, *returned[1:]]
 

@@ -22,6 +22,7 @@ from .loading.loading import bind, load
 from .methods import Options, Run, augmented, find_method
 from .methods.choosing import chosen, chosen_layers
 from .methods.grounds import Ground, ground_of
+from .methods.remarks import remarks_of
 from .program import SEED, TARGET, class_count
 from .runtime import check_finite
 from .saving.saving import check_plain
@@ -176,6 +177,12 @@ class Explainer:
             return None
         built = next(iter(self._compiled.values()), None)
         return self.choices.base if built is None else built.options.base
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What is known to be wrong with the method at these layers, a sentence each; known once it is built."""
+        built = next(iter(self._compiled.values()), None)
+        return () if built is None else remarks_of(self.method, built.options)
 
     @property
     def _spec(self) -> TensorSpec:

@@ -7,11 +7,16 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import pytest
+from nets import images, small_cnn
 from PIL import Image
 
 import fgcam_onnx
 from fgcam_onnx.fgcam import denoise
 from fgcam_onnx.imaging import preprocess_from
+from fgcam_onnx.lrp import linear
+from fgcam_onnx.lrp.composites import Composite
+from fgcam_onnx.lrp.rules import Rule, z_box, z_plus
+from fgcam_onnx.lrp.table import layered
 
 NETS = ("vgg_shapes.dynamo.onnx", "resnet_shapes.torchscript.onnx")
 
@@ -108,3 +113,45 @@ def test_denoising_is_a_projection_on_the_leading_directions() -> None:
         kept = vectors[:, -2:]
         np.testing.assert_allclose(found[n].reshape(24, -1), kept @ kept.T @ flat, rtol=0, atol=1e-5)
     np.testing.assert_allclose(found.sum(axis=(2, 3)), 0, rtol=0, atol=1e-4)
+
+
+# ---- what FG-CAM is on nets that end in an average and a linear layer
+
+
+def relative_error(found: np.ndarray, expected: np.ndarray) -> float:
+    return float(np.abs(found - expected).max() / np.abs(expected).max())
+
+
+def without_biases_below(first_layer: Rule, convolution: Rule) -> Composite:
+    return layered(
+        "as fgcam",
+        first_layer=first_layer,
+        convolution=convolution,
+        dense=linear.lrp_0(),
+        average=linear.lrp_0(),
+        residual="positive",
+    )
+
+
+@pytest.mark.parametrize("target", [0, 3])
+def test_it_is_lrp_with_lrp_0_at_the_head_z_plus_without_biases_and_the_box_rule(
+    bundled: Path, pictures: np.ndarray, target: int
+) -> None:
+    same = without_biases_below(z_box, z_plus)
+    other = without_biases_below(z_box, linear.z_plus(bias=True))
+    options = {"target": target, "layers": "input"}
+    for model, x in ((small_cnn(), images(3)), (bundled / NETS[1], pictures)):
+        found = fgcam_onnx.explain(model, x, method="fgcam", **options).map
+        lrp = fgcam_onnx.explain(model, x, method="lrp", composite=same, start="logit", **options).map
+        assert relative_error(lrp, found) < 1e-5
+        assert np.corrcoef(lrp.ravel(), found.ravel())[0, 1] > 1 - 1e-6
+        with_biases = fgcam_onnx.explain(model, x, method="lrp", composite=other, start="logit", **options).map
+        assert relative_error(with_biases, found) > 1e-3
+
+
+def test_from_layercam_it_is_deep_taylor_but_for_a_factor_of_each_picture() -> None:
+    x = images(3)
+    found = fgcam_onnx.explain(small_cnn(), x, base="layercam", target=2).map
+    taylor = fgcam_onnx.explain(small_cnn(), x, method="deeptaylor", target=2).map
+    for mine, theirs in zip(found, taylor, strict=True):
+        assert relative_error(theirs * (mine.sum() / theirs.sum()), mine) < 1e-5

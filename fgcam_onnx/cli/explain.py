@@ -135,6 +135,8 @@ def command(model: Path, images: tuple[str, ...], **options: Any) -> None:
             from .trace import trace_tables
 
             trace_tables(results)
+    for remark in explainer.remarks:
+        click.echo(f"note: {remark}", err=True)
     failed = [p for p in results if p.error]
     for picture in failed:
         named = picture.error.startswith(str(picture.path))

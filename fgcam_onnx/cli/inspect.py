@@ -64,17 +64,19 @@ def report_on(
     from ..imaging import find_sidecar
     from ..layers.layers import ranked_layers
     from ..loading.loading import load
+    from ..methods.grounds import by_kind
     from ..saving.saving import check_plain
     from ..support import support_of
 
     model = load(path)
     notes: list[str] = []
-    score, layers, support = None, [], {}
+    score, layers, support, ground = None, [], {}, None
     explanation = _explanation(model)
     try:
         check_plain(model)
         score = find_score(model, output_name)
         layers = ranked_layers(model, logits=score.logits, grid=grid)
+        ground = by_kind(model, base="", logits=score.logits, grid=grid) if layers else None
         image = image_input(model.inputs, input_name)
         support = support_of(model, logits=score.logits, input=image.name)
     except FgcamError as error:
@@ -100,6 +102,7 @@ def report_on(
             walk: {"missing": s.missing, "blocked": sum(x.name in s.blocked for x in layers)}
             for walk, s in support.items()
         },
+        "auto": {"base": ground.base, "layer": ground.layer.name, "why": ground.why} if ground else None,
         "explanation": explanation,
         "notes": notes,
     }

@@ -80,11 +80,16 @@ def energy(m: Floats, mask: NDArray[np.bool_]) -> float:
     return float(positive[mask].sum() / positive.sum()) if positive.sum() > 0 else float("nan")
 
 
-def grid(maps: Sequence[Floats], period: int) -> float:
-    """Return the largest over the smallest mean of maps by position modulo ``period``; each map counts alike."""
-    total = np.zeros((period, period))
+def grid(maps: Sequence[Floats], period: int, *, shifted: bool = False) -> float:
+    """Return the largest over the smallest mean of maps by position modulo ``period``; each map counts alike.
+
+    ``shifted`` maps, each by a random number of positions, have no grid: what is left is chance.
+    """
+    total, rng = np.zeros((period, period)), np.random.default_rng(0)
     for m in maps:
         positive = np.maximum(m, 0)
+        if shifted:
+            positive = np.roll(positive, rng.integers(0, period, 2), (0, 1))
         h, w = (s // period * period for s in m.shape)
         cut = positive[:h, :w].reshape(h // period, period, w // period, period)
         total += cut.mean((0, 2)) / max(positive.mean(), 1e-30)

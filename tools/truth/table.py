@@ -17,17 +17,19 @@ BETTER = {"adr": -1, "deletion": -1, "insertion": 1, "energy": 1, "small": 1}
 
 
 def column(scores: list[dict[str, dict[str, float]]], row: str, metric: str) -> np.ndarray:
-    return np.asarray([s[row][metric] for s in scores if row in s], np.float64)
+    return np.asarray([s[row].get(metric, np.nan) for s in scores if row in s], np.float64)
 
 
 def means(name: str, found: dict[str, Any]) -> None:
     scores, grids = found["scores"], found["grids"]
     print(f"\n{name}, n = {len(scores)}, {found['half']} half")
-    print("| map | " + " | ".join(f"{m} {'↓' if s < 0 else '↑'}" for m, s in BETTER.items()) + " | grid 2, 4, 16, 32 |")
+    titles = [f"{m} {'↓' if sign < 0 else '↑'}" for m, sign in BETTER.items()]
+    print(f"| map | {' | '.join(titles)} | grid 2, 4, 16, 32 (shifted) |")
     print("| --- |" + " --- |" * (len(BETTER) + 1))
     for row in scores[0]:
-        cells = [f"{np.nanmean(column(scores, row, m)):.3f}" for m in BETTER]
-        dots = " ".join(f"{v:.2f}" for v in grids[row].values()) if row in grids else ""
+        cells = [f"{np.nanmean(v):.3f}" if np.isfinite(v := column(scores, row, m)).any() else "" for m in BETTER]
+        of = grids.get(row, {})
+        dots = " ".join(f"{v:.2f} ({of[k + ' shifted']:.2f})" for k, v in of.items() if "shifted" not in k)
         print(f"| {row} | {' | '.join(cells)} | {dots} |")
 
 

@@ -88,9 +88,15 @@ class Net:
     """A classifier, its preprocessing, and what explains it by each row."""
 
     def __init__(
-        self, assets: pathlib.Path, name: str, rows: dict[str, dict[str, Any]], *, controlled: bool = True
+        self,
+        assets: pathlib.Path,
+        name: str,
+        rows: dict[str, dict[str, Any]],
+        *,
+        controlled: bool = True,
+        boxes_only: bool = False,
     ) -> None:
-        self.controlled = controlled
+        self.controlled, self.boxes_only = controlled, boxes_only
         entries = json.loads((assets / "models" / "models.json").read_text())
         entry = next(e for e in entries if e["file"] == NETS[name])
         model = fgcam_onnx.load(assets / "models" / entry["file"])
@@ -114,16 +120,25 @@ class Net:
         def predict(v: np.ndarray) -> np.ndarray:
             return softmax(self.any.predict(v))[:, target]
 
-        ends = Ends.of(predict, x[0])
+        ends = None if self.boxes_only else Ends.of(predict, x[0])
         found = {
             name: {
-                **faithfulness(predict, ends, m, side=SIDE),
+                **(faithfulness(predict, ends, m, side=SIDE) if ends is not None else {}),
                 "energy": energy(m, mask),
                 "small": energy(m, mask) if mask.mean() < 0.5 else float("nan"),
             }
             for name, m in (maps | (controls(x[0], mask, seed=seed) if self.controlled else {})).items()
         }
         return found, maps
+
+
+def write(path: pathlib.Path, *, half: str, scores: list[Any], maps: dict[str, list[np.ndarray]]) -> None:
+    """Write what was measured so far."""
+    grids = {
+        n: {f"{k}{' shifted' * shifted}": grid(m, k, shifted=shifted) for k in PERIODS for shifted in (False, True)}
+        for n, m in maps.items()
+    }
+    path.write_text(json.dumps({"half": half, "scores": scores, "grids": grids}))
 
 
 def main() -> None:
@@ -134,23 +149,28 @@ def main() -> None:
     p.add_argument("--pictures", type=int, default=40)
     p.add_argument("--nets", nargs="*", default=list(NETS))
     p.add_argument("--rows", type=pathlib.Path, help="options of Explainer by name, JSON; for each net, or for all")
+    p.add_argument("--boxes-only", action="store_true", help="energy in the boxes alone, which runs no net again")
     a = p.parse_args()
     a.out.mkdir(parents=True, exist_ok=True)
     every = photographs(a.assets, "ImageNet-1k", 10**6)[0 if a.half == "validation" else 1 :: 2]
     for name in a.nets:
         given = json.loads(a.rows.read_text()) if a.rows else {}
         rows = given.get(name, given.get("all")) if given else ROWS | (VIT if name == "vit" else {})
-        net, scores, maps = Net(a.assets, name, rows, controlled=not a.rows), [], {n: [] for n in rows}
+        net, scores, maps = (
+            Net(a.assets, name, rows, controlled=not a.rows or a.boxes_only, boxes_only=a.boxes_only),
+            [],
+            {n: [] for n in rows},
+        )
         for i, photo in enumerate(every):
             found = net.measured(photo, seed=i)
             if found is not None:
                 scores.append(found[0])
                 for n, m in found[1].items():
                     maps[n].append(m)
+            if found is not None and len(scores) % 5 == 0:
+                write(a.out / f"{name}.json", half=a.half, scores=scores, maps=maps)
             if len(scores) == a.pictures:
                 break
-        grids = {n: {str(k): grid(m, k) for k in PERIODS} for n, m in maps.items()}
-        (a.out / f"{name}.json").write_text(json.dumps({"half": a.half, "scores": scores, "grids": grids}))
         print(f"{name}: {len(scores)} photographs of the {a.half} half", flush=True)
 
 

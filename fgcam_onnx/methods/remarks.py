@@ -1,0 +1,32 @@
+"""What a person should know of a method at a layer before believing its map."""
+
+from __future__ import annotations
+
+import math
+
+from ..layers.layers import default_base
+from . import find_method
+from .method import Options
+
+AT_CHANCE = ("gradcam", "gradcam++", "xgradcam")
+"""CAMs that weigh a channel by one number of its gradients: before the last stage it says next to nothing."""
+
+
+def remarks_of(method: str, options: Options) -> tuple[str, ...]:
+    """Return what is known to be wrong with ``method`` at the layers of ``options``, a sentence each."""
+    refines = find_method(method).base is not None
+    cam = options.base if refines else method
+    if cam not in AT_CHANCE:
+        return ()
+    deepest = default_base(options.model, logits=options.score.logits)
+    early = [
+        layer
+        for layer in ((options.base_layer,) if refines else options.layers)
+        if deepest.grid is None and layer.grid is None and math.prod(layer.spatial) > math.prod(deepest.spatial)
+    ]
+    return tuple(
+        f"{cam} at {layer.name!r} ({' x '.join(map(str, layer.spatial))}) comes before the last stage, where its "
+        "maps lie on the object no more than chance has it; fgcam, layercam and relevancecam do at such a layer "
+        "(docs/methods.md, At an early layer)"
+        for layer in early
+    )
