@@ -7,8 +7,9 @@ than anything the net sees there. Each cell of stride x stride positions keeps i
     m_i = s * x_i+ / sum(x+)        a share, by what lies in the cell; evenly where nothing does
     m_i = s / n                     a derivative, what a maximum hands back, and anything at the graph's input
 
-A maximum hands all to the largest of its window. By what lies in the cell most would lie where two windows meet: a
-position that is the largest of either gets something, and is large.
+At the graph's input a patch is a cell, too, though its windows tile evenly: what differs inside is the pattern of the
+filters. A maximum hands all to the largest of its window. By what lies in the cell most would lie where two windows
+meet: a position that is the largest of either gets something, and is large.
 """
 
 from __future__ import annotations
@@ -40,12 +41,15 @@ def in_cells(pullback: Pullback, *, derivative: bool = False) -> Pullback:
     """
 
     def walk(record: Record, given: tuple[Value | None, ...]) -> list[Value | None]:
-        returned, cell = pullback(record, given), cell_of(record)
+        returned = pullback(record, given)
         x, ct = record.inputs[0] if record.inputs else None, returned[0] if returned else None
-        if cell is None or x is None or ct is None:
+        if x is None or ct is None or not is_window(record):
+            return returned
+        at_input = x.emitter.origin(x) in facts_of(x.emitter.model).preprocessed
+        cell = strides_of(record) if at_input else cell_of(record)
+        if max(cell) == 1:
             return returned
         inside: Array = x
-        at_input = x.emitter.origin(x) in facts_of(x.emitter.model).preprocessed
         evenly = derivative or at_input or record.op == "MaxPool"
         shared = evenly_shared(ct, cell) if evenly else shared_by(np.maximum(inside, LEAST), ct, cell)
         return [shared, *returned[1:]]
@@ -53,17 +57,25 @@ def in_cells(pullback: Pullback, *, derivative: bool = False) -> Pullback:
     return walk
 
 
-def cell_of(record: Record) -> Cell | None:
-    """Return the cell of an operator (N, C, ...) that reads its input unevenly; None for any other.
+def is_window(record: Record) -> bool:
+    """Tell an operator (N, C, ...) that moves a window over its input."""
+    return record.op in WINDOWS and not record.domain
 
-    Cells begin at the first position of each axis. Along an axis that is read evenly they are one position long.
+
+def strides_of(record: Record) -> Cell:
+    """Return how far a window moves along each spatial axis."""
+    return tuple(record.attrs.get("strides") or [1] * (record.output.rank - 2))
+
+
+def cell_of(record: Record) -> Cell:
+    """Return the cell of a window: its strides, but 1 along an axis that it reads evenly.
+
+    Cells begin at the first position of each axis.
     """
-    if record.op not in WINDOWS or record.domain:
-        return None
-    rank = record.output.rank - 2
-    stride, dilation = (record.attrs.get(name) or [1] * rank for name in ("strides", "dilations"))
-    cell = tuple(1 if reads_evenly(k, s, d) else s for k, s, d in zip(_kernel(record), stride, dilation, strict=True))
-    return cell if max(cell) > 1 else None
+    strides = strides_of(record)
+    dilations = record.attrs.get("dilations") or [1] * len(strides)
+    windows = zip(_kernel(record), strides, dilations, strict=True)
+    return tuple(1 if reads_evenly(kernel, stride, dilation) else stride for kernel, stride, dilation in windows)
 
 
 def reads_evenly(kernel: int, stride: int, dilation: int = 1) -> bool:

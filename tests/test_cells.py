@@ -106,6 +106,13 @@ def test_at_the_input_a_share_is_even_through_linear_preprocessing() -> None:
     np.testing.assert_allclose(found, by_loops(x, m, cell, evenly=True), rtol=1e-5, atol=1e-6)
 
 
+def test_at_the_input_a_patch_is_a_cell() -> None:
+    attrs = {"kernel_shape": [3, 3], "strides": [3, 3]}
+    x, m = inputs()
+    found = shared(one_window("Conv", attrs, before="Identity"), x, m)
+    np.testing.assert_allclose(found, by_loops(x, m, (3, 3), evenly=True), rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize("scale", [1e-12, 1.0, 1e12])
 def test_sums_over_every_cell_stay_at_any_scale(scale: float) -> None:
     op, attrs, (rows, columns) = WINDOWS["5 x 3, strides 3 and 2"]
@@ -139,7 +146,7 @@ def test_windows_read_evenly_where_counting_says_so(kernel: int, stride: int, di
 def test_windows_that_tile_evenly_are_left_alone(op: str, attrs: dict[str, Any]) -> None:
     model = load(one_window(op, attrs))
     emitter = Emitter(model)
-    assert cell_of(next(iter(tape_between(emitter, sources=["x"], output="y")))) is None
+    assert cell_of(next(iter(tape_between(emitter, sources=["x"], output="y")))) == (1, 1)
     x, m = inputs()
     np.testing.assert_array_equal(shared(one_window(op, attrs), x, m), m)
 

@@ -2,19 +2,50 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from ..errors import OptionError
 from ..fgcam import Rules, append_denoised, append_refinement, denoise, refinement
 from ..graph.emitter import Emitter
 from ..lrp.composites import fg_cam
+from ..lrp.table import made
 from ..program import COMPONENTS, Scored
 from .cams import Cam, append_finished, find_components
-from .method import Arrays, Feeds, Method, Options, Outputs, Run, one_graph, runner
+from .method import Append, Arrays, Feeds, Method, Options, Outputs, Run, one_graph, runner
+
+GAMMA = 0.25
+"""How much generalized gamma favours what agrees with the output, in a transformer (Achtibat et al., 2024)."""
 
 
 def refining_methods(bases: dict[str, Cam]) -> dict[str, Method]:
-    """Return the methods that refine any of ``bases``: one program where the components are a formula's, else two."""
+    """Return the methods that refine any of ``bases``."""
+    auto, published = refining(bases, suited_rules), refining(bases, fg_cam_rules)
+    return {
+        "auto": Method(
+            "a CAM refined by the rules, and from the base and layer, that suit the kind of net; without a grid",
+            "this package, after Qiu, Jin & Zhang, AAAI 2024, arXiv:2303.09171",
+            *auto,
+            settings={"bias": True, "cells": True},
+            base="",
+            residual="",
+            products="",
+            traces=True,
+        ),
+        "fgcam": Method(
+            "a CAM's components refined layer by layer to the input's resolution",
+            "Qiu, Jin & Zhang, AAAI 2024, arXiv:2303.09171",
+            *published,
+            settings={"bias": False, "cells": False},
+            base="gradcam",
+            traces=True,
+        ),
+    }
+
+
+def refining(bases: dict[str, Cam], rules: Callable[[Options], Rules]) -> tuple[Append, Callable[[Options], Run]]:
+    """Return what appends and what builds a refinement: one program where components are a formula's, else two."""
 
     def append(options: Options, emitter: Emitter, scored: Scored) -> Outputs:
         base, cam = options.base_layer, bases[options.base]
@@ -23,7 +54,7 @@ def refining_methods(bases: dict[str, Cam]) -> dict[str, Method]:
             emitter.scope = "denoise"
             components = append_denoised(components, base)
         return append_refinement(
-            emitter, components, base=base, layers=options.layers, rules=_rules(options), trace=options.trace
+            emitter, components, base=base, layers=options.layers, rules=rules(options), trace=options.trace
         )
 
     def build(options: Options) -> Run:
@@ -33,9 +64,7 @@ def refining_methods(bases: dict[str, Cam]) -> dict[str, Method]:
         if cam.finish is None and not options.denoise and not options.eigen_smooth:
             return one_graph(options, append)
         first = find_components(options, cam, [base])
-        program = refinement(
-            options.model, base=base, layers=options.layers, rules=_rules(options), trace=options.trace
-        )
+        program = refinement(options.model, base=base, layers=options.layers, rules=rules(options), trace=options.trace)
         second = runner(options, program)
 
         def run(feeds: Feeds) -> Arrays:
@@ -48,30 +77,20 @@ def refining_methods(bases: dict[str, Cam]) -> dict[str, Method]:
 
         return run
 
-    return {
-        "auto": Method(
-            "fgcam with biases in the denominators, shared in stride cells, from the CAM and layer that suit the net",
-            "this package, after Qiu, Jin & Zhang, AAAI 2024, arXiv:2303.09171; docs/auto.md",
-            append,
-            build,
-            settings={"bias": True, "cells": True},
-            base="",
-            traces=True,
-        ),
-        "fgcam": Method(
-            "a CAM's components refined layer by layer to the input's resolution",
-            "Qiu, Jin & Zhang, AAAI 2024, arXiv:2303.09171",
-            append,
-            build,
-            settings={"bias": False, "cells": False},
-            base="gradcam",
-            traces=True,
-        ),
-    }
+    return append, build
 
 
-def _rules(options: Options) -> Rules:
-    """Return the rules of a refinement; where biases count, those of normalizations and sums do, too."""
+def fg_cam_rules(options: Options) -> Rules:
+    """Return FG-CAM's rules; where biases count, those of normalizations and sums do, too."""
     bias = options.settings["bias"]
-    composite = fg_cam(options.residual, products=options.products, bias=bias)
+    composite = fg_cam(options.residual or "positive", products=options.products or "value", bias=bias)
     return Rules(composite, canonize=bias, cells=options.settings["cells"])
+
+
+def suited_rules(options: Options) -> Rules:
+    """Return AttnLRP's rules for the tokens of a transformer, for any other net FG-CAM's."""
+    if options.base_layer.grid is None:
+        return fg_cam_rules(options)
+    settings = {"gamma": GAMMA, "bias": options.settings["bias"]}
+    composite = made("attnlrp", settings, residual=options.residual or None, products=options.products or None)
+    return Rules(composite, canonize=True, cells=options.settings["cells"])

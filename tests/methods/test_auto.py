@@ -14,6 +14,7 @@ from token_nets import transformer
 import fgcam_onnx
 from fgcam_onnx.errors import OptionError
 from fgcam_onnx.explainer import Explainer
+from fgcam_onnx.methods.refinement import suited_rules
 
 
 def bottlenecked(*, rectified: bool = True) -> onnx.ModelProto:
@@ -53,6 +54,18 @@ def test_on_a_transformer_the_ground_is_layercam() -> None:
     base, layer = ground(transformer())
     assert base == "layercam"
     assert layer == Explainer(transformer(), method="fgcam").options()[0].base_layer.name
+
+
+def test_a_transformer_is_refined_by_attnlrps_rules_and_any_other_net_by_fgcams() -> None:
+    chosen = {name: Explainer(m, method="auto").options()[0] for name, m in (("t", transformer()), ("c", small_cnn()))}
+    assert {n: suited_rules(o).composite.name for n, o in chosen.items()} == {"t": "attnlrp", "c": "fgcam"}
+    assert all(suited_rules(o).cells and suited_rules(o).canonize for o in chosen.values())
+    x = np.random.default_rng(1).standard_normal((2, 3, 8, 12)).astype(np.float32)
+    found = fgcam_onnx.explain(transformer(), x, method="auto", target=1)
+    np.testing.assert_allclose(found.map[:, ::4], found.map[:, 3::4], rtol=1e-5, atol=1e-7)
+    at_base = fgcam_onnx.explain(transformer(), x, method="auto", target=1, layers=chosen["t"].base_layer.name)
+    cam = fgcam_onnx.explain(transformer(), x, method="layercam", target=1)
+    np.testing.assert_allclose(at_base.map, cam.map, rtol=1e-5, atol=1e-7)
 
 
 def test_what_is_named_is_taken() -> None:
