@@ -114,7 +114,7 @@ def command(model: Path, images: tuple[str, ...], **options: Any) -> None:
     summary = {
         "model": str(model),
         "method": options["method"],
-        "base": explainer.base,
+        "base": explainer.base or None,
         "settings": explainer.choices.settings,
         "aug_smooth": options["aug_smooth"],
         "eigen_smooth": options["eigen_smooth"],

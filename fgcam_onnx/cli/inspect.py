@@ -102,7 +102,7 @@ def report_on(
             walk: {"missing": s.missing, "blocked": sum(x.name in s.blocked for x in layers)}
             for walk, s in support.items()
         },
-        "auto": {"base": ground.base, "layer": ground.layer.name, "why": ground.why} if ground else None,
+        "auto": {"base": ground.base or None, "layer": ground.layer.name, "why": ground.why} if ground else None,
         "explanation": explanation,
         "notes": notes,
     }

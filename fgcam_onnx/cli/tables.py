@@ -86,7 +86,8 @@ def inspection(report: dict[str, Any], *, shown: int | None) -> None:
     beside = report["preprocess"] or "no preprocessing file beside the model; pass --preprocess to explain"
     out.print(Text(f"pictures: {beside}"), soft_wrap=True)
     if auto := report["auto"]:
-        out.print(Text(f"auto: {auto['base']} at {auto['layer']}, {auto['why']}; refined to the input"), soft_wrap=True)
+        start = f"{auto['base']} at {auto['layer']}, {auto['why']}; refined to the input"
+        out.print(Text(f"auto: {start if auto['base'] else auto['why']}"), soft_wrap=True)
     lines = [_support(walk, found, len(report["layers"])) for walk, found in report["support"].items()]
     for line in [*lines, *(f"note: {n}" for n in report["notes"])]:
         out.print(Text(line), soft_wrap=True)

@@ -17,7 +17,7 @@ class Ground:
     Attributes
     ----------
     base : str
-        The CAM whose components are refined.
+        The CAM whose components are refined; empty where relevance is handed from the score instead.
     layer : Layer
         Where they are taken.
     why : str
@@ -37,13 +37,13 @@ def deepest(model: Model, *, base: str, logits: str, grid: Size | None = None) -
 def by_kind(model: Model, *, base: str, logits: str, grid: Size | None = None) -> Ground:
     """Return the CAM and the layer that suit the kind of net; ``base``, where one is named, in place of the CAM.
 
-    Of a transformer `layercam`, since its tokens carry little of the mean gradient over the grid. Of any other net
-    `gradcam` at the deepest layer of that size that is never negative: behind a ReLU, what is there speaks for
-    something, where a linear bottleneck has both signs.
+    Of a transformer none: attention mixes the tokens, and its own rules from the score say more than any CAM of its
+    last tokens does. Of any other net `gradcam` at the deepest layer of that size that is never negative: behind a
+    ReLU, what is there speaks for something, where a linear bottleneck has both signs.
     """
     layer = default_base(model, logits=logits, grid=grid)
     if layer.grid is not None:
-        return Ground(base or "layercam", layer, "a transformer's tokens, each weighed by its own gradient")
+        return Ground(base, layer, "as asked" if base else "AttnLRP from the score, as suits a transformer")
     rectified = facts_of(model).non_negative
     alike = [
         x
@@ -74,4 +74,4 @@ def ground_of(
     found = (by_kind if kind else deepest)(model, base=base, logits=logits, grid=grid)
     if layer is None:
         return found
-    return Ground(found.base, find_layer(model, layer, logits=logits, grid=grid), "as asked")
+    return Ground(found.base or "layercam", find_layer(model, layer, logits=logits, grid=grid), "as asked")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
@@ -10,9 +11,9 @@ from ..errors import OptionError
 from ..fgcam import Rules, append_denoised, append_refinement, denoise, refinement
 from ..graph.emitter import Emitter
 from ..lrp.composites import fg_cam
-from ..lrp.table import made
 from ..program import COMPONENTS, Scored
 from .cams import Cam, append_finished, find_components
+from .lrp import append_lrp
 from .method import Append, Arrays, Feeds, Method, Options, Outputs, Run, one_graph, runner
 
 GAMMA = 0.25
@@ -21,14 +22,16 @@ GAMMA = 0.25
 
 def refining_methods(bases: dict[str, Cam]) -> dict[str, Method]:
     """Return the methods that refine any of ``bases``."""
-    auto, published = refining(bases, suited_rules), refining(bases, fg_cam_rules)
+    append, build = refining(bases)
     return {
         "auto": Method(
-            "a CAM refined by the rules, and from the base and layer, that suit the kind of net; without a grid",
+            "fgcam with biases and stride cells from the CAM and layer that suit the net; attnlrp on transformers",
             "this package, after Qiu, Jin & Zhang, AAAI 2024, arXiv:2303.09171",
-            *auto,
+            suited(append),
+            lambda options: build(options) if options.base else one_graph(options, suited(append)),
             settings={"bias": True, "cells": True},
             base="",
+            start="",
             residual="",
             products="",
             traces=True,
@@ -36,7 +39,8 @@ def refining_methods(bases: dict[str, Cam]) -> dict[str, Method]:
         "fgcam": Method(
             "a CAM's components refined layer by layer to the input's resolution",
             "Qiu, Jin & Zhang, AAAI 2024, arXiv:2303.09171",
-            *published,
+            append,
+            build,
             settings={"bias": False, "cells": False},
             base="gradcam",
             traces=True,
@@ -44,7 +48,7 @@ def refining_methods(bases: dict[str, Cam]) -> dict[str, Method]:
     }
 
 
-def refining(bases: dict[str, Cam], rules: Callable[[Options], Rules]) -> tuple[Append, Callable[[Options], Run]]:
+def refining(bases: dict[str, Cam]) -> tuple[Append, Callable[[Options], Run]]:
     """Return what appends and what builds a refinement: one program where components are a formula's, else two."""
 
     def append(options: Options, emitter: Emitter, scored: Scored) -> Outputs:
@@ -54,7 +58,7 @@ def refining(bases: dict[str, Cam], rules: Callable[[Options], Rules]) -> tuple[
             emitter.scope = "denoise"
             components = append_denoised(components, base)
         return append_refinement(
-            emitter, components, base=base, layers=options.layers, rules=rules(options), trace=options.trace
+            emitter, components, base=base, layers=options.layers, rules=_rules(options), trace=options.trace
         )
 
     def build(options: Options) -> Run:
@@ -64,7 +68,9 @@ def refining(bases: dict[str, Cam], rules: Callable[[Options], Rules]) -> tuple[
         if cam.finish is None and not options.denoise and not options.eigen_smooth:
             return one_graph(options, append)
         first = find_components(options, cam, [base])
-        program = refinement(options.model, base=base, layers=options.layers, rules=rules(options), trace=options.trace)
+        program = refinement(
+            options.model, base=base, layers=options.layers, rules=_rules(options), trace=options.trace
+        )
         second = runner(options, program)
 
         def run(feeds: Feeds) -> Arrays:
@@ -80,17 +86,24 @@ def refining(bases: dict[str, Cam], rules: Callable[[Options], Rules]) -> tuple[
     return append, build
 
 
-def fg_cam_rules(options: Options) -> Rules:
-    """Return FG-CAM's rules; where biases count, those of normalizations and sums do, too."""
+def suited(refine: Append) -> Append:
+    """Return ``refine`` for nets with a base, and AttnLRP from the score for transformers, where none is named."""
+
+    def append(options: Options, emitter: Emitter, scored: Scored) -> Outputs:
+        if options.base:
+            return refine(options, emitter, scored)
+        if options.denoise or options.eigen_smooth:
+            raise OptionError(
+                "auto refines no CAM of a transformer, so there is nothing to denoise or smooth: name one with base="
+            )
+        settings = {"composite": "attnlrp", "gamma": GAMMA, **options.settings}
+        return append_lrp(replace(options, settings=settings), emitter, scored)
+
+    return append
+
+
+def _rules(options: Options) -> Rules:
+    """Return the rules of a refinement; where biases count, those of normalizations and sums do, too."""
     bias = options.settings["bias"]
     composite = fg_cam(options.residual or "positive", products=options.products or "value", bias=bias)
     return Rules(composite, canonize=bias, cells=options.settings["cells"])
-
-
-def suited_rules(options: Options) -> Rules:
-    """Return AttnLRP's rules for the tokens of a transformer, for any other net FG-CAM's."""
-    if options.base_layer.grid is None:
-        return fg_cam_rules(options)
-    settings = {"gamma": GAMMA, "bias": options.settings["bias"]}
-    composite = made("attnlrp", settings, residual=options.residual or None, products=options.products or None)
-    return Rules(composite, canonize=True, cells=options.settings["cells"])

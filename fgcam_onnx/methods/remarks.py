@@ -26,7 +26,7 @@ def remarks_of(method: str, options: Options) -> tuple[str, ...]:
     ]
     return tuple(
         f"{cam} at {layer.name!r} ({' x '.join(map(str, layer.spatial))}) comes before the last stage, where its "
-        "maps lie on the object no more than chance has it; fgcam and layercam do better at such a layer "
+        "maps lie on the object hardly more than chance has it; fgcam and layercam do better at such a layer "
         "(docs/methods.md, At an early layer)"
         for layer in early
     )

@@ -14,7 +14,6 @@ from token_nets import transformer
 import fgcam_onnx
 from fgcam_onnx.errors import OptionError
 from fgcam_onnx.explainer import Explainer
-from fgcam_onnx.methods.refinement import suited_rules
 
 
 def bottlenecked(*, rectified: bool = True) -> onnx.ModelProto:
@@ -50,22 +49,23 @@ def test_the_ground_is_the_deepest_layer_of_its_size_that_is_never_negative() ->
     assert Explainer(bottlenecked(), method="fgcam").options()[0].base_layer.name == "bottleneck"
 
 
-def test_on_a_transformer_the_ground_is_layercam() -> None:
-    base, layer = ground(transformer())
-    assert base == "layercam"
-    assert layer == Explainer(transformer(), method="fgcam").options()[0].base_layer.name
+PATCHES = np.random.default_rng(1).standard_normal((2, 3, 8, 12)).astype(np.float32)
 
 
-def test_a_transformer_is_refined_by_attnlrps_rules_and_any_other_net_by_fgcams() -> None:
-    chosen = {name: Explainer(m, method="auto").options()[0] for name, m in (("t", transformer()), ("c", small_cnn()))}
-    assert {n: suited_rules(o).composite.name for n, o in chosen.items()} == {"t": "attnlrp", "c": "fgcam"}
-    assert all(suited_rules(o).cells and suited_rules(o).canonize for o in chosen.values())
-    x = np.random.default_rng(1).standard_normal((2, 3, 8, 12)).astype(np.float32)
-    found = fgcam_onnx.explain(transformer(), x, method="auto", target=1)
-    np.testing.assert_allclose(found.map[:, ::4], found.map[:, 3::4], rtol=1e-5, atol=1e-7)
-    at_base = fgcam_onnx.explain(transformer(), x, method="auto", target=1, layers=chosen["t"].base_layer.name)
-    cam = fgcam_onnx.explain(transformer(), x, method="layercam", target=1)
-    np.testing.assert_allclose(at_base.map, cam.map, rtol=1e-5, atol=1e-7)
+def test_on_a_transformer_it_is_attnlrp_from_the_score_shared_over_each_patch() -> None:
+    found = fgcam_onnx.explain(transformer(), PATCHES, method="auto", target=1).map
+    lrp = fgcam_onnx.explain(transformer(), PATCHES, method="attnlrp", gamma=0.25, target=1).map
+    patches = lrp.reshape(2, 2, 4, 3, 4).mean((2, 4))
+    np.testing.assert_allclose(found, np.kron(patches, np.ones((4, 4))), rtol=1e-4, atol=1e-6 * np.abs(lrp).max())
+
+
+def test_a_base_that_is_named_is_refined_on_a_transformer_too() -> None:
+    options: dict[str, Any] = {"target": 1, "bias": True, "cells": True}
+    found = fgcam_onnx.explain(transformer(), PATCHES, method="auto", base="hirescam", target=1).map
+    same = fgcam_onnx.explain(transformer(), PATCHES, method="fgcam", base="hirescam", **options).map
+    np.testing.assert_array_equal(found, same)
+    with pytest.raises(OptionError, match="name one with base="):
+        Explainer(transformer(), method="auto", denoise=True)
 
 
 def test_what_is_named_is_taken() -> None:
