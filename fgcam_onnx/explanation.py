@@ -122,12 +122,9 @@ class Explanation:
             No such fusion, or a size that is not positive.
         """
         largest = max((m.shape[1:] for m in self.maps.values()), key=lambda s: s[0] * s[1])
-        maps = [np.stack([self.shown(m[i], i) for i in range(len(m))]) for m in self.maps.values()]
+        whole = self.relative or (False,) * len(self.target)
+        maps = [np.stack([raised(v) if w else v for v, w in zip(m, whole, strict=True)]) for m in self.maps.values()]
         return np.asarray(fuse(maps, how, size=size or (largest[0], largest[1])), np.float32)
-
-    def shown(self, values: NDArray[np.float32], index: int) -> NDArray[np.float32]:
-        """Return the map of image ``index`` as it is shown where only what is above 0 is."""
-        return raised(values) if self.relative and self.relative[index] else values
 
     def overlay(self, image: Image, *, index: int = 0, layer: str | None = None, **style: Any) -> Image:
         """Return ``image`` with the map of image ``index`` over it; ``style`` is :func:`imaging.overlay`'s.
@@ -139,15 +136,12 @@ class Explanation:
         InputError
             There are fewer images.
         """
-        from .imaging import overlay
-
         if layer is not None and layer not in self.maps:
             raise LayerError(f"there is no map of {layer!r}, only of {', '.join(self.maps)}")
         values = self.map if layer is None else self.maps[layer]
         if not -len(values) <= index < len(values):
             raise InputError(f"there is no image {index}: {len(values)} images were explained")
-        chosen = values[index] if style.get("signed") else self.shown(values[index], index)
-        return overlay(image, chosen, **style)
+        return drawn(image, values[index], relative=bool(self.relative) and self.relative[index], **style)
 
     def save(self, folder: str | Path) -> list[Path]:
         """Write ``<layer>.npy`` for each layer and ``explanation.json``; returns the paths."""
@@ -185,6 +179,18 @@ class Explanation:
 def raised(values: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return a map with its least value at 0."""
     return np.asarray(values - values.min(), np.float32)
+
+
+def drawn(image: Image, values: NDArray[np.float32], *, relative: bool, **style: Any) -> Image:
+    """Return ``image`` with a map over it, from its least value to its largest where it is ``relative``.
+
+    There 0 lies in the middle of the colours, so shares are not raised to a power.
+    """
+    from .imaging import overlay
+
+    if relative and not style.get("signed"):
+        return overlay(image, raised(values), **({"gamma": 1.0} | style))
+    return overlay(image, values, **style)
 
 
 def conservation_of(found: Mapping[str, NDArray[Any]], layers: Sequence[str]) -> dict[str, NDArray[np.float64]]:

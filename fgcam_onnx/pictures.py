@@ -16,8 +16,8 @@ from .cam.fusion import check_fusion, fuse
 from .cam.perturbation import softmax
 from .errors import AbsentError, FgcamError, NumericsError
 from .explainer import Explainer
-from .explanation import Explanation, raised, safe_name, unused
-from .imaging import Preprocess, overlay, panel, read_image, save_npy, save_png
+from .explanation import Explanation, drawn, raised, safe_name, unused
+from .imaging import Preprocess, panel, read_image, save_npy, save_png
 from .targets import AnyTarget
 
 FUSED = "fused"
@@ -244,8 +244,7 @@ def write_picture(picture: Picture, folder: Path, *, stem: str, raw: bool = Fals
             if raw:
                 explained.files.append(str(save_npy(folder / f"{name}.npy", values)))
                 continue
-            whole = explained.relative and layer != FUSED and not style.get("signed")
-            over = overlay(picture.view, raised(values) if whole else values, **style)
+            over = drawn(picture.view, values, relative=explained.relative and layer != FUSED, **style)
             explained.files.append(str(save_png(folder / f"{name}.png", over)))
             tiles.append((f"{explained.label.split(',')[0]} at {layer}", over))
     if len(tiles) > 1:

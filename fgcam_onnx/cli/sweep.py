@@ -90,8 +90,7 @@ def command(model: Path, picture: Path, **options: Any) -> None:
 
 
 def _drawn(found: Sweep, view: Image.Image, *, title: str, tile: int, **style: Any) -> Image.Image:
-    from ..explanation import raised
-    from ..imaging import overlay
+    from ..explanation import drawn
     from ..imaging.grids import labelled_grid
 
     cells: dict[tuple[int, int], Image.Image | str] = {}
@@ -99,8 +98,7 @@ def _drawn(found: Sweep, view: Image.Image, *, title: str, tile: int, **style: A
         for c, method in enumerate(found.methods):
             if (layer, method) in found.maps:
                 values = found.maps[layer, method]
-                whole = method in found.relative and not style["signed"]
-                cells[r, c] = overlay(view, raised(values) if whole else values, **style)
+                cells[r, c] = drawn(view, values, relative=method in found.relative, **style)
             else:
                 cells[r, c] = found.failures.get((layer, method), "at a layer only")
     rows = list(zip(found.layers, found.places, strict=True))

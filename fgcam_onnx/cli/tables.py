@@ -87,7 +87,7 @@ def inspection(report: dict[str, Any], *, shown: int | None) -> None:
     out.print(Text(f"pictures: {beside}"), soft_wrap=True)
     if auto := report["auto"]:
         start = f"{auto['base']} at {auto['layer']}, {auto['why']}; refined to the input"
-        out.print(Text(f"auto: {start if auto['base'] else auto['why']}"), soft_wrap=True)
+        out.print(Text(f"auto: {start if auto['base'] else auto['why']}"))
     lines = [_support(walk, found, len(report["layers"])) for walk, found in report["support"].items()]
     for line in [*lines, *(f"note: {n}" for n in report["notes"])]:
         out.print(Text(line), soft_wrap=True)
