@@ -268,7 +268,7 @@ def test_progress_counts_to_the_end(method: str) -> None:
         ("smoothgrad", {"noise": float("nan")}, "noise must be at least 0"),
         ("smoothgradcam++", {"noise": -0.1}, "noise must be at least 0"),
         ("rise", {"masks": 10.0}, "masks of rise is of type int, not 10.0"),
-        ("saliency", {"masks": 10}, "it has no settings of its own"),
+        ("gradcam", {"masks": 10}, "it has no settings of its own"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(method: str, settings: dict[str, Any], message: str) -> None:
