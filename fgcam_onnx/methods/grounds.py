@@ -71,7 +71,7 @@ def ground_of(
     LayerError
         No such layer, or none with spatial extent.
     """
-    found = (by_kind if kind else deepest)(model, base=base, logits=logits, grid=grid)
     if layer is None:
-        return found
-    return Ground(found.base or "layercam", find_layer(model, layer, logits=logits, grid=grid), "as asked")
+        return (by_kind if kind else deepest)(model, base=base, logits=logits, grid=grid)
+    found = find_layer(model, layer, logits=logits, grid=grid)
+    return Ground(base or ("gradcam" if found.grid is None else "layercam"), found, "as asked")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from ..layers.layers import default_base
+from ..layers.layers import ranked_layers
 from . import find_method
 from .method import Options
 
@@ -18,7 +18,7 @@ def remarks_of(method: str, options: Options) -> tuple[str, ...]:
     cam = options.base if refines else method
     if cam not in AT_CHANCE:
         return ()
-    deepest = default_base(options.model, logits=options.score.logits)
+    deepest = next(iter(ranked_layers(options.model, logits=options.score.logits)), options.base_layer)
     early = [
         layer
         for layer in ((options.base_layer,) if refines else options.layers)
