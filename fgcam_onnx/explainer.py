@@ -179,8 +179,9 @@ class Explainer:
         """
         model = self._bound(size) if size else self.model
         score = find_score(model, self.output, before_softmax=self.before_softmax)
-        base = base_layer_of(model, self.base_layer, logits=score.logits, grid=self.grid)
-        layers = chosen_layers(model, self.layers, method=self.method, base=base, logits=score.logits, grid=self.grid)
+        where: dict[str, Any] = {"logits": score.logits, "source": self.input, "grid": self.grid}
+        base = base_layer_of(model, self.base_layer, **where)
+        layers = chosen_layers(model, self.layers, method=self.method, base=base, **where)
         options = Options(
             **vars(self.choices),
             model=model,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -56,15 +56,15 @@ class Sweep:
     described: str = ""
 
 
-def stage_layers(model: Model, *, logits: str) -> list[Layer]:
+def stage_layers(model: Model, *, logits: str, source: str | None = None) -> list[Layer]:
     """Return the best-ranked layer of each spatial resolution, from the input's side to the deepest.
 
     Only layers that all of the score passes through, down to the default base layer.
     """
-    order = [layer.name for layer in candidate_layers(model, logits=logits)]
-    last = order.index(default_base(model, logits=logits).name)
+    order = [layer.name for layer in candidate_layers(model, logits=logits, source=source)]
+    last = order.index(default_base(model, logits=logits, source=source).name)
     best: dict[tuple[int, ...], Layer] = {}
-    for layer in ranked_layers(model, logits=logits):
+    for layer in ranked_layers(model, logits=logits, source=source):
         at = order.index(layer.name)
         if layer.every_path and layer.reach != "none" and 0 < at <= last and layer.op != "Input":
             best.setdefault(layer.spatial, layer)
@@ -111,13 +111,13 @@ def sweep(
         raise InputError(f"a sweep is of one picture, not of {len(np.asarray(x))}")
     probe = Explainer(loaded, method="gradcam", **options)
     prediction = probe.options(np.asarray(x).shape[1:] if probe.sizes_are_free else ())[0]
-    logits = prediction.score.logits
+    where: dict[str, Any] = {"logits": prediction.score.logits, "source": prediction.input}
     if layers is None:
-        stages = stage_layers(prediction.model, logits=logits)
-        names = (INPUT, *(_name(prediction.model, layer, logits) for layer in stages))
+        stages = stage_layers(prediction.model, **where)
+        names = (INPUT, *(_name(prediction.model, layer, where) for layer in stages))
     else:
         names = tuple(dict.fromkeys(layers))
-    found = {n: find_layer(prediction.model, n, logits=logits) for n in names}
+    found = {n: find_layer(prediction.model, n, **where) for n in names}
     results = _Results(loaded, x, target, options)
     for method in chosen:
         wanted = [n for n in names if layers is not None or n != INPUT or find_method(method).at == "input"]
@@ -136,11 +136,11 @@ def sweep(
     )
 
 
-def _name(model: Model, layer: Layer, logits: str) -> str:
+def _name(model: Model, layer: Layer, where: Mapping[str, Any]) -> str:
     """Return the exporter's module path where it means this layer, else the tensor's name."""
     if layer.scope:
         try:
-            if find_layer(model, layer.scope, logits=logits).name == layer.name:
+            if find_layer(model, layer.scope, **where).name == layer.name:
                 return layer.scope
         except LayerError:
             pass

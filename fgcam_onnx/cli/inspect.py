@@ -74,7 +74,7 @@ def report_on(
     try:
         check_plain(model)
         score = find_score(model, output_name)
-        layers = ranked_layers(model, logits=score.logits, grid=grid)
+        layers = ranked_layers(model, logits=score.logits, source=input_name, grid=grid)
         image = image_input(model.inputs, input_name)
         support = support_of(model, logits=score.logits, input=image.name)
     except FgcamError as error:

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Iterator, Mapping
 
 from ..errors import LayerError
-from ..graph.facts import facts_of
+from ..graph.facts import facts_of, reached_from
 from ..graph.model import Model, dims_of
 from ..graph.operators import PRODUCTS
 from ..graph.value import Shape
@@ -19,11 +19,13 @@ Layout = tuple[int, Grid | None]
 
 
 @functools.lru_cache(maxsize=32)
-def layouts_of(model: Model, given: Size | None = None) -> Mapping[str, Layout]:
+def layouts_of(model: Model, given: Size | None = None, source: str | None = None) -> Mapping[str, Layout]:
     """Return the layout of every tensor that is a picture or a grid of tokens.
 
     Parameters
     ----------
+    source : str, optional
+        The input whose picture is meant; default any.
     given : (height, width), optional
         The grid of the tokens, which are the last ``height * width`` of a sequence; overrules what the graph
         shows.
@@ -33,8 +35,9 @@ def layouts_of(model: Model, given: Size | None = None) -> Mapping[str, Layout]:
     LayerError
         There is no sequence for the grid that was given.
     """
-    facts, places = facts_of(model), places_of(model)
-    shapes = {n: dims_of(t) for n, t in model.types.items() if n in facts.varying and t.tensor_type.HasField("shape")}
+    facts, places = facts_of(model), places_of(model, source)
+    varying = facts.varying if source is None else reached_from(model, source)
+    shapes = {n: dims_of(t) for n, t in model.types.items() if n in varying and t.tensor_type.HasField("shape")}
     shown = {n: _shown(s, facts.channel_axis.get(n), places.get(n)) for n, s in shapes.items()}
     found = {n: layout for n, layout in shown.items() if layout is not None}
     if given is not None:

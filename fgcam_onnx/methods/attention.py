@@ -34,7 +34,7 @@ def append_chefer(options: Options, emitter: Emitter, scored: Scored) -> Outputs
         raise OptionError("chefer gives one map, on the grid of patches: leave layers (--layer) out")
     logits = options.score.logits
     names = attention_weights(options.model, logits=logits)
-    tokens = tokens_of(options.model, names[0], logits=logits, grid=options.base_layer.grid)
+    tokens = tokens_of(options.model, names[0], logits=logits, source=options.input, grid=options.base_layer.grid)
     found = append_gradients(emitter, names, output=logits, seed=scored.seed)
     values = [emitter.value(n) for n in names]
     weights = [_by_head(v, options, first=v.shape[0]) for v in values]

@@ -61,11 +61,11 @@ def chosen(
     return choices
 
 
-def base_layer_of(model: Model, name: str | None, *, logits: str, grid: tuple[int, int] | None) -> Layer:
+def base_layer_of(model: Model, name: str | None, *, logits: str, source: str, grid: tuple[int, int] | None) -> Layer:
     """Return the base layer called ``name``, by default the deepest with spatial extent."""
     if name is None:
-        return default_base(model, logits=logits, grid=grid)
-    return find_layer(model, name, logits=logits, grid=grid)
+        return default_base(model, logits=logits, source=source, grid=grid)
+    return find_layer(model, name, logits=logits, source=source, grid=grid)
 
 
 def chosen_layers(
@@ -75,6 +75,7 @@ def chosen_layers(
     method: str,
     base: Layer,
     logits: str,
+    source: str,
     grid: tuple[int, int] | None,
 ) -> dict[str, Layer]:
     """Return the layers asked for, by the names they were asked by; by default where ``method`` has its map.
@@ -86,16 +87,16 @@ def chosen_layers(
     """
     at = find_method(method).at
     if names is None and at in ("base", "stage"):
-        layer = base if at == "base" else first_stage(model, logits=logits, base=base)
+        layer = base if at == "base" else first_stage(model, logits=logits, base=base, source=source)
         return {layer.name: layer}
     found: dict[str, Layer] = {}
     for name in (INPUT,) if names is None else names:
         if name == "all":
-            every = candidate_layers(model, logits=logits, grid=grid)
+            every = candidate_layers(model, logits=logits, source=source, grid=grid)
             end = next((i for i, x in enumerate(every) if x.name == base.name), len(every) - 1)
             found |= {x.name: x for x in every[: end + 1] if x.every_path}
         else:
-            found[name] = find_layer(model, name, logits=logits, grid=grid)
+            found[name] = find_layer(model, name, logits=logits, source=source, grid=grid)
     if not found:
         raise LayerError("no layer was asked for")
     return found
