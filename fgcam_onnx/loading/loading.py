@@ -22,6 +22,7 @@ from .contrib import claimed, standardized
 from .folding import closed, folded
 from .functions import inlined
 from .inference import BATCH, infer_types
+from .ordering import import_once, in_order
 from .recurrent import RECURRENT
 from .rewriting import rewritten
 from .weights import constant_node, read_tensor
@@ -120,8 +121,7 @@ def _read(path: Path) -> ModelProto:
 
 def _split(proto: ModelProto, folder: Path | None) -> tuple[ModelProto, dict[str, NDArray[Any]]]:
     """Take every constant out of the graph: initializers (listed as inputs or not) and Constant nodes."""
-    for opset in proto.opset_import:
-        opset.domain = "" if opset.domain == "ai.onnx" else opset.domain
+    import_once(proto)
     proto = written_out(inlined(proto))
     graph = proto.graph
     if graph.sparse_initializer:
@@ -141,7 +141,7 @@ def _split(proto: ModelProto, folder: Path | None) -> tuple[ModelProto, dict[str
     outputs = {o.name for o in graph.output}
     kept = ModelProto()
     kept.CopyFrom(_without_data(proto))
-    kept.graph.node.extend(n for n in nodes)
+    kept.graph.node.extend(in_order(nodes))
     kept.graph.input.extend(inputs)
     for name in outputs & constants.keys():
         raise ModelError(f"output {name!r} is a constant: there is nothing to explain")
