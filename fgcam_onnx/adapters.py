@@ -17,7 +17,7 @@ from .explainer import Explainer
 from .forward import forward, picture_sides
 from .matrices import resize_matrix
 from .methods.method import Feeds, Options, runner, start
-from .program import SEED, TARGET, append_features, append_gradients, class_count
+from .program import SEED, TARGET, append_features, append_gradients
 from .targets import AnyTarget, aimed, fitted_classes, objectives_of
 
 INPUT_OUTPUT_GRADIENTS = "INPUT_OUTPUT_GRADIENTS"
@@ -159,7 +159,7 @@ def saliency_call(explainer: Explainer, *, target: AnyTarget = None, channels_la
             aim = aimed(objectives, predicted)
             feeds[SEED] = aim.weights.reshape(len(x), -1)
         else:
-            feeds[TARGET], _ = fitted_classes(chosen, len(x), class_count(options.model, options.score.logits))
+            feeds[TARGET], _ = fitted_classes(chosen, len(x), options.flow.classes)
         found = run(feeds)
         found[OUTPUT_LAYER_VALUES] = aim.score if objectives else found["score"]
         if turned:

@@ -12,15 +12,16 @@ from numpy.typing import ArrayLike, NDArray
 
 from .arguments import fitted_feeds, image_input
 from .cam.perturbation import Progress
-from .errors import InputError, ModelError, OptionError
+from .errors import InputError, ModelError, OptionError, TargetError
 from .explanation import Explanation, conservation_of, trace_of
 from .forward import Forward, forward
 from .graph.model import Model, TensorSpec
 from .graph.score import Score, find_score
+from .layers.flow import Flow, flow_of
 from .loading.loading import bind, load
 from .methods import Options, Run, augmented, find_method
 from .methods.choosing import base_layer_of, chosen, chosen_layers
-from .program import SEED, TARGET, class_count
+from .program import SEED, TARGET
 from .runtime import check_finite
 from .saving.saving import check_plain
 from .targets import Aim, AnyTarget, Objective, Predicted, aimed, fitted_classes, objectives_of
@@ -153,6 +154,7 @@ class Explainer:
         self.output, self.before_softmax = output, before_softmax
         self.input = image_input(self.model.inputs, input).name
         self._compiled: dict[tuple[tuple[int, ...], bool], Compiled] = {}
+        self._flows: dict[tuple[int, ...], Flow] = {}
         self._forwards: dict[tuple[tuple[int, ...], bool], Forward] = {}
         if not self.sizes_are_free:
             self._compile((), seeded=False)
@@ -182,6 +184,9 @@ class Explainer:
         where: dict[str, Any] = {"logits": score.logits, "source": self.input, "grid": self.grid}
         base = base_layer_of(model, self.base_layer, **where)
         layers = chosen_layers(model, self.layers, method=self.method, base=base, **where)
+        flow = flow_of(model, logits=score.logits, source=self.input)
+        if self.choices.trace and (flow.bag or flow.axis):
+            raise OptionError("a trace is of models that give each image an answer of its own, one row for each")
         options = Options(
             **vars(self.choices),
             model=model,
@@ -230,7 +235,8 @@ class Explainer:
             The model's outputs or the maps are not finite.
         """
         feeds = self.feeds(x)
-        count, size = len(feeds[self.input]), self._size(feeds)
+        size = self._size(feeds)
+        count = self._answers(feeds, size)
         aim, each = None, 1
         if objectives := objectives_of(target, count):
             compiled = self._compile(size, seeded=True)
@@ -238,8 +244,10 @@ class Explainer:
             feeds[SEED] = aim.weights.reshape(count, -1)
         else:
             compiled = self._compile(size, seeded=False)
-            classes = class_count(compiled.options.model, compiled.options.score.logits)
+            classes = compiled.options.flow.classes
             feeds[TARGET], each = fitted_classes(target, count, classes)
+            if each > 1 and compiled.options.flow.bag:
+                raise TargetError("a bag of images is explained for one class at a time")
             feeds = self._repeated(feeds, each)
         found = compiled.run(feeds)
         check_finite({"logits": found["scores"]}, "the model")
@@ -271,6 +279,23 @@ class Explainer:
         if (size, others) not in self._forwards:
             self._forwards[size, others] = forward(self.options(size)[0], others=others)
         return self._forwards[size, others](feeds)
+
+    def _answers(self, feeds: Mapping[str, NDArray[Any]], size: tuple[int, ...]) -> int:
+        """Return how many answers the model gives to the images."""
+        if size not in self._flows:
+            self._flows[size] = self.options(size)[0].flow
+        flow, count = self._flows[size], len(feeds[self.input])
+        if flow.mixed and count > 1:
+            raise InputError(
+                f"the answers to the {count} images depend on one another: the model mixes the images of a batch. "
+                "Give them one at a time."
+            )
+        try:
+            return flow.answers_to(count)
+        except ValueError:
+            raise InputError(
+                f"the model gives one answer for {flow.images} images: {count} are not a multiple of that"
+            ) from None
 
     def _aim(self, feeds: dict[str, NDArray[Any]], objectives: Sequence[Objective]) -> Aim:
         return aimed(objectives, self._forward(feeds, others=any(o.reads_others for o in objectives)))

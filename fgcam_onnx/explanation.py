@@ -54,6 +54,8 @@ class Traced:
 class Explanation:
     """Raw maps and what they explain, for N images.
 
+    Where a model gives one answer for a whole bag of images, maps has a row for each image, everything else one row.
+
     Attributes
     ----------
     maps : dict of str to ndarray of shape (N, h, w), float32
@@ -173,13 +175,18 @@ class Explanation:
 
 
 def conservation_of(found: Mapping[str, NDArray[Any]], layers: Sequence[str]) -> dict[str, NDArray[np.float64]]:
-    """Return what came out over what went in, per layer; NaN where nearly nothing went in."""
+    """Return what came out over what went in, per layer and answer; NaN where nearly nothing went in."""
     if "total" not in found:
         return {}
-    total, magnitude = found["total"].astype(np.float64), found["magnitude"]
+    answers = len(found["scores"])
+
+    def each(name: str) -> NDArray[np.float64]:
+        return np.asarray(found[name].reshape(answers, -1).sum(1, dtype=np.float64))
+
+    total, magnitude = each("total"), each("magnitude")
     meaningful = np.abs(total) > NEGLIGIBLE * magnitude
     safe = np.where(meaningful, total, 1)
-    return {n: np.where(meaningful, found[f"sum/{i}"] / safe, np.nan) for i, n in enumerate(layers)}
+    return {n: np.where(meaningful, each(f"sum/{i}") / safe, np.nan) for i, n in enumerate(layers)}
 
 
 def trace_of(found: Mapping[str, NDArray[Any]]) -> tuple[Traced, ...]:

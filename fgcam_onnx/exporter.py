@@ -20,7 +20,7 @@ from .graph.model import Model, TensorSpec
 from .graph.value import Value
 from .loading.loading import load
 from .methods import Options, find_method
-from .program import Scored, append_scores, batch_of, class_count, scored_by
+from .program import Scored, append_scores, scored_by
 from .saving.ends import NORMALIZE, RESIZE, prepared, widened
 from .saving.half import halved
 from .saving.portable import weights_apart
@@ -246,7 +246,7 @@ def _inputs(emitter: Emitter, options: Options, preprocess: Preprocess | None) -
         raise OptionError(f"preprocessing makes {bound.size}, but input {spec.name!r} has shape {list(spec.shape)}")
     emitter.scope = "prepare"
     first = len(emitter.nodes)
-    pixels = emitter.input(PIXELS, np.uint8, (batch_of(options.model), *_picture_size(options), 3))
+    pixels = emitter.input(PIXELS, np.uint8, (options.flow.images, *_picture_size(options), 3))
     emitter.feed(spec.name, prepared(pixels, bound), source=pixels, first=first)
     meaning = f"{'grey of ' if bound.channels == 'GREY' else ''}RGB pixels, 0 to 255"
     return {(PIXELS if n == spec.name else n): (meaning if n == spec.name else m) for n, m in taken.items()}
@@ -255,12 +255,12 @@ def _inputs(emitter: Emitter, options: Options, preprocess: Preprocess | None) -
 def _scored(emitter: Emitter, options: Options, target: Choice) -> Scored:
     """Append the choice of target."""
     logits = options.score.logits
-    scores, classes = append_scores(emitter, logits), class_count(emitter.model, logits)
+    scores, classes = append_scores(emitter, logits, source=options.input), options.flow.classes
     top = emitter.emit("ArgMax", scores, axis=1, keepdims=0)
     if target == "argmax":
         chosen = top
     elif target == "input":
-        given = emitter.input(TARGET, np.int64, (batch_of(emitter.model),))
+        given = emitter.input(TARGET, np.int64, (options.flow.answers,))
         chosen = emitter.where(given < 0, top, given)
     elif isinstance(target, str):
         raise OptionError(f"unknown target {target!r}; choose argmax, input or a class index")
@@ -270,7 +270,7 @@ def _scored(emitter: Emitter, options: Options, target: Choice) -> Scored:
         chosen = emitter.zeros_like(top, fill=target)
     column = emitter.reshape(chosen, (scores.shape[0], 1))
     numbers = emitter.emit("Range", *(emitter.constant(np.asarray(n)) for n in (0, classes, 1)))
-    scored = scored_by(emitter, logits, (numbers == column).astype(scores.dtype), chosen)
+    scored = scored_by(emitter, logits, (numbers == column).astype(scores.dtype), chosen, source=options.input)
     if target != "input":
         return scored
     # reading the element makes a runtime refuse a class that does not exist, where the product would be 0

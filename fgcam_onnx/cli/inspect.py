@@ -69,7 +69,7 @@ def report_on(
 
     model = load(path)
     notes: list[str] = []
-    score, layers, support = None, [], {}
+    score, image, layers, support = None, None, [], {}
     explanation = _explanation(model)
     try:
         check_plain(model)
@@ -94,7 +94,7 @@ def report_on(
         "preprocess": sidecar.name if sidecar else None,
         "inputs": _tensors(model.inputs),
         "outputs": _tensors(model.outputs),
-        "score": _score(model, score) if score else None,
+        "score": _score(model, score, image.name if image else None) if score else None,
         "layers": [_layer(i, x) for i, x in enumerate(layers, 1)],
         "support": {
             walk: {"missing": s.missing, "blocked": sum(x.name in s.blocked for x in layers)}
@@ -114,12 +114,12 @@ def _explanation(model: Model) -> dict[str, Any] | None:
     return {k: v if k in plain else json.loads(v or "null") for k, v in told.items()} or None
 
 
-def _score(model: Model, score: Score) -> dict[str, Any]:
+def _score(model: Model, score: Score, source: str | None) -> dict[str, Any]:
     from ..errors import FgcamError
     from ..program import class_count
 
     try:
-        classes: int | None = class_count(model, score.logits)
+        classes: int | None = class_count(model, score.logits, source=source)
     except FgcamError:
         classes = None
     return {"output": score.output, "logits": score.logits, "skipped": score.skipped, "classes": classes}

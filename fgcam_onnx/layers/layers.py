@@ -15,6 +15,7 @@ from ..graph.facts import producers_of, reached_from
 from ..graph.model import Model, dims_of
 from ..graph.operators import VIEWS
 from ..graph.value import Array, Shape
+from .images import SCATTERED, images_of
 from .layout import Size, layouts_of
 from .paths import ancestors_of, bottlenecks_of, patch_bottlenecks
 from .reach import Mask, reach_of
@@ -132,6 +133,9 @@ def _candidates(model: Model, logits: str, given: Size | None, source: str | Non
         if name not in ancestors or name not in varying or name not in model.types:
             continue
         if name not in layouts:
+            continue
+        lie = images_of(model, sources[0]).get(name) if len(sources) == 1 else None
+        if lie is not None and (lie == SCATTERED or lie.axis):
             continue
         axis, grid = layouts[name]
         node = producers.get(name)

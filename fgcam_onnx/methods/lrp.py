@@ -22,13 +22,13 @@ def append_lrp(options: Options, emitter: Emitter, scored: Scored) -> Outputs:
     """Append the relevance at every layer, summed over the channels, and what sums it has."""
     require_reach(options.layers)
     composite = _composite(options)
-    seed = emitter.reshape_like(START[options.start](scored), scored.seed)
+    begin = START[options.start](scored)
     steps: list[Step] = []
     relevance = append_relevance(
         emitter,
         [layer.name for layer in options.layers],
         output=options.score.logits,
-        seed=seed,
+        seed=scored.spread(begin),
         pullback=composite,
         canonize=True,
         derivative=composite.derivative,
@@ -36,7 +36,7 @@ def append_lrp(options: Options, emitter: Emitter, scored: Scored) -> Outputs:
     )
     found = trace_outputs(steps)
     if not composite.derivative:
-        found |= {"total": append_total(seed), "magnitude": append_total(abs(seed))}
+        found |= {"total": append_total(begin), "magnitude": append_total(abs(begin))}
     for i, layer in enumerate(options.layers):
         found[f"map/{i}"] = append_map(emitter, layer, layer.folded(relevance[layer.name]))
         if not composite.derivative:

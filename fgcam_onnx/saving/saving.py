@@ -85,7 +85,7 @@ def with_batch(model: Model, *, names: Collection[str], size: int | None = None)
     if size is not None and not free and size not in sizes:
         raise OptionError(f"the model has a batch of {sizes[0]}, which cannot be made {size}")
     for info in proto.graph.output if free else []:
-        if info.name in names:
+        if info.name in names and not info.type.tensor_type.shape.dim[0].HasField("dim_value"):
             info.type.tensor_type.shape.dim[0].dim_param = BATCH
     for info in (*proto.graph.input, *proto.graph.output):
         for dim in info.type.tensor_type.shape.dim:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,11 +51,11 @@ class Cut:
         return emitter.build()
 
 
-def cut(model: Model, at: str, *, output: str) -> Cut:
+def cut(model: Model, at: str, *, output: str, common: Collection[str] = ()) -> Cut:
     """Cut ``model`` at tensor ``at``, keeping what leads from there to ``output``.
 
-    What does not depend on the input stays constant on the side that reads it; a shape that the head asks of a
-    tensor before the cut is taken from ``at``, which has the same batch.
+    What does not depend on the input, and what is ``common`` to all images, stays on the side that reads it; a shape
+    that the head asks of a tensor before the cut is taken from ``at``, which has the same batch.
 
     Raises
     ------
@@ -65,7 +66,7 @@ def cut(model: Model, at: str, *, output: str) -> Cut:
     reached = reached_from(model, at)
     if output not in reached or output == at:
         raise LayerError(f"nothing flows from layer {at!r} to {output!r}. `fgcam inspect` lists the layers that do.")
-    varying, needed = facts_of(model).varying, {output}
+    varying, needed = facts_of(model).varying - set(common), {output}
     kept: list[NodeProto] = []
     crossing: list[str] = []
     constants: Constants = {}
