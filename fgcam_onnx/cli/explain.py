@@ -84,6 +84,8 @@ def command(model: Path, images: tuple[str, ...], **options: Any) -> None:
 
     paths = find_images(images)
     loaded = load(model)
+    for note in loaded.notes:
+        click.echo(f"note: {note}", err=True)
     image = image_input(loaded.inputs, options["input_name"])
     overrides = {k: options[k] for k in ("size", "resize", "layout", "channels", "scale", "mean", "std")}
     preprocess, origin = resolve_preprocess(model, options["spec"], image, **overrides)

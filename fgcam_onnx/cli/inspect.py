@@ -72,6 +72,7 @@ def report_on(
     score, image, layers, support = None, None, [], {}
     explanation = _explanation(model)
     try:
+        notes += model.notes
         check_plain(model)
         score = find_score(model, output_name)
         layers = ranked_layers(model, logits=score.logits, source=input_name, grid=grid)

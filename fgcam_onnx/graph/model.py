@@ -48,6 +48,8 @@ class Model:
         The file it was read from.
     opset_read : int
         The opset the file was written in.
+    notes : tuple of str
+        What had to be settled that the file leaves open.
     """
 
     proto: onnx.ModelProto
@@ -55,6 +57,7 @@ class Model:
     types: Mapping[str, TypeProto]
     path: Path | None = None
     opset_read: int = 0
+    notes: tuple[str, ...] = ()
 
     @property
     def opsets(self) -> dict[str, int]:

@@ -15,13 +15,14 @@ from onnx import ModelProto, NodeProto, ValueInfoProto, numpy_helper
 from ..errors import ModelError
 from ..graph.model import Model
 from ..graph.value import Dim, Shape
+from .batching import typed
 from .bodies import written_out
 from .canonical import canonical_nodes, legacy_nodes
 from .checking import check_extents, check_graph, check_text
 from .contrib import claimed, standardized
-from .folding import closed, folded
+from .folding import closed
 from .functions import inlined
-from .inference import BATCH, infer_types
+from .inference import BATCH
 from .ordering import import_once, in_order
 from .recurrent import RECURRENT
 from .rewriting import rewritten
@@ -45,7 +46,7 @@ def load(path: str | Path | ModelProto, *, shapes: Mapping[str, Shape] | None = 
     path : path or ModelProto
         The file, of any opset from 7 on; external data must lie in the file's folder.
     shapes : mapping of str to shape, optional
-        Sizes for dynamic dimensions, by input name; a free batch stays free.
+        Sizes for dynamic dimensions, by input name; a free batch stays free where the graph fits any.
 
     Raises
     ------
@@ -71,7 +72,8 @@ def load(path: str | Path | ModelProto, *, shapes: Mapping[str, Shape] | None = 
 def bind(model: Model, shapes: Mapping[str, Shape]) -> Model:
     """Fix the dynamic dimensions given in ``shapes``, fold what is constant, and type every tensor.
 
-    The first dimension of an input stays free when it is dynamic; every input keeps its name.
+    The first dimension of an input stays free when it is dynamic, unless the graph fits one batch only, which is said
+    in ``notes``. Every input keeps its name.
     """
     proto = ModelProto()
     proto.CopyFrom(model.proto)
@@ -85,8 +87,8 @@ def bind(model: Model, shapes: Mapping[str, Shape]) -> Model:
     for info in proto.graph.output:
         if info.type.HasField("tensor_type"):
             info.type.tensor_type.ClearField("shape")
-    proto, constants = folded(proto, model.constants)
-    types = infer_types(proto, constants)
+    wanted = [s[0] for s in shapes.values() if s and isinstance(s[0], int)]
+    proto, constants, types, note = typed(proto, model.constants, wanted=wanted)
     check_extents(proto, types)
     for info in proto.graph.output:
         if info.name in types:
@@ -94,7 +96,8 @@ def bind(model: Model, shapes: Mapping[str, Shape]) -> Model:
     nodes = canonical_nodes(proto.graph.node, types)
     del proto.graph.node[:]
     proto.graph.node.extend(nodes)
-    bound = replace(model, proto=proto, constants=constants, types=types)
+    notes = (*model.notes, note) if note else model.notes
+    bound = replace(model, proto=proto, constants=constants, types=types, notes=notes)
     return rewritten(bound, RECURRENT) if any(n.op_type in RECURRENT for n in nodes) else bound
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -63,7 +64,7 @@ def described(model: Model, metadata: Mapping[str, str]) -> Model:
         said = {o.name: o for o in source.graph.output if _has_shape(o)}
         for info in unknown:
             info.CopyFrom(said.get(info.name, info))
-    return Model(proto, model.constants, model.types, model.path, model.opset_read)
+    return replace(model, proto=proto)
 
 
 def _has_shape(info: onnx.ValueInfoProto) -> bool:
@@ -91,7 +92,7 @@ def with_batch(model: Model, *, names: Collection[str], size: int | None = None)
         for dim in info.type.tensor_type.shape.dim:
             if dim.dim_param == BATCH and size is not None:
                 dim.dim_value = size
-    return Model(proto, model.constants, model.types, model.path, model.opset_read)
+    return replace(model, proto=proto)
 
 
 def domains_of(model: Model) -> frozenset[str]:
