@@ -10,6 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from .errors import InputError, NumericsError, TargetError, suggest
 from .graph.model import TensorSpec
+from .layers.flow import Flow
+from .surgery.framing import Frame
 
 Target = int | Sequence[int] | Sequence[Sequence[int]] | NDArray[np.integer[Any]] | None
 """Classes: one for all images, one or several for each, or the top one."""
@@ -85,6 +87,43 @@ def fitted(given: ArrayLike, spec: TensorSpec) -> NDArray[Any]:
         )
     with np.errstate(over="ignore"):
         return array.astype(spec.dtype, copy=False)
+
+
+def fitted_frame(given: ArrayLike, frame: Frame) -> ArrayLike:
+    """Return an array of the shape that the file's input has as pictures; what is of another rank as it is.
+
+    Raises
+    ------
+    InputError
+        It does not fit.
+    """
+    if np.ndim(given) != len(frame.given.shape):
+        return given
+    array = fitted(given, frame.given)
+    try:
+        return frame.into(array)
+    except ValueError:
+        raise InputError(
+            f"input {frame.given.name!r} is {_sizes(frame.given.shape)}, got shape {array.shape}"
+        ) from None
+
+
+def fitted_answers(flow: Flow, count: int) -> int:
+    """Return how many answers a model gives to ``count`` images.
+
+    Raises
+    ------
+    InputError
+        They are no whole number of bags, or change one another's answers.
+    """
+    if flow.mixed and count > 1:
+        raise InputError(
+            f"the answers to the {count} images depend on one another: the model mixes the images of a batch. "
+            "Give them one at a time."
+        )
+    if flow.bag and isinstance(flow.images, int) and count % flow.images:
+        raise InputError(f"the model gives one answer for {flow.images} images: {count} are not a multiple of that")
+    return flow.answers_to(count)
 
 
 def _floating(dtype: np.dtype[Any]) -> bool:

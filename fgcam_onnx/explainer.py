@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .arguments import fitted_feeds, image_input
+from .arguments import fitted_answers, fitted_feeds, fitted_frame, image_input
 from .cam.perturbation import Progress
 from .errors import InputError, ModelError, OptionError, TargetError
 from .explanation import Explanation, conservation_of, trace_of
@@ -24,6 +24,7 @@ from .methods.choosing import base_layer_of, chosen, chosen_layers
 from .program import SEED, TARGET
 from .runtime import check_finite
 from .saving.saving import check_plain
+from .surgery.framing import framed
 from .targets import Aim, AnyTarget, Objective, Predicted, aimed, fitted_classes, objectives_of
 
 if TYPE_CHECKING:
@@ -145,14 +146,15 @@ class Explainer:
         )
         if trace and aug_smooth:
             raise OptionError("a trace is of one run, aug_smooth averages several: choose one")
-        self.model = model if isinstance(model, Model) else load(model)
-        check_plain(self.model)
+        loaded = model if isinstance(model, Model) else load(model)
+        check_plain(loaded)
+        self.input = image_input(loaded.inputs, input).name
+        self.model, self.frame = framed(loaded, self.input)
         self.layers = (layers,) if isinstance(layers, str) else None if layers is None else tuple(layers)
         self.base_layer = base_layer
         self.grid = None if grid is None else (int(grid[0]), int(grid[1]))
         self.aug_smooth = aug_smooth
         self.output, self.before_softmax = output, before_softmax
-        self.input = image_input(self.model.inputs, input).name
         self._compiled: dict[tuple[tuple[int, ...], bool], Compiled] = {}
         self._flows: dict[tuple[int, ...], Flow] = {}
         self._forwards: dict[tuple[tuple[int, ...], bool], Forward] = {}
@@ -182,7 +184,7 @@ class Explainer:
         model = self._bound(size) if size else self.model
         score = find_score(model, self.output, before_softmax=self.before_softmax)
         where: dict[str, Any] = {"logits": score.logits, "source": self.input, "grid": self.grid}
-        base = base_layer_of(model, self.base_layer, **where)
+        base = base_layer_of(model, self.base_layer, method=self.method, **where)
         layers = chosen_layers(model, self.layers, method=self.method, base=base, **where)
         flow = flow_of(model, logits=score.logits, source=self.input)
         if self.choices.trace and (flow.bag or flow.axis):
@@ -252,6 +254,9 @@ class Explainer:
         found = compiled.run(feeds)
         check_finite({"logits": found["scores"]}, "the model")
         maps = {name: found[f"map/{i}"].astype(np.float32) for i, name in enumerate(compiled.names)}
+        if self.frame is not None and self.frame.flat:
+            flat = {n for n, layer in zip(compiled.names, compiled.options.layers, strict=True) if layer.op == "Input"}
+            maps = {n: m.reshape(len(m), -1) if n in flat else m for n, m in maps.items()}
         check_finite(maps, "the explanation")
         return Explanation(
             maps,
@@ -284,18 +289,7 @@ class Explainer:
         """Return how many answers the model gives to the images."""
         if size not in self._flows:
             self._flows[size] = self.options(size)[0].flow
-        flow, count = self._flows[size], len(feeds[self.input])
-        if flow.mixed and count > 1:
-            raise InputError(
-                f"the answers to the {count} images depend on one another: the model mixes the images of a batch. "
-                "Give them one at a time."
-            )
-        try:
-            return flow.answers_to(count)
-        except ValueError:
-            raise InputError(
-                f"the model gives one answer for {flow.images} images: {count} are not a multiple of that"
-            ) from None
+        return fitted_answers(self._flows[size], len(feeds[self.input]))
 
     def _aim(self, feeds: dict[str, NDArray[Any]], objectives: Sequence[Objective]) -> Aim:
         return aimed(objectives, self._forward(feeds, others=any(o.reads_others for o in objectives)))
@@ -319,6 +313,8 @@ class Explainer:
             It does not fit.
         """
         given = x if isinstance(x, Mapping) else {self.input: x}
+        if self.frame is not None and self.input in given:
+            given = {**given, self.input: fitted_frame(given[self.input], self.frame)}
         return fitted_feeds(given, self.model.inputs, image=self.input)
 
 

@@ -35,6 +35,7 @@ from .saving.saving import (
     write_whole,
     written,
 )
+from .surgery.framing import unframed
 from .version import __version__
 
 if TYPE_CHECKING:
@@ -180,11 +181,15 @@ def append_explanation(
     for i, name in enumerate(names):
         m: Value = found[f"map/{i}"].astype(np.float32)
         m = widened(m, _picture_size(options)) if resize == "input" else m
+        if explainer.frame is not None and explainer.frame.flat and options.layers[i].op == "Input":
+            m = m.reshape((*m.shape[:1], *m.shape[2:]))
         title = EXPLANATION if len(names) == 1 else f"{EXPLANATION}/{name}"
         given[emitter.output(title, NORMALIZE[normalize](m))] = f"map at {name}"
     given[emitter.output(f"{EXPLANATION}_target", scored.target)] = "class that is explained"
     given[emitter.output(f"{EXPLANATION}_score", scored.score.astype(np.float32))] = "its logit"
-    built = with_batch(weights_apart(emitter.build(inputs=taken)), names=given, size=batch)
+    built = emitter.build(inputs=taken)
+    built = unframed(built, explainer.frame) if explainer.frame is not None else built
+    built = with_batch(weights_apart(built), names=given, size=batch)
     told = {
         "version": __version__,
         "method": explainer.method,

@@ -61,11 +61,22 @@ def chosen(
     return choices
 
 
-def base_layer_of(model: Model, name: str | None, *, logits: str, source: str, grid: tuple[int, int] | None) -> Layer:
-    """Return the base layer called ``name``, by default the deepest with spatial extent."""
-    if name is None:
+def base_layer_of(
+    model: Model, name: str | None, *, method: str, logits: str, source: str, grid: tuple[int, int] | None
+) -> Layer:
+    """Return the base layer called ``name``, by default the deepest with spatial extent.
+
+    Where there is none, methods that have their map at the input and no base get the input.
+    """
+    if name is not None:
+        return find_layer(model, name, logits=logits, source=source, grid=grid)
+    try:
         return default_base(model, logits=logits, source=source, grid=grid)
-    return find_layer(model, name, logits=logits, source=source, grid=grid)
+    except LayerError:
+        row = find_method(method)
+        if row.at != "input" or row.based:
+            raise
+        return find_layer(model, INPUT, logits=logits, source=source, grid=grid)
 
 
 def chosen_layers(
