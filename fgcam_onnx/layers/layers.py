@@ -183,7 +183,7 @@ def default_base(model: Model, *, logits: str, source: str | None = None, grid: 
         way = "on the way" if source is None or len(model.inputs) == 1 else f"on the way from input {source!r}"
         raise LayerError(
             f"no tensor {way} to the score has channels and spatial extent: a picture (N, C, H, W), "
-            "or tokens of a grid (N, T, C)"
+            "or tokens of a grid (N, T, C), which --grid HxW (grid=) names where the graph does not show it"
         )
     return layers[0]
 

@@ -151,11 +151,28 @@ def test_a_sequence_that_is_no_picture_is_not_folded() -> None:
     assert [x.grid for x in layers_of(proto, grid=(3, 3)).values()] == [Grid(0, 0, 3, 3)] * 2
 
 
-def test_proportions_decide_where_the_graph_does_not_show_the_grid() -> None:
-    found = layers_of(transformer(embed="Einsum", before=2, grid=(4, 6)))
-    assert found["/blocks.0/Add_output_0"].grid == Grid(2, 0, 4, 6)
-    odd = layers_of(transformer(embed="Einsum", before=0, pool="mean", grid=(1, 5)))
-    assert not any(x.grid for x in odd.values())
+def test_a_grid_that_the_graph_does_not_show_is_asked_for_not_guessed() -> None:
+    proto = transformer(embed="Einsum", before=2, grid=(4, 6))
+    assert not any(x.grid for x in layers_of(proto).values())
+    given = layers_of(proto, grid=(4, 6))
+    assert given["/blocks.0/Add_output_0"].grid == Grid(2, 0, 4, 6)
+
+
+def test_steps_in_time_are_no_square_because_their_number_is_one() -> None:
+    """A square picture beside nine steps of a signal."""
+    rng = np.random.default_rng(0)
+    shapes = {"k": (4, 3, 3, 3), "w": (5, 4), "scale": (4,), "v": (4, 4)}
+    weights = {n: rng.standard_normal(s).astype(np.float32) for n, s in shapes.items()}
+    nodes = [
+        node("Conv", ["input", "k"], "c"), node("GlobalAveragePool", ["c"], "p"), node("Flatten", ["p"], "q", axis=1),
+        node("MatMul", ["steps", "w"], "s"), node("LayerNormalization", ["s", "scale"], "n"),
+        node("MatMul", ["n", "v"], "t"), node("ReduceMean", ["t", "one"], "m", keepdims=0),
+        node("Add", ["q", "m"], "logits"),
+    ]  # fmt: skip
+    inputs = {"input": ["N", 3, 6, 6], "steps": ["N", 9, 5]}
+    proto = model_of(nodes, weights | {"one": np.array([1])}, inputs=inputs, outputs=["logits"])
+    assert set(layers_of(proto)) == {"input", "c"}
+    assert set(layers_of(proto, source="steps")) == set()
 
 
 def test_a_grid_that_is_given_overrules() -> None:
