@@ -152,7 +152,7 @@ def _fuse(explained: Sequence[Explained], how: str, *, size: tuple[int, int]) ->
 
 def _read(path: Path, preprocess: Preprocess) -> _Read | str:
     try:
-        image = read_image(path)
+        image = read_image(path, white=preprocess.white)
         return _Read(path, preprocess.view(image), preprocess(image))
     except FgcamError as error:
         return str(error)

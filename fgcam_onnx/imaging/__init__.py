@@ -3,6 +3,7 @@
 from fgcam_onnx.imaging.finding import find_images
 from fgcam_onnx.imaging.labels import find_label, read_labels
 from fgcam_onnx.imaging.overlay import heatmap, normalize, overlay
+from fgcam_onnx.imaging.placing import Placement, Prepared, placements_of
 from fgcam_onnx.imaging.preprocess import PRESETS, Preprocess
 from fgcam_onnx.imaging.reading import read_image
 from fgcam_onnx.imaging.sheets import contact_sheet, panel
@@ -11,6 +12,8 @@ from fgcam_onnx.imaging.writing import make_folder, save_json, save_npy, save_pn
 
 __all__ = [
     "PRESETS",
+    "Placement",
+    "Prepared",
     "Preprocess",
     "contact_sheet",
     "find_images",
@@ -21,6 +24,7 @@ __all__ = [
     "normalize",
     "overlay",
     "panel",
+    "placements_of",
     "preprocess_from",
     "read_image",
     "read_labels",
