@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .arguments import fitted_feeds, image_input
+from .arguments import fitted_feeds, image_input, picture_size
 from .cam.perturbation import Progress
 from .errors import InputError, ModelError, OptionError
 from .explanation import Explanation, conservation_of, trace_of
@@ -27,6 +27,8 @@ from .targets import Aim, AnyTarget, Objective, Predicted, aimed, fitted_classes
 
 if TYPE_CHECKING:
     from onnx import ModelProto
+
+    from .imaging import Placement
 
 
 @dataclass(frozen=True)
@@ -253,7 +255,18 @@ class Explainer:
             () if aim is None else aim.described,
             each,
             trace_of(found),
+            self._placements(x, compiled.options.model, count),
         )
+
+    def _placements(self, x: ArrayLike | Mapping[str, ArrayLike], model: Model, count: int) -> tuple[Placement, ...]:
+        """Return where the images lie in the pictures that they were made of, as far as ``x`` knows."""
+        from .imaging import Placement, placements_of
+
+        known = placements_of(x[self.input] if isinstance(x, Mapping) else x)
+        size = picture_size(model, self.input)
+        if size is None or (len(known) == count and all(p.view == size for p in known)):
+            return known if size else ()
+        return (Placement.whole(size),) * count
 
     def predict(self, x: ArrayLike | Mapping[str, ArrayLike]) -> NDArray[np.float32]:
         """Return the model's output that is explained, before a trailing Softmax or Sigmoid, of shape (N, ...).

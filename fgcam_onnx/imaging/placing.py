@@ -101,18 +101,21 @@ class Prepared(np.ndarray[Any, Any]):
         if func is np.concatenate and args[1:2] in ((), (0,)) and kwargs.get("axis", 0) == 0:
             parts = [placements_of(part) for part in args[0]]
             if all(parts):
-                result = np.asarray(result).view(Prepared)
-                result.placements = tuple(p for part in parts for p in part)
+                return _known(result, tuple(p for part in parts for p in part))
         return result
 
 
 def prepared(array: NDArray[Any], placement: Placement) -> Prepared:
     """Return the array of one picture, which knows where it lies in it."""
-    result = array.view(Prepared)
-    result.placements = (placement,)
-    return result
+    return _known(array, (placement,))
 
 
 def placements_of(array: object) -> tuple[Placement, ...]:
     """Return where the pictures of a batch lie in what they were made of; empty where that is not known."""
     return array.placements if isinstance(array, Prepared) else ()
+
+
+def _known(array: NDArray[Any], placements: tuple[Placement, ...]) -> Prepared:
+    result: Prepared = np.asarray(array).view(Prepared)
+    result.placements = placements
+    return result

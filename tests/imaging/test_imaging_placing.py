@@ -102,7 +102,7 @@ def test_arrays_know_their_pictures_through_a_batch_and_not_through_arithmetic()
 
 @pytest.mark.parametrize("shape", [("N", 11, 60, 1), ("N", 1, 11, 60), ("N", 49, 10, 1), ("N", 1, 1, 128)])
 def test_small_inputs_of_one_channel_are_pictures_only_where_that_is_said(shape: tuple[Any, ...]) -> None:
-    with pytest.raises(OptionError, match="signal or a table.*--layout"):
+    with pytest.raises(OptionError, match=r"signal or a table.*--layout"):
         preprocess_from("unit").bound(shape, "float32")
     layout = "NHWC" if shape[-1] == 1 else "NCHW"
     said = preprocess_from({"layout": layout}).bound(shape, "float32")
