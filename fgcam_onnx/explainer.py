@@ -20,6 +20,7 @@ from .graph.score import Score, find_score
 from .loading.loading import bind, load
 from .methods import Options, Run, augmented, find_method
 from .methods.choosing import base_layer_of, chosen, chosen_layers
+from .methods.taking import refuse_unused
 from .program import SEED, TARGET, class_count
 from .runtime import check_finite
 from .saving.saving import check_plain
@@ -52,8 +53,8 @@ class Explainer:
         Where maps are wanted: tensors, nodes or exporter scopes; ``input`` is the graph's input, ``all``
         every candidate between the input and the base layer. Default: the input for methods that reach it,
         the base layer for class activation maps.
-    base : str
-        The CAM whose components FG-CAM refines, a row of ``methods.BASES``.
+    base : str, optional
+        The CAM whose components FG-CAM refines, a row of ``methods.BASES``; default ``gradcam``.
     base_layer : str, optional
         Where they are taken; default the deepest layer with spatial extent.
     grid : (int, int), optional
@@ -107,7 +108,7 @@ class Explainer:
         *,
         method: str = "fgcam",
         layers: str | Sequence[str] | None = None,
-        base: str = "gradcam",
+        base: str | None = None,
         base_layer: str | None = None,
         grid: tuple[int, int] | None = None,
         denoise: bool = False,
@@ -146,9 +147,10 @@ class Explainer:
         )
         if trace and aug_smooth:
             raise OptionError("a trace is of one run, aug_smooth averages several: choose one")
+        self.layers = (layers,) if isinstance(layers, str) else None if layers is None else tuple(layers)
+        refuse_unused(method, {"base_layer": base_layer}, base=base, layers=self.layers)
         self.model = model if isinstance(model, Model) else load(model)
         check_plain(self.model)
-        self.layers = (layers,) if isinstance(layers, str) else None if layers is None else tuple(layers)
         self.base_layer = base_layer
         self.grid = None if grid is None else (int(grid[0]), int(grid[1]))
         self.aug_smooth = aug_smooth

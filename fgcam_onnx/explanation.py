@@ -173,6 +173,7 @@ class Explanation:
             There are fewer images, or where the map lies in ``image`` is not known.
         """
         from .imaging import footed, overlay, shaded
+        from .imaging.overlay import laid
 
         if layer is not None and layer not in self.maps:
             raise LayerError(f"there is no map of {layer!r}, only of {', '.join(self.maps)}")
@@ -182,8 +183,10 @@ class Explanation:
         placement = self._placement(image.size, index % len(values), preprocess)
         drawn = {n: style.pop(n) for n in ("colormap", "alpha") if n in style}
         shades = shaded(values[index], view=placement.view, **style)
-        over = overlay(image, shades, placement=placement, **drawn)
-        return footed(over, scale=shades, colormap=drawn.get("colormap")) if bar else over
+        if not bar:
+            return overlay(image, shades, placement=placement, **drawn)
+        over = laid(image, shades, placement=placement, **drawn)
+        return footed(over, scale=shades, colormap=drawn.get("colormap"), notes=shades.notes)
 
     def _placement(self, size: tuple[int, int], row: int, preprocess: Preprocess | None) -> Placement:
         from .imaging import Placement
@@ -241,7 +244,12 @@ class Explanation:
                 picture = coloured(shades)
                 share = TILE / picture.width
                 picture = picture.resize((TILE, max(1, round(picture.height * share))))
-                tiles.append((f"{name}, {row + 1} of {rows}" if rows > 1 else name, footed(picture, scale=shades)))
+                tiles.append(
+                    (
+                        f"{name}, {row + 1} of {rows}" if rows > 1 else name,
+                        footed(picture, scale=shades, notes=shades.notes),
+                    )
+                )
         buffer = BytesIO()
         contact_sheet(tiles, columns=len(self.maps), tile=max(max(t.size) for _, t in tiles)).save(buffer, "PNG")
         return buffer.getvalue()

@@ -1,8 +1,10 @@
 """Pictures in and out: reading, preprocessing, labels, overlays and files."""
 
+from fgcam_onnx.imaging.drawing import Seen, Style, drawn
 from fgcam_onnx.imaging.finding import find_images
 from fgcam_onnx.imaging.footers import footed
 from fgcam_onnx.imaging.labels import find_label, read_labels
+from fgcam_onnx.imaging.likeness import likeness, likenesses
 from fgcam_onnx.imaging.overlay import coloured, heatmap, normalize, overlay
 from fgcam_onnx.imaging.placing import Placement, Prepared, placements_of
 from fgcam_onnx.imaging.preprocess import PRESETS, Preprocess
@@ -17,14 +19,19 @@ __all__ = [
     "Placement",
     "Prepared",
     "Preprocess",
+    "Seen",
     "Shades",
+    "Style",
     "coloured",
     "contact_sheet",
+    "drawn",
     "find_images",
     "find_label",
     "find_sidecar",
     "footed",
     "heatmap",
+    "likeness",
+    "likenesses",
     "make_folder",
     "normalize",
     "overlay",

@@ -30,14 +30,14 @@ def footed(
     colormap : str or None
         What it was drawn with.
     notes : sequence of str
-        A line each, wrapped; what the scale itself has to say comes first.
+        A line each, wrapped.
 
     Returns
     -------
     PIL.Image.Image
         The picture in its upper left corner, at least 160 pixels wide; as it was where there is nothing to write.
     """
-    told = [*([scale.note] if scale is not None and scale.note else []), *notes]
+    told = list(notes)
     if scale is None and not told:
         return image
     width = max(image.width, NARROWEST)

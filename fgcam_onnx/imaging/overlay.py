@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from fgcam_onnx.errors import InputError, OptionError, suggest
 from fgcam_onnx.imaging.placing import Placement
 from fgcam_onnx.imaging.reading import as_rgb
 from fgcam_onnx.imaging.shading import Shades, checked, scaled, shaded
+from fgcam_onnx.imaging.sheets import INK, font_of, line_height
 
 COLORMAP = "turbo"
 SIGNED_COLORMAP = "seismic"
@@ -101,7 +102,8 @@ def overlay(
     """Lay a map over its picture: clear where the map is near zero, so that the object stays visible.
 
     The picture is dimmed towards grey by ``alpha`` so that colours are the map's alone; what the model did not see
-    of it is darker, beyond a thin line.
+    of it is darker, beyond a thin line. Where the map shows nothing, words at the foot of the picture say so, if they
+    fit.
 
     Parameters
     ----------
@@ -131,6 +133,27 @@ def overlay(
     OptionError
         If the colormap is not known, or a number is out of range.
     """
+    view = placement.view if placement is not None else (image.height, image.width)
+    shades = values if isinstance(values, Shades) else shaded(values, view=view, **shading)
+    over = laid(image, shades, placement=placement, colormap=colormap, alpha=alpha)
+    return _captioned(over, f"map: {shades.note}") if shades.note and alpha else over
+
+
+def laid(
+    image: Image.Image,
+    shades: Shades,
+    *,
+    placement: Placement | None = None,
+    colormap: str | None = None,
+    alpha: float = 0.5,
+) -> Image.Image:
+    """Return what `overlay` does, without words on it.
+
+    Raises
+    ------
+    InputError, OptionError
+        As for `overlay`.
+    """
     if not 0 <= alpha <= 1:
         raise OptionError(f"alpha {alpha} must be in 0..1.")
     picture = as_rgb(image)
@@ -139,13 +162,24 @@ def overlay(
     if placed.picture != size:
         height, width = placed.picture
         raise InputError(f"the picture is {size[1]} x {size[0]}, but a placement in one of {width} x {height} is given")
-    shades = values if isinstance(values, Shades) else shaded(values, view=placed.view, **shading)
     table = colors_of(colormap, signed=shades.signed)
     shares = placed.widened(shades.shares)
     strength = shades.strength(shares)[:, :, None]
     opacity = np.float32(1 - (1 - alpha) ** 2) * np.minimum(1, 1.25 * np.sqrt(strength))
     mixed = (1 - opacity) * _ground(picture, placed, alpha=alpha) + opacity * table[shades.steps(shares)]
     return Image.fromarray(np.rint(mixed).astype(np.uint8))
+
+
+def _captioned(image: Image.Image, text: str) -> Image.Image:
+    """Write ``text`` into a band at the foot of a picture; a picture that is too small for it stays as it is."""
+    font = font_of(max(10, min(image.size) // 14), plain=True)
+    line, pad = line_height(font), font.size / 2
+    if font.getlength(text) + 2 * pad > image.width or 3 * line > image.height:
+        return image
+    pen = ImageDraw.Draw(image)
+    pen.rectangle((0, image.height - line, image.width, image.height), fill="white")
+    pen.text((pad, image.height - line + line // 8), text, INK, font)
+    return image
 
 
 def _ground(picture: Image.Image, placed: Placement, *, alpha: float) -> NDArray[np.float32]:

@@ -256,6 +256,7 @@ PRESETS: Mapping[str, Preprocess] = MappingProxyType(
     {
         "imagenet": Preprocess(mean=_MEAN, std=_STD),
         "tf": Preprocess(scale=1 / 127.5, mean=(1.0,)),
+        "cifar": Preprocess(mean=(0.4914, 0.4822, 0.4465), std=(0.2471, 0.2435, 0.2616)),
         "caffe": Preprocess(channels="BGR", scale=1.0, mean=(103.939, 116.779, 123.68)),
         "unit": Preprocess(),
         "none": Preprocess(scale=1.0),

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fgcam_onnx.emptiness import NOT_POSITIVE, emptiness
 from fgcam_onnx.errors import InputError, OptionError
 from fgcam_onnx.imaging.placing import Size
 from fgcam_onnx.imaging.resampling import gaussian, resized
@@ -52,11 +53,13 @@ class Shades:
     @property
     def note(self) -> str:
         """What to say, in place of a picture without colour, where there is nothing to show; else empty."""
-        if self.least == self.most == 0:
-            return "the map is 0 everywhere"
-        if not self.signed and self.most <= 0:
-            return f"nothing speaks for it: the map is {self.least:.3g} to {self.most:.3g}"
-        return ""
+        said = emptiness(np.array([self.least, self.most]))
+        return "" if said == NOT_POSITIVE and self.signed else said
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """The note as a line to write below a picture; none where there is none."""
+        return (f"map: {self.note}",) if self.note else ()
 
     def steps(self, shares: NDArray[np.float32]) -> NDArray[np.uint8]:
         """Return for shares, such as these widened, the colours' numbers in a table of 256."""

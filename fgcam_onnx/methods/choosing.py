@@ -14,12 +14,13 @@ from ..lrp.starts import find_start
 from ..runtime import resolve_device
 from . import check_eigen_smooth, find_base, find_method, fitted_settings
 from .method import Choices
+from .taking import UNSAID, USUAL_BASE, refuse_unused
 
 
 def chosen(
     method: str,
     *,
-    base: str,
+    base: str | None,
     residual: str | None,
     products: str | None,
     start: str | None,
@@ -36,7 +37,10 @@ def chosen(
         The device is not there.
     """
     row = find_method(method)
-    find_base(base)
+    find_base(base or USUAL_BASE)
+    given = {"base": base, "residual": residual, "products": products, "start": start}
+    refuse_unused(method, given | {n: v for n, v in others.items() if n in UNSAID and n != "eigen_smooth"}, base=base)
+    base = base or USUAL_BASE
     choices = Choices(
         base=base,
         residual=row.residual if residual is None else residual,
@@ -52,8 +56,6 @@ def chosen(
     find_start(choices.start)
     if choices.eigen_smooth:
         check_eigen_smooth(method, base)
-    if choices.trace and not row.traces:
-        raise OptionError(f"{method} hands no relevance back that could be traced")
     for name, value, least in (("batch", choices.batch, 1), ("threads", choices.threads, 0)):
         if value < least:
             raise OptionError(f"{name} must be at least {least}, not {value}")

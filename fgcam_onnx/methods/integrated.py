@@ -104,5 +104,6 @@ INTEGRATED = {
         append,
         build,
         settings=SETTINGS,
+        takes=frozenset({"saturation"}),
     ),
 }

@@ -99,6 +99,8 @@ class Method:
         What relevance starts from, and how sums and products share it, when nothing is said.
     traces : bool
         Whether it hands relevance back, which can be traced.
+    takes : frozenset of str
+        Which of the options that only some methods take (``taking.UNSAID``) change something of it.
     """
 
     summary: str
@@ -112,6 +114,7 @@ class Method:
     residual: str = "positive"
     products: str = "value"
     traces: bool = False
+    takes: frozenset[str] = frozenset()
 
     def compile(self, options: Options) -> Run:
         """Return the method on the model of ``options``, ready to run."""
