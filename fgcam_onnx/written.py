@@ -62,12 +62,16 @@ def sheet(picture: Picture, *, style: Style, notes: Sequence[str] = ()) -> Image
         tiles = [(f"{e.name} at {layer}", cell(e, layer)) for e in picture.explained for layer in e.maps]
         whole = panel(shown, tiles)
     else:
-        rows = list(dict.fromkeys((e.name, layer) for e in picture.explained for layer in e.maps))
+        names = list(dict.fromkeys(e.name for e in picture.explained))
+        columns = list(dict.fromkeys((e.method, layer) for e in picture.explained for layer in e.maps))
         cells: dict[tuple[int, int], Image.Image | str] = {
-            (rows.index((e.name, layer)), methods.index(e.method)): cell(e, layer)
+            (names.index(e.name), columns.index((e.method, layer))): cell(e, layer)
             for e in picture.explained
             for layer in e.maps
         }
-        whole = labelled_grid(cells, rows=rows, columns=methods, corner=shown, title=picture.path.name, tile=tile)
+        whole = labelled_grid(
+            cells, rows=[(name, "") for name in names], columns=[f"{m} at {layer}" for m, layer in columns],
+            corner=shown, title=picture.path.name, tile=tile,
+        )  # fmt: skip
     alike = [line for what, found in picture.likeness.items() for line in told(found, what=what)]
     return footed(whole, notes=[*alike, *notes])

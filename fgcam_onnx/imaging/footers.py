@@ -41,7 +41,7 @@ def footed(
     if scale is None and not told:
         return image
     width = max(image.width, NARROWEST)
-    font = font_of(max(11, min(28, width // 36)), plain=all(note.isascii() for note in told))
+    font = font_of(max(11, min(16, width // 32)), plain=all(note.isascii() for note in told))
     gap, line = font.size // 2, line_height(font)
     lines = [part for note in told for part in wrapped(note, width=width - 2 * gap, font=font)]
     bar = 0 if scale is None else int(font.size)

@@ -27,13 +27,21 @@ def likeness(a: NDArray[Any], b: NDArray[Any]) -> float | None:
     """
     larger = a.shape if a.size >= b.size else b.shape
     size = (int(larger[0]), int(larger[1]))
-    first, second = (resized(m, size=size).reshape(-1) for m in (a, b))
-    first, second = first - first.mean(), second - second.mean()
-    norms = float(np.linalg.norm(first)), float(np.linalg.norm(second))
-    largest = max(float(np.abs(a).max()), float(np.abs(b).max()))
-    if min(norms) <= 1e-9 * largest or not min(norms):
+    first, second = (_centred(resized(m, size=size)) for m in (a, b))
+    if first is None or second is None:
         return None
-    return float(np.clip(first @ second / (norms[0] * norms[1]), -1, 1))
+    return float(np.clip(first @ second, -1, 1))
+
+
+def _centred(values: NDArray[np.float64]) -> NDArray[np.float64] | None:
+    """Return a map less its mean as a vector of length 1; None where it is constant up to rounding."""
+    largest = np.abs(values).max()
+    if not largest:
+        return None
+    vector: NDArray[np.float64] = (values / largest).reshape(-1)
+    vector = vector - vector.mean()
+    length = np.linalg.norm(vector)
+    return vector / length if length > 1e-6 else None
 
 
 def likenesses(maps: Mapping[str, NDArray[Any]]) -> dict[Names, float]:
@@ -61,7 +69,8 @@ def told(found: Mapping[Names, float], *, what: str) -> list[str]:
         line = f"correlation of {what}: {low:.2f} ({_pair(least)}) to {high:.2f} ({_pair(most)})"
     alike = [names for names, value in ordered if value >= ALIKE]
     if alike:
-        line += f"; {'all' if len(alike) == len(ordered) else _listed(alike)} hardly differ"
+        all_do = "they" if len(ordered) == 1 else "all"
+        line += f"; {all_do if len(alike) == len(ordered) else _listed(alike)} hardly differ"
     return [line]
 
 
