@@ -166,7 +166,7 @@ def test_a_grey_picture_is_never_given_three_means() -> None:
 
 
 def test_the_guess_is_right_on_most_real_models(assets: Path) -> None:
-    """Truth as the list of models has it; those that are guessed wrong are named, so that a change of either is seen."""
+    """Truth as the list of models has it; those that are guessed wrong are named, so that a change is seen."""
     import importlib.util
 
     path = Path(__file__).parents[1] / "tools" / "coverage" / "guesses.py"
