@@ -97,7 +97,8 @@ def inspection(report: dict[str, Any], *, shown: int | None) -> None:
         )
     for line in explained(report["explanation"]) if report["explanation"] else []:
         out.print(Text(line), soft_wrap=True)
-    beside = report["preprocess"] or "no preprocessing file beside the model; pass --preprocess to explain"
+    guess = f" (a guess is {report['guess']})" if report["guess"] else ""
+    beside = report["preprocess"] or f"no preprocessing file beside the model; pass --preprocess to explain{guess}"
     out.print(Text(f"pictures: {beside}"), soft_wrap=True)
     lines = [_support(walk, found, len(report["layers"])) for walk, found in report["support"].items()]
     for line in [*lines, *(f"note: {n}" for n in report["notes"])]:

@@ -210,3 +210,8 @@ def test_smoothing_clip_and_gamma_can_be_switched_off(fgcam: Any) -> None:
     solid = share > 0.65  # from there on the map's colour is all there is
     assert solid.any()
     np.testing.assert_allclose(grey[solid], share[solid], rtol=0, atol=2 / 255)
+
+
+def test_inspect_says_what_would_be_guessed(fgcam: Any, alone: Path) -> None:
+    assert "a guess is imagenet, since nothing in the file tells" in fgcam("inspect", alone).out
+    assert "a guess" not in fgcam("inspect", RESNET).out
