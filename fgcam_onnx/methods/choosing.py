@@ -14,7 +14,7 @@ from ..lrp.starts import find_start
 from ..runtime import resolve_device
 from . import check_eigen_smooth, find_base, find_method, fitted_settings
 from .method import Choices
-from .taking import UNSAID, USUAL_BASE, refuse_unused
+from .taking import USUAL_BASE, refuse_unused
 
 
 def chosen(
@@ -38,8 +38,15 @@ def chosen(
     """
     row = find_method(method)
     find_base(base or USUAL_BASE)
+    if residual is not None:
+        residual_rule(residual)
+    if products is not None:
+        product_rule(products)
+    find_start(row.start if start is None else start)
+    if others["trace"] and not row.traces:
+        raise OptionError(f"{method} hands no relevance back that could be traced")
     given = {"base": base, "residual": residual, "products": products, "start": start}
-    refuse_unused(method, given | {n: v for n, v in others.items() if n in UNSAID and n != "eigen_smooth"}, base=base)
+    refuse_unused(method, given | {n: others[n] for n in ("denoise", "saturation")}, base=base)
     base = base or USUAL_BASE
     choices = Choices(
         base=base,
@@ -49,11 +56,6 @@ def chosen(
         settings=fitted_settings(method, settings, base=base),
         **others,
     )
-    if residual is not None:
-        residual_rule(residual)
-    if products is not None:
-        product_rule(products)
-    find_start(choices.start)
     if choices.eigen_smooth:
         check_eigen_smooth(method, base)
     for name, value, least in (("batch", choices.batch, 1), ("threads", choices.threads, 0)):
