@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .errors import InputError, NumericsError, TargetError, suggest
-from .graph.model import TensorSpec
+from .graph.facts import facts_of
+from .graph.model import Model, TensorSpec
 from .layers.flow import Flow
 from .surgery.framing import Frame
 
@@ -33,6 +34,14 @@ def image_input(inputs: Sequence[TensorSpec], name: str | None = None) -> Tensor
     if name is not None and name not in specs:
         raise InputError(f"no input {name!r}; the model has {', '.join(specs)}.{suggest(name, specs)}")
     return specs[name] if name is not None else next(iter(specs.values()))
+
+
+def picture_size(model: Model, name: str) -> tuple[int, int] | None:
+    """Return height and width of input ``name``; None where it has no two sides of known size beside the channels."""
+    shape = next(i.shape for i in model.inputs if i.name == name)
+    axis = facts_of(model).channel_axis.get(name, 1)
+    sides = [d for i, d in enumerate(shape) if i and i != axis and isinstance(d, int)]
+    return (sides[0], sides[1]) if len(sides) == 2 else None
 
 
 def fitted_feeds(
@@ -82,9 +91,7 @@ def fitted(given: ArrayLike, spec: TensorSpec) -> NDArray[Any]:
         if axis and isinstance(wanted, int) and size != wanted:
             raise InputError(f"input {spec.name!r} is {_sizes(spec.shape)}, got shape {array.shape}")
     if array.dtype != spec.dtype and not (array.dtype.kind == "f" and _floating(spec.dtype)):
-        raise InputError(
-            f"input {spec.name!r} takes {spec.dtype}, got {array.dtype}; pass .astype({str(spec.dtype)!r})"
-        )
+        raise InputError(f"input {spec.name!r} takes {spec.dtype}, got {array.dtype}; {_way(array, spec)}")
     with np.errstate(over="ignore"):
         return array.astype(spec.dtype, copy=False)
 
@@ -124,6 +131,17 @@ def fitted_answers(flow: Flow, count: int) -> int:
     if flow.bag and isinstance(flow.images, int) and count % flow.images:
         raise InputError(f"the model gives one answer for {flow.images} images: {count} are not a multiple of that")
     return flow.answers_to(count)
+
+
+def _way(array: NDArray[Any], spec: TensorSpec) -> str:
+    """Return what to do about an array of another type: pixels are prepared, not converted."""
+    if array.ndim in (3, 4) and array.dtype.kind in "iu" and _floating(spec.dtype):
+        return (
+            "whole numbers look like pixels, which have to be prepared as in training: "
+            "fgcam_onnx.imaging.preprocess_from('imagenet').bound(spec.shape, spec.dtype)(picture), or another "
+            "preset or file; only where the model was trained on 0 to 255, that is 'none'"
+        )
+    return f"pass .astype({str(spec.dtype)!r})"
 
 
 def _floating(dtype: np.dtype[Any]) -> bool:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .arguments import fitted_answers, fitted_feeds, fitted_frame, image_input
+from .arguments import fitted_answers, fitted_feeds, fitted_frame, image_input, picture_size
 from .cam.perturbation import Progress
 from .errors import InputError, ModelError, OptionError, TargetError
 from .explanation import Explanation, conservation_of, trace_of
@@ -21,6 +21,7 @@ from .layers.flow import Flow, flow_of
 from .loading.loading import bind, load
 from .methods import Options, Run, augmented, find_method
 from .methods.choosing import base_layer_of, chosen, chosen_layers
+from .methods.taking import refuse_unused
 from .program import SEED, TARGET
 from .runtime import check_finite
 from .saving.saving import check_plain
@@ -29,6 +30,8 @@ from .targets import Aim, AnyTarget, Objective, Predicted, aimed, fitted_classes
 
 if TYPE_CHECKING:
     from onnx import ModelProto
+
+    from .imaging import Placement
 
 
 @dataclass(frozen=True)
@@ -52,8 +55,8 @@ class Explainer:
         Where maps are wanted: tensors, nodes or exporter scopes; ``input`` is the graph's input, ``all``
         every candidate between the input and the base layer. Default: the input for methods that reach it,
         the base layer for class activation maps.
-    base : str
-        The CAM whose components FG-CAM refines, a row of ``methods.BASES``.
+    base : str, optional
+        The CAM whose components FG-CAM refines, a row of ``methods.BASES``; default ``gradcam``.
     base_layer : str, optional
         Where they are taken; default the deepest layer with spatial extent.
     grid : (int, int), optional
@@ -107,7 +110,7 @@ class Explainer:
         *,
         method: str = "fgcam",
         layers: str | Sequence[str] | None = None,
-        base: str = "gradcam",
+        base: str | None = None,
         base_layer: str | None = None,
         grid: tuple[int, int] | None = None,
         denoise: bool = False,
@@ -146,11 +149,12 @@ class Explainer:
         )
         if trace and aug_smooth:
             raise OptionError("a trace is of one run, aug_smooth averages several: choose one")
+        self.layers = (layers,) if isinstance(layers, str) else None if layers is None else tuple(layers)
+        refuse_unused(method, {"base_layer": base_layer}, base=base, layers=self.layers)
         loaded = model if isinstance(model, Model) else load(model)
         check_plain(loaded)
         self.input = image_input(loaded.inputs, input).name
         self.model, self.frame = framed(loaded, self.input)
-        self.layers = (layers,) if isinstance(layers, str) else None if layers is None else tuple(layers)
         self.base_layer = base_layer
         self.grid = None if grid is None else (int(grid[0]), int(grid[1]))
         self.aug_smooth = aug_smooth
@@ -267,7 +271,18 @@ class Explainer:
             () if aim is None else aim.described,
             each,
             trace_of(found),
+            self._placements(x, compiled.options.model, count),
         )
+
+    def _placements(self, x: ArrayLike | Mapping[str, ArrayLike], model: Model, count: int) -> tuple[Placement, ...]:
+        """Return where the images lie in the pictures that they were made of, as far as ``x`` knows."""
+        from .imaging import Placement, placements_of
+
+        known = placements_of(x[self.input] if isinstance(x, Mapping) else x)
+        size = picture_size(model, self.input)
+        if size is None or (len(known) == count and all(p.view == size for p in known)):
+            return known if size else ()
+        return (Placement.whole(size),) * count
 
     def predict(self, x: ArrayLike | Mapping[str, ArrayLike]) -> NDArray[np.float32]:
         """Return the model's output that is explained, before a trailing Softmax or Sigmoid, of shape (N, ...).

@@ -16,8 +16,13 @@ from .errors import InputError, LayerError
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from .imaging import Placement, Preprocess
+
 NEGLIGIBLE = 1e-3
 """Components whose sum is less than this share of their magnitude have no meaningful conservation."""
+
+TILE, MOST_SHOWN = 224, 4
+"""Width of a map in a notebook, in pixels, and how many rows are shown of a batch."""
 
 LONGEST = 80
 """Characters of a name that go into a file name."""
@@ -50,7 +55,7 @@ class Traced:
         }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Explanation:
     """Raw maps and what they explain, for N images.
 
@@ -78,6 +83,9 @@ class Explanation:
         at ``i * each``.
     trace : tuple of Traced
         Every operator of the walk from the score to the layers, in its order; empty unless it was asked for.
+    placements : tuple of N Placement
+        Where what the model saw lies in the picture that it was made of, for each image; where that is not known, the
+        whole of what the model saw. Empty for inputs that are no pictures.
     """
 
     maps: dict[str, NDArray[np.float32]]
@@ -88,6 +96,14 @@ class Explanation:
     described: tuple[str, ...] = ()
     each: int = 1
     trace: tuple[Traced, ...] = ()
+    placements: tuple[Placement, ...] = ()
+
+    def __repr__(self) -> str:
+        """Say what was explained, not the numbers."""
+        maps = ", ".join(f"{n} ({' x '.join(map(str, m.shape[1:]))})" for n, m in self.maps.items())
+        whats = self.described or tuple(map(str, self.target.tolist()))
+        more = f" and {len(whats) - 4} more" if len(whats) > 4 else ""
+        return f"<Explanation of {len(self.target)} rows: {', '.join(whats[:4])}{more}; maps {maps}>"
 
     @property
     def map(self) -> NDArray[np.float32]:
@@ -122,24 +138,79 @@ class Explanation:
         largest = max((m.shape[1:] for m in self.maps.values()), key=lambda s: s[0] * s[1])
         return np.asarray(fuse(list(self.maps.values()), how, size=size or (largest[0], largest[1])), np.float32)
 
-    def overlay(self, image: Image, *, index: int = 0, layer: str | None = None, **style: Any) -> Image:
-        """Return ``image`` with the map of image ``index`` over it; ``style`` is :func:`imaging.overlay`'s.
+    def overlay(
+        self,
+        image: Image,
+        *,
+        index: int = 0,
+        layer: str | None = None,
+        preprocess: Preprocess | None = None,
+        bar: bool = False,
+        **style: Any,
+    ) -> Image:
+        """Return ``image`` with map ``index`` over it, at its place.
+
+        Parameters
+        ----------
+        image : PIL.Image.Image
+            The picture that was prepared and explained, or what the model saw of it (`Preprocess.view`).
+        index : int
+            A row of the maps.
+        layer : str, optional
+            Where there are maps of several.
+        preprocess : Preprocess, optional
+            How the picture was prepared, bound to the model, where the explained array does not know: what
+            a `Preprocess` returns does, what was computed from that does not.
+        bar : bool
+            Add the colour scale, with the raw map's range, below the picture.
+        **style
+            ``colormap`` and ``alpha`` of :func:`imaging.overlay`; ``signed``, ``percentile``, ``smooth`` and ``gamma``
+            of :func:`imaging.shaded`.
 
         Raises
         ------
         LayerError
             No such layer, or several and none was named.
         InputError
-            There are fewer images.
+            There are fewer images, or where the map lies in ``image`` is not known.
         """
-        from .imaging import overlay
+        from .imaging import footed, overlay, shaded
+        from .imaging.overlay import laid
 
         if layer is not None and layer not in self.maps:
             raise LayerError(f"there is no map of {layer!r}, only of {', '.join(self.maps)}")
         values = self.map if layer is None else self.maps[layer]
         if not -len(values) <= index < len(values):
             raise InputError(f"there is no image {index}: {len(values)} images were explained")
-        return overlay(image, values[index], **style)
+        placement = self._placement(image.size, index % len(values), preprocess)
+        drawn = {n: style.pop(n) for n in ("colormap", "alpha") if n in style}
+        shades = shaded(values[index], view=placement.view, **style)
+        if not bar:
+            return overlay(image, shades, placement=placement, **drawn)
+        over = laid(image, shades, placement=placement, **drawn)
+        return footed(over, scale=shades, colormap=drawn.get("colormap"), notes=shades.notes)
+
+    def _placement(self, size: tuple[int, int], row: int, preprocess: Preprocess | None) -> Placement:
+        from .imaging import Placement
+
+        known = self.placements[row // self.each] if self.placements else None
+        if preprocess is not None:
+            placement = preprocess.placement(size)
+            if known is not None and known.view != placement.view:
+                raise InputError(f"preprocess makes {_by(placement.view)} pixels, the model saw {_by(known.view)}")
+            return placement
+        given = (size[1], size[0])
+        if known is not None and given == known.picture:
+            return known
+        if known is not None and given == known.view:
+            return Placement.whole(given)
+        if known is not None and known.picture != known.view:
+            raise InputError(f"a picture of {_by(known.picture)} was explained, this one is {_by(given)}")
+        saw = f"the model saw {_by(known.view)} pixels" if known else "the input was no picture"
+        raise InputError(
+            f"where the map lies in a picture of {_by(given)} is not known: {saw}. Pass preprocess=, as the picture "
+            "was prepared, or the part that the model saw (preprocess.view(picture))"
+        )
 
     def save(self, folder: str | Path) -> list[Path]:
         """Write ``<layer>.npy`` for each layer and ``explanation.json``; returns the paths."""
@@ -164,14 +235,30 @@ class Explanation:
     def _repr_png_(self) -> bytes:
         from io import BytesIO
 
-        from PIL import Image
+        from .imaging import coloured, contact_sheet, footed, shaded
 
-        from .imaging import contact_sheet, heatmap
-
-        tiles = [(n, Image.fromarray(heatmap(m[0], percentile=99.5))) for n, m in self.maps.items()]
+        rows = len(self.target)
+        tiles = []
+        for row in range(min(rows, MOST_SHOWN)):
+            view = self.placements[row // self.each].view if self.placements else None
+            for name, maps in self.maps.items():
+                shades = shaded(maps[row], view=view)
+                picture = coloured(shades)
+                share = TILE / picture.width
+                picture = picture.resize((TILE, max(1, round(picture.height * share))))
+                tiles.append(
+                    (
+                        f"{name}, {row + 1} of {rows}" if rows > 1 else name,
+                        footed(picture, scale=shades, notes=shades.notes),
+                    )
+                )
         buffer = BytesIO()
-        contact_sheet(tiles).save(buffer, "PNG")
+        contact_sheet(tiles, columns=len(self.maps), tile=max(max(t.size) for _, t in tiles)).save(buffer, "PNG")
         return buffer.getvalue()
+
+
+def _by(size: tuple[int, int]) -> str:
+    return f"{size[1]} x {size[0]}"
 
 
 def conservation_of(found: Mapping[str, NDArray[Any]], layers: Sequence[str]) -> dict[str, NDArray[np.float64]]:

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from .arguments import picture_size
 from .errors import InputError, OptionError, OutputError, TargetError, check_known
 from .explainer import Explainer
 from .graph.emitter import Emitter
-from .graph.facts import facts_of
 from .graph.model import Model, TensorSpec
 from .graph.value import Value
 from .loading.loading import load
@@ -231,12 +231,11 @@ def _has_size(dims: tuple[Any, ...], size: tuple[int, int]) -> bool:
 
 def _picture_size(options: Options) -> tuple[int, int]:
     """Return height and width of the image input."""
-    shape = next(i.shape for i in options.model.inputs if i.name == options.input)
-    axis = facts_of(options.model).channel_axis.get(options.input, 1)
-    sides = [d for i, d in enumerate(shape) if i and i != axis and isinstance(d, int)]
-    if len(sides) != 2:
+    size = picture_size(options.model, options.input)
+    if size is None:
+        shape = next(i.shape for i in options.model.inputs if i.name == options.input)
         raise OptionError(f"input {options.input!r} has shape {list(shape)}, which has no height and width")
-    return sides[0], sides[1]
+    return size
 
 
 def _inputs(emitter: Emitter, options: Options, preprocess: Preprocess | None) -> dict[str, str]:

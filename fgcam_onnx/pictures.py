@@ -10,14 +10,15 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from .cam.fusion import check_fusion, fuse
 from .cam.perturbation import softmax
 from .errors import AbsentError, FgcamError, NumericsError
 from .explainer import Explainer
-from .explanation import Explanation, safe_name, unused
-from .imaging import Preprocess, overlay, panel, read_image, save_npy, save_png
+from .explanation import Explanation, unused
+from .imaging import Preprocess, Seen, likenesses, read_image
+from .imaging.likeness import Names
+from .imaging.writing import sha256_of
 from .targets import AnyTarget
 
 Targets = Sequence[AnyTarget]
@@ -41,6 +42,8 @@ class Explained:
     maps : dict of str to ndarray of shape (h, w)
         Raw map per layer.
     conservation : dict of str to float or None
+    method : str
+        How it was explained.
     trace : list of dict
         What each operator got and handed on, in the order of the walk; empty unless it was asked for.
     """
@@ -51,13 +54,20 @@ class Explained:
     probability: float | None
     maps: dict[str, NDArray[np.float32]]
     conservation: dict[str, float | None]
+    method: str = ""
     files: list[str] = field(default_factory=list)
     trace: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        """The first of the label's names."""
+        return self.label.split(",")[0]
 
     def summary(self) -> dict[str, Any]:
         """Return everything but the maps as plain values."""
         traced = {"trace": self.trace} if self.trace else {}
         return traced | {
+            "method": self.method,
             "target": self.target,
             "label": self.label,
             "score": round(self.score, 6),
@@ -69,29 +79,68 @@ class Explained:
 
 @dataclass(frozen=True)
 class Picture:
-    """What became of one picture: its explanations, or the error that stopped it."""
+    """What became of one picture: its explanations, or the error that stopped it.
+
+    Attributes
+    ----------
+    path : Path
+    seen : Seen or None
+        The picture and what the model saw of it; None where it could not be read.
+    explained : list of Explained
+        By method, then by target.
+    error : str
+    sha256 : str
+        Of the file.
+    """
 
     path: Path
-    view: Image.Image | None
+    seen: Seen | None
     explained: list[Explained]
     error: str = ""
+    sha256: str = ""
+
+    @property
+    def likeness(self) -> dict[str, dict[Names, float]]:
+        """How alike the raw maps of classes are, by what they have in common, and those of methods."""
+        classes: dict[str, dict[str, NDArray[np.float32]]] = {}
+        methods: dict[str, dict[str, NDArray[np.float32]]] = {}
+        several = len({e.method for e in self.explained}) > 1
+        for e in self.explained:
+            for layer, values in e.maps.items():
+                by = f"by {e.method} " if several else ""
+                classes.setdefault(f"classes {by}at {layer}", {})[e.name] = values
+                methods.setdefault(f"methods for {e.name}", {}).setdefault(e.method, values)
+        found = {what: likenesses(maps) for what, maps in {**classes, **methods}.items()}
+        return {what: pairs for what, pairs in found.items() if pairs}
 
     def summary(self) -> dict[str, Any]:
         """Return the result as plain values."""
-        if self.error:
+        if self.error or self.seen is None:
             return {"image": str(self.path), "error": self.error}
-        return {"image": str(self.path), "explanations": [e.summary() for e in self.explained]}
+        alike = [
+            {"of": what, "maps": list(names), "correlation": round(value, 4)}
+            for what, pairs in self.likeness.items()
+            for names, value in pairs.items()
+        ]
+        return {
+            "image": str(self.path),
+            "sha256": self.sha256,
+            "placement": self.seen.placement.summary(),
+            "explanations": [e.summary() for e in self.explained],
+            **({"likeness": alike} if alike else {}),
+        }
 
 
 @dataclass(frozen=True)
 class _Read:
     path: Path
-    view: Image.Image
+    seen: Seen
     x: NDArray[Any]
+    sha256: str
 
 
 def explain_pictures(
-    explainer: Explainer,
+    explainers: Sequence[Explainer],
     paths: Iterable[Path],
     *,
     preprocess: Preprocess,
@@ -105,7 +154,8 @@ def explain_pictures(
 
     Parameters
     ----------
-    explainer : Explainer
+    explainers : sequence of Explainer
+        Each of another method; all explain the same targets.
     paths : iterable of Path
     preprocess : Preprocess
     targets : sequence of targets
@@ -130,19 +180,19 @@ def explain_pictures(
     while chunk := list(islice(waiting, batch)):
         read = {p: _read(p, preprocess) for p in chunk}
         good = [r for r in read.values() if isinstance(r, _Read)]
-        done = _explain(explainer, good, targets, top, labels)
+        done = [_explain(explainer, good, targets, top, labels) for explainer in explainers]
         for path in chunk:
             result = read[path]
-            if isinstance(result, _Read):
-                explained = done[path]
-                if isinstance(explained, str):
-                    yield Picture(path, result.view, [], explained)
-                else:
-                    if fusion is not None:
-                        _fuse(explained, fusion, size=(result.view.height, result.view.width))
-                    yield Picture(path, result.view, explained)
-            else:
+            if isinstance(result, str):
                 yield Picture(path, None, [], result)
+                continue
+            each = [found[path] for found in done]
+            failed = [why for why in each if isinstance(why, str)]
+            explained = [e for found in each if not isinstance(found, str) for e in found]
+            if fusion is not None:
+                _fuse(explained, fusion, size=result.seen.placement.view)
+            error = failed[0] if failed else ""
+            yield Picture(path, result.seen, [] if error else explained, error, result.sha256)
 
 
 def _fuse(explained: Sequence[Explained], how: str, *, size: tuple[int, int]) -> None:
@@ -152,8 +202,9 @@ def _fuse(explained: Sequence[Explained], how: str, *, size: tuple[int, int]) ->
 
 def _read(path: Path, preprocess: Preprocess) -> _Read | str:
     try:
-        image = read_image(path)
-        return _Read(path, preprocess.view(image), preprocess(image))
+        image = read_image(path, white=preprocess.white)
+        seen = Seen(image, preprocess.view(image), preprocess.placement(image.size))
+        return _Read(path, seen, preprocess(image), sha256_of(path))
     except FgcamError as error:
         return str(error)
 
@@ -179,13 +230,13 @@ def _batch(
     results: list[list[Explained]] = [[] for _ in read]
     if not top:
         for target in targets:
-            _collect(results, explainer(x, target=target), labels, squash)
+            _collect(results, explainer(x, target=target), labels, squash, explainer.method)
         return results
     first = explainer(x)
-    _collect(results, first, labels, squash)
+    _collect(results, first, labels, squash, explainer.method)
     ranked = np.argsort(-first.scores, axis=1, kind="stable")
     for rank in range(1, min(top, ranked.shape[1])):
-        _collect(results, explainer(x, target=ranked[:, rank]), labels, squash)
+        _collect(results, explainer(x, target=ranked[:, rank]), labels, squash, explainer.method)
     return results
 
 
@@ -196,7 +247,7 @@ def _probabilities(scores: NDArray[np.float32], squash: str) -> NDArray[np.float
     return np.asarray(0.5 * (1 + np.tanh(scores / 2)), np.float32)
 
 
-def _collect(results: list[list[Explained]], e: Explanation, labels: Sequence[str], squash: str) -> None:
+def _collect(results: list[list[Explained]], e: Explanation, labels: Sequence[str], squash: str, method: str) -> None:
     probabilities = _probabilities(e.scores, squash)
     for row, target in enumerate(e.target.tolist()):
         kept = {k: None if np.isnan(v[row]) else round(float(v[row]), 6) for k, v in e.conservation.items()}
@@ -209,38 +260,10 @@ def _collect(results: list[list[Explained]], e: Explanation, labels: Sequence[st
                 None if e.described else float(probabilities[row, target]),
                 {k: m[row] for k, m in e.maps.items()},
                 kept,
+                method,
                 trace=[step.summary(row) for step in e.trace],
             )
         )
-
-
-def write_picture(picture: Picture, folder: Path, *, stem: str, raw: bool = False, **style: Any) -> None:
-    """Write a picture's maps into ``folder`` and note the files in its explanations.
-
-    An overlay (PNG) of each map, and a sheet of all beside the picture where there are several; with
-    ``raw`` the maps themselves (NPY, float32, signed).
-
-    Raises
-    ------
-    OutputError
-        A file cannot be written.
-    """
-    if picture.view is None:
-        return
-    tiles: list[tuple[str, Image.Image]] = []
-    taken: set[str] = set()
-    for explained in picture.explained:
-        for layer, values in explained.maps.items():
-            label = safe_name(explained.label.split(",")[0])
-            name = unused(f"{stem}.{safe_name(layer)}.{label}", taken)
-            if raw:
-                explained.files.append(str(save_npy(folder / f"{name}.npy", values)))
-                continue
-            over = overlay(picture.view, values, **style)
-            explained.files.append(str(save_png(folder / f"{name}.png", over)))
-            tiles.append((f"{explained.label.split(',')[0]} at {layer}", over))
-    if len(tiles) > 1:
-        save_png(folder / f"{stem}.sheet.png", panel(picture.view, tiles))
 
 
 def unique_stems(paths: Sequence[Path]) -> list[str]:

@@ -17,6 +17,7 @@ from .graph.model import Model
 from .layers.layers import INPUT, Layer, candidate_layers, default_base, find_layer, ranked_layers
 from .loading.loading import load
 from .methods import METHODS, find_method
+from .methods.taking import UNSAID, shared_out
 from .targets import AnyTarget
 
 if TYPE_CHECKING:
@@ -102,10 +103,9 @@ def sweep(
         place, not of all; where none succeeds, the first is raised.
     """
     chosen = tuple(dict.fromkeys(methods or [m for m in USUAL if m in METHODS]))
-    for method in chosen:
-        find_method(method)
     if "method" in options:
         raise OptionError("sweep takes methods, not method")
+    own = shared_out(chosen, {n: options.pop(n) for n in UNSAID if n in options})
     loaded = model if isinstance(model, Model) else load(model)
     if len(np.asarray(x)) != 1:
         raise InputError(f"a sweep is of one picture, not of {len(np.asarray(x))}")
@@ -121,7 +121,7 @@ def sweep(
     results = _Results(loaded, x, target, options)
     for method in chosen:
         wanted = [n for n in names if layers is not None or n != INPUT or find_method(method).at == "input"]
-        results.add(method, wanted)
+        results.add(method, wanted, own[method])
     if results.one is None:
         raise results.errors[0] if results.errors else LayerError("there is no layer to explain at")
     return Sweep(
@@ -157,17 +157,17 @@ class _Results:
         self.errors: list[FgcamError] = []
         self.one: Explanation | None = None
 
-    def add(self, method: str, layers: Sequence[str]) -> None:
-        """Explain at ``layers`` by ``method``."""
+    def add(self, method: str, layers: Sequence[str], own: Mapping[str, Any]) -> None:
+        """Explain at ``layers`` by ``method`` with options of its ``own``."""
         if not layers:
             return
         try:
-            explainer = Explainer(self._model, method=method, layers=list(layers), **self._options)
+            explainer = Explainer(self._model, method=method, layers=list(layers), **self._options, **own)
             e = explainer(self._x, target=self._target)
         except FgcamError as error:
             if len(layers) > 1:
                 for layer in layers:
-                    self.add(method, [layer])
+                    self.add(method, [layer], own)
             else:
                 self.failures[layers[0], method] = str(error)
                 self.errors.append(error)

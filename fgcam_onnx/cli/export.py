@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .options import ENDS, PIXELS, RULES
-from .values import Size, parse_settings, parse_target, resolve_preprocess
+from .preparing import prepare
+from .values import Size, parse_target, settings_by_method
 
 if TYPE_CHECKING:
     from ..exporter import Choice, Exported
-    from ..graph.model import TensorSpec
+    from ..graph.model import Model, TensorSpec
     from ..imaging import Preprocess
 
 PASSED_ON = "method base base_layer denoise residual products start saturation".split()
@@ -33,7 +34,7 @@ OVERRIDES = "layout channels scale mean std".split()
 @click.option(
     "--method", default="fgcam", help="Any method that is one graph; fgcam refines a CAM to the input's size."
 )
-@click.option("--base", default="gradcam", help="The CAM that fgcam refines.")
+@click.option("--base", metavar="NAME", help="The CAM that fgcam refines.  [default: gradcam]")
 @click.option(
     "--set", "pairs", multiple=True, metavar="NAME=VALUE",
     help="A setting of the method's own, such as steps=32 of integratedgradients; `fgcam methods` lists them.",
@@ -95,13 +96,13 @@ def command(model: Path, out: Path, **options: Any) -> None:
         loaded,
         out,
         target=target,
-        preprocess=_preprocess(model, image_input(loaded.inputs, options["input_name"]), options),
+        preprocess=_preprocess(loaded, image_input(loaded.inputs, options["input_name"]), options),
         batch=batch,
         layers=options["layers"] or None,
         input=options["input_name"],
         output=options["output_name"],
         **{n: options[n] for n in (*PASSED_ON, *WRITTEN)},
-        **parse_settings(options["pairs"], method=options["method"], base=options["base"]),
+        **settings_by_method(options["pairs"], methods=[options["method"]], base=options["base"])[options["method"]],
     )
     if options["as_json"]:
         click.echo(json.dumps(_summary(found), indent=1))
@@ -134,7 +135,7 @@ def _batch(text: str) -> int | None:
     return int(text)
 
 
-def _preprocess(model: Path, spec: TensorSpec, options: dict[str, Any]) -> Preprocess | None:
+def _preprocess(model: Model, spec: TensorSpec, options: dict[str, Any]) -> Preprocess | None:
     from ..errors import OptionError
     from ..imaging import find_sidecar
 
@@ -145,9 +146,10 @@ def _preprocess(model: Path, spec: TensorSpec, options: dict[str, Any]) -> Prepr
         if given:
             raise OptionError(f"{', '.join(given)} change the preprocessing, which --preprocess puts into the file")
         return None
-    if named == "sidecar" and find_sidecar(model) is None:
-        raise OptionError(f"there is no preprocessing file beside {model}; name a preset or a file")
-    return resolve_preprocess(model, None if named == "sidecar" else named, spec, size=options["size"], **overrides)[0]
+    if named == "sidecar" and (model.path is None or find_sidecar(model.path) is None):
+        raise OptionError(f"there is no preprocessing file beside {model.path}; name a preset or a file")
+    spec_named = None if named == "sidecar" else named
+    return prepare(model, spec_named, image=spec, size=options["size"], **overrides).preprocess
 
 
 def _summary(found: Exported) -> dict[str, Any]:

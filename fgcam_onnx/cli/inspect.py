@@ -93,6 +93,7 @@ def report_on(
         "nodes": len(model.nodes),
         "parameters": sum(int(a.size) for a in model.constants.values()),
         "preprocess": sidecar.name if sidecar else None,
+        "guess": None if sidecar else _guess(model, input_name),
         "inputs": _tensors(model.inputs),
         "outputs": _tensors(model.outputs),
         "score": _score(model, score, image.name if image else None) if score else None,
@@ -104,6 +105,17 @@ def report_on(
         "explanation": explanation,
         "notes": notes,
     }
+
+
+def _guess(model: Model, input_name: str | None) -> str | None:
+    """Return how pictures would be prepared, and why, where nothing says it."""
+    from ..guessing import guess
+
+    named = [i for i in model.inputs if input_name in (None, i.name)]
+    if len(named) != 1 or len(named[0].shape) != 4:
+        return None
+    found = guess(model, named[0])
+    return f"{found.name}, since {found.evidence}"
 
 
 def _explanation(model: Model) -> dict[str, Any] | None:

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import DEVICE, PICTURES, STYLE
+from .options import DEVICE, DRAWN, PICTURES, STYLE
+from .preparing import OVERRIDES, Preparation, prepare
 from .targets import HELP, read_targets
-from .values import resolve_preprocess
 
 if TYPE_CHECKING:
     from PIL import Image
 
+    from ..imaging import Seen, Style
     from ..sweep import Sweep
 
 
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 )  # fmt: skip
 @click.option("--target", metavar="TARGET", help=HELP.replace("top:K, the K top classes; ", ""))
 @click.option("--boxes", default="auto", help="How a detector writes boxes: auto, cxcywh, xyxy, yxyx or grid.")
-@click.option("--base", default="gradcam", help="The CAM that fgcam refines.")
+@click.option("--base", metavar="NAME", help="The CAM that fgcam refines.  [default: gradcam]")
 @click.option("--base-layer", metavar="NAME", help="Where the base is computed.  [default: the deepest]")
 @PICTURES
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="The sheet, PNG.  [default: PICTURE.sweep.png]")
@@ -53,7 +54,7 @@ def command(model: Path, picture: Path, **options: Any) -> None:
     from ..arguments import image_input
     from ..errors import OptionError
     from ..explainer import Explainer
-    from ..imaging import find_sidecar, read_image, read_labels, save_png, sidecar_labels
+    from ..imaging import Seen, Style, find_sidecar, footed, read_image, read_labels, save_png, sidecar_labels
     from ..loading.loading import load
     from ..sweep import sweep
 
@@ -62,12 +63,12 @@ def command(model: Path, picture: Path, **options: Any) -> None:
         raise OptionError(f"{out}: the sheet is a PNG; give a name that ends in .png")
     loaded = load(model)
     image = image_input(loaded.inputs, options["input_name"])
-    overrides = {k: options[k] for k in ("size", "resize", "layout", "channels", "scale", "mean", "std")}
-    preprocess, origin = resolve_preprocess(model, options["spec"], image, **overrides)
+    prepared = prepare(loaded, options["spec"], image=image, **{k: options[k] for k in OVERRIDES})
+    preprocess = prepared.preprocess
     sidecar = find_sidecar(model)
     labels_file = options["labels_file"] or (sidecar_labels(sidecar) if sidecar else None)
     labels = read_labels(labels_file) if labels_file else ()
-    passed = {name: options[name] for name in ("base", "base_layer", "batch", "device", "threads")}
+    passed = {name: options[name] for name in ("batch", "device", "threads")}
     passed |= {"input": options["input_name"], "output": options["output_name"]}
     targets, top = read_targets(
         options["target"], labels=labels, explainer=Explainer(loaded, method="gradcam", **passed),
@@ -75,36 +76,49 @@ def command(model: Path, picture: Path, **options: Any) -> None:
     )  # fmt: skip
     if top:
         raise OptionError("a sweep is of one target; `fgcam explain` takes top:K")
-    pixels = read_image(picture)
+    pixels = read_image(picture, white=preprocess.white)
     found = sweep(
         loaded, preprocess(pixels), methods=options["methods"] or None, layers=options["layers"] or None,
-        target=targets[0], **passed,
+        target=targets[0], base=options["base"], base_layer=options["base_layer"], **passed,
     )  # fmt: skip
     name = found.described or (labels[found.target] if found.target < len(labels) else str(found.target))
-    style = {"colormap": options["colormap"], "alpha": options["alpha"], "signed": options["signed"]}
+    style = Style(**{name: options[name] for name in DRAWN})
+    seen = Seen(pixels, preprocess.view(pixels), preprocess.placement(pixels.size))
     title = f"{picture.name}: {name.split(',')[0]}, score {found.score:.4g}"
-    sheet = _drawn(found, preprocess.view(pixels), title=title, tile=options["tile"], **style)
+    sheet = _drawn(found, seen, title=title, tile=options["tile"], style=style)
     out.parent.mkdir(parents=True, exist_ok=True)
-    path = save_png(out, sheet)
-    _report(found, name=name, path=path, origin=origin, as_json=options["as_json"])
+    path = save_png(out, footed(sheet, notes=(*_alike(found), *prepared.notes)))
+    _report(found, name=name, path=path, prepared=prepared, as_json=options["as_json"])
 
 
-def _drawn(found: Sweep, view: Image.Image, *, title: str, tile: int, **style: Any) -> Image.Image:
-    from ..imaging import overlay
+def _alike(found: Sweep) -> list[str]:
+    """Return for each layer how alike the maps of methods are."""
+    from ..imaging import likenesses
+    from ..imaging.likeness import told
+
+    lines = []
+    for layer in found.layers:
+        maps = {m: found.maps[layer, m] for m in found.methods if (layer, m) in found.maps}
+        lines += told(likenesses(maps), what=f"methods at {layer}")
+    return lines
+
+
+def _drawn(found: Sweep, seen: Seen, *, title: str, tile: int, style: Style) -> Image.Image:
+    from ..imaging import drawn
     from ..imaging.grids import labelled_grid
 
     cells: dict[tuple[int, int], Image.Image | str] = {}
     for r, layer in enumerate(found.layers):
         for c, method in enumerate(found.methods):
             if (layer, method) in found.maps:
-                cells[r, c] = overlay(view, found.maps[layer, method], **style)
+                cells[r, c] = drawn(seen, found.maps[layer, method], style=style, tile=tile)
             else:
                 cells[r, c] = found.failures.get((layer, method), "at a layer only")
     rows = list(zip(found.layers, found.places, strict=True))
-    return labelled_grid(cells, rows=rows, columns=found.methods, corner=view, title=title, tile=tile)
+    return labelled_grid(cells, rows=rows, columns=found.methods, corner=seen.shown(style)[0], title=title, tile=tile)
 
 
-def _report(found: Sweep, *, name: str, path: Path, origin: str, as_json: bool) -> None:
+def _report(found: Sweep, *, name: str, path: Path, prepared: Preparation, as_json: bool) -> None:
     if as_json:
         failures = [{"layer": a, "method": b, "error": e} for (a, b), e in found.failures.items()]
         report = {
@@ -114,12 +128,12 @@ def _report(found: Sweep, *, name: str, path: Path, origin: str, as_json: bool) 
             "layers": found.layers,
             "methods": found.methods,
             "failures": failures,
-            "preprocess": origin,
+            "preprocess": prepared.summary(),
             "sheet": str(path),
         }
         click.echo(json.dumps(report, indent=1))
         return
     click.echo(f"{name}, score {found.score:.4g}: {len(found.maps)} maps at {len(found.layers)} layers in {path}")
-    click.echo(f"preprocessing: {origin}")
+    click.echo(f"preprocessing: {prepared.told}")
     for (layer, method), error in found.failures.items():
         click.echo(f"{method} at {layer}: {error}", err=True)

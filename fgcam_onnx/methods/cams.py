@@ -70,6 +70,8 @@ class Cam:
         Raises where the model or the layer is not one that this CAM is for.
     smooths : bool
         Whether ``eigen_smooth`` makes sense: not where the components are a principal component's.
+    walks : bool
+        Whether gradients are walked back elsewhere than for the formula.
     """
 
     summary: str
@@ -85,6 +87,13 @@ class Cam:
     slope: Callable[[Options, Emitter, Scored, Layer, Value], Value] | None = None
     fits: Callable[[Options, Layer], None] | None = None
     smooths: bool = True
+    walks: bool = False
+
+    @property
+    def takes(self) -> frozenset[str]:
+        """The options that change something of it, as `Method.takes`."""
+        walked = {"saturation"} if self.gradient or self.walks else set()
+        return frozenset(walked | ({"eigen_smooth"} if self.smooths else set()))
 
 
 def append_components(
@@ -181,7 +190,9 @@ def cam_method(cam: Cam) -> Method:
         return run
 
     inside = cam.finish is None or cam.inside is not None
-    return Method(cam.summary, cam.source, append if inside else None, build, at="base", settings=cam.settings)
+    return Method(
+        cam.summary, cam.source, append if inside else None, build, at="base", settings=cam.settings, takes=cam.takes
+    )
 
 
 GRADIENT_CAMS = {

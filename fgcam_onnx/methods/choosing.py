@@ -14,12 +14,13 @@ from ..lrp.starts import find_start
 from ..runtime import resolve_device
 from . import check_eigen_smooth, find_base, find_method, fitted_settings
 from .method import Choices
+from .taking import USUAL_BASE, refuse_unused
 
 
 def chosen(
     method: str,
     *,
-    base: str,
+    base: str | None,
     residual: str | None,
     products: str | None,
     start: str | None,
@@ -36,7 +37,17 @@ def chosen(
         The device is not there.
     """
     row = find_method(method)
-    find_base(base)
+    find_base(base or USUAL_BASE)
+    if residual is not None:
+        residual_rule(residual)
+    if products is not None:
+        product_rule(products)
+    find_start(row.start if start is None else start)
+    if others["trace"] and not row.traces:
+        raise OptionError(f"{method} hands no relevance back that could be traced")
+    given = {"base": base, "residual": residual, "products": products, "start": start}
+    refuse_unused(method, given | {n: others[n] for n in ("denoise", "saturation")}, base=base)
+    base = base or USUAL_BASE
     choices = Choices(
         base=base,
         residual=row.residual if residual is None else residual,
@@ -45,15 +56,8 @@ def chosen(
         settings=fitted_settings(method, settings, base=base),
         **others,
     )
-    if residual is not None:
-        residual_rule(residual)
-    if products is not None:
-        product_rule(products)
-    find_start(choices.start)
     if choices.eigen_smooth:
         check_eigen_smooth(method, base)
-    if choices.trace and not row.traces:
-        raise OptionError(f"{method} hands no relevance back that could be traced")
     for name, value, least in (("batch", choices.batch, 1), ("threads", choices.threads, 0)):
         if value < least:
             raise OptionError(f"{name} must be at least {least}, not {value}")
@@ -74,7 +78,7 @@ def base_layer_of(
         return default_base(model, logits=logits, source=source, grid=grid)
     except LayerError:
         row = find_method(method)
-        if row.at != "input" or row.based:
+        if row.at != "input" or "base_layer" in row.takes:
             raise
         return find_layer(model, INPUT, logits=logits, source=source, grid=grid)
 

@@ -100,5 +100,6 @@ FULLGRAD = {
         "Srinivas & Fleuret, 2019, arXiv:1905.00780",
         append,
         settings={"rescale": "layer"},
+        takes=frozenset({"saturation"}),
     ),
 }

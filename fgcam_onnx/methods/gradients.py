@@ -43,10 +43,12 @@ GRADIENTS = {
         "the gradient's magnitude, the largest of any channel",
         "Simonyan, Vedaldi & Zisserman, 2013, arXiv:1312.6034",
         gradient_map(saliency),
+        takes=frozenset({"saturation"}),
     ),
     "inputxgradient": Method(
         "values times their gradient, summed over the channels",
         "Shrikumar et al., 2016, arXiv:1605.01713",
         gradient_map(input_x_gradient),
+        takes=frozenset({"saturation"}),
     ),
 }

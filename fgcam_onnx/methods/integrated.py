@@ -106,5 +106,6 @@ INTEGRATED = {
         append,
         build,
         settings=SETTINGS,
+        takes=frozenset({"saturation"}),
     ),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -10,7 +11,7 @@ from ..errors import OptionError
 from ..graph.emitter import Emitter
 from ..lrp.composites import Composite
 from ..lrp.starts import START
-from ..lrp.table import made, settings_of
+from ..lrp.table import SHARED, find_composite, made, settings_of
 from ..lrp.trace import Step, trace_outputs
 from ..program import Scored, append_map, append_relevance, append_total, require_reach
 from .method import Method, Options, Outputs
@@ -48,6 +49,10 @@ def _composite(options: Options) -> Composite:
     settings = dict(options.settings)
     chosen = settings.pop("composite")
     if isinstance(chosen, Composite):
+        if options.residual or options.products:
+            raise OptionError(
+                "residual and products change nothing of a Composite, which is made already: leave them out"
+            )
         return chosen
     return made(chosen, settings, residual=options.residual or None, products=options.products or None)
 
@@ -68,6 +73,10 @@ def composite_settings(given: Mapping[str, Any]) -> dict[str, Any]:
     return {"composite": composite} | settings_of(composite)
 
 
+def _shared_by(composite: str) -> tuple[str, ...]:
+    return tuple(n for n in SHARED if n in inspect.signature(find_composite(composite)).parameters)
+
+
 def row(composite: str, summary: str, source: str, *, start: str = "plain", traces: bool = True) -> Method:
     """Return the method that is lrp with one composite."""
 
@@ -80,7 +89,7 @@ def row(composite: str, summary: str, source: str, *, start: str = "plain", trac
 
     return Method(
         summary, source, append, settings=settings_of(composite), variants=variants, start=start, residual="",
-        products="", traces=traces,
+        products="", traces=traces, takes=frozenset({"start", *_shared_by(composite)}),
     )  # fmt: skip
 
 
@@ -94,6 +103,7 @@ LRP = {
         residual="",
         products="",
         traces=True,
+        takes=frozenset({"start", *SHARED}),
     ),
     "attnlrp": row(
         "attnlrp",

@@ -106,8 +106,8 @@ class Method:
         What relevance starts from, and how sums and products share it, when nothing is said.
     traces : bool
         Whether it hands relevance back, which can be traced.
-    based : bool
-        Whether it starts from the base layer, wherever its map is.
+    takes : frozenset of str
+        Which of the options that only some methods take (``taking.UNSAID``) change something of it.
     """
 
     summary: str
@@ -121,7 +121,7 @@ class Method:
     residual: str = "positive"
     products: str = "value"
     traces: bool = False
-    based: bool = False
+    takes: frozenset[str] = frozenset()
 
     def compile(self, options: Options) -> Run:
         """Return the method on the model of ``options``, ready to run."""

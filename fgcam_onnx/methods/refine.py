@@ -37,5 +37,6 @@ REFINED = {
         "Domeniconi et al., 2026, arXiv:2605.14641",
         append_refine_cam,
         at="stage",
+        takes=frozenset({"base_layer", "saturation"}),
     ),
 }

@@ -54,5 +54,5 @@ def fg_cam_method(bases: dict[str, Cam]) -> Method:
         append,
         build,
         traces=True,
-        based=True,
+        takes=frozenset({"base", "base_layer", "denoise", "products", "residual"}),
     )

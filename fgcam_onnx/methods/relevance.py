@@ -39,5 +39,6 @@ RELEVANCE = {
         start="contrastive",
         residual="signed",
         traces=True,
+        takes=frozenset({"products", "residual", "start"}),
     ),
 }
