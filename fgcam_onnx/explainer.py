@@ -171,6 +171,11 @@ class Explainer:
         return find_score(self.model, self.output, before_softmax=self.before_softmax)
 
     @property
+    def bag(self) -> bool:
+        """Whether the model gives several images one answer, as far as its sizes are fixed."""
+        return flow_of(self.model, logits=self.score.logits, source=self.input).bag
+
+    @property
     def _spec(self) -> TensorSpec:
         return next(i for i in self.model.inputs if i.name == self.input)
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -16,9 +17,9 @@ from .cam.perturbation import softmax
 from .errors import AbsentError, FgcamError, NumericsError
 from .explainer import Explainer
 from .explanation import Explanation, unused
-from .imaging import Preprocess, Seen, likenesses, read_image
+from .feeding import Read, joined, read_file
+from .imaging import Preprocess, Seen, likenesses
 from .imaging.likeness import Names
-from .imaging.writing import sha256_of
 from .targets import AnyTarget
 
 Targets = Sequence[AnyTarget]
@@ -131,14 +132,6 @@ class Picture:
         }
 
 
-@dataclass(frozen=True)
-class _Read:
-    path: Path
-    seen: Seen
-    x: NDArray[Any]
-    sha256: str
-
-
 def explain_pictures(
     explainers: Sequence[Explainer],
     paths: Iterable[Path],
@@ -147,6 +140,7 @@ def explain_pictures(
     targets: Targets = (None,),
     top: int = 0,
     labels: Sequence[str] = (),
+    feeds: Mapping[str, NDArray[Any]] = MappingProxyType({}),
     batch: int = 8,
     fusion: str | None = None,
 ) -> Iterator[Picture]:
@@ -164,8 +158,10 @@ def explain_pictures(
         Where positive, the ``top`` classes of each picture are explained instead.
     labels : sequence of str
         Class names, by index.
+    feeds : mapping of str to ndarray
+        What further inputs take beside every picture.
     batch : int
-        Pictures explained at once.
+        Pictures explained at once; all of them, where the model gives one answer for a whole bag.
     fusion : {"mean", "max", "product"}, optional
         How the maps of all layers are made one more, ``fused``, at the size of the model's input.
 
@@ -176,11 +172,13 @@ def explain_pictures(
     """
     if fusion is not None:
         check_fusion(fusion)
+    paths, bag = list(paths), explainers[0].bag
     waiting = iter(paths)
-    while chunk := list(islice(waiting, batch)):
-        read = {p: _read(p, preprocess) for p in chunk}
-        good = [r for r in read.values() if isinstance(r, _Read)]
-        done = [_explain(explainer, good, targets, top, labels) for explainer in explainers]
+    while chunk := list(islice(waiting, len(paths) if bag else batch)):
+        read = {p: _read(p, explainers[0], preprocess) for p in chunk}
+        good = [r for r in read.values() if isinstance(r, Read)]
+        lost = next((r for r in read.values() if isinstance(r, str)), "") if bag else ""
+        done = [] if lost else [_explain(e, good, targets, top, labels, feeds) for e in explainers]
         for path in chunk:
             result = read[path]
             if isinstance(result, str):
@@ -191,7 +189,8 @@ def explain_pictures(
             explained = [e for found in each if not isinstance(found, str) for e in found]
             if fusion is not None:
                 _fuse(explained, fusion, size=result.seen.placement.view)
-            error = failed[0] if failed else ""
+            unread = f"a bag has one answer, and not all of it could be read: {lost}" if lost else ""
+            error = failed[0] if failed else unread
             yield Picture(path, result.seen, [] if error else explained, error, result.sha256)
 
 
@@ -200,44 +199,53 @@ def _fuse(explained: Sequence[Explained], how: str, *, size: tuple[int, int]) ->
         e.maps["fused"] = np.asarray(fuse([m[None] for m in e.maps.values()], how, size=size)[0], np.float32)
 
 
-def _read(path: Path, preprocess: Preprocess) -> _Read | str:
+def _read(path: Path, explainer: Explainer, preprocess: Preprocess) -> Read | str:
     try:
-        image = read_image(path, white=preprocess.white)
-        seen = Seen(image, preprocess.view(image), preprocess.placement(image.size))
-        return _Read(path, seen, preprocess(image), sha256_of(path))
+        return read_file(path, explainer=explainer, preprocess=preprocess)
     except FgcamError as error:
         return str(error)
 
 
 def _explain(
-    explainer: Explainer, read: Sequence[_Read], targets: Targets, top: int, labels: Sequence[str]
+    explainer: Explainer,
+    read: Sequence[Read],
+    targets: Targets,
+    top: int,
+    labels: Sequence[str],
+    feeds: Mapping[str, NDArray[Any]],
 ) -> dict[Path, list[Explained] | str]:
     """Explain pictures together; where one does not show the target, or its numbers go wrong, each alone."""
     if not read:
         return {}
     try:
-        return dict(zip((r.path for r in read), _batch(explainer, read, targets, top, labels), strict=True))
+        return dict(zip((r.path for r in read), _batch(explainer, read, targets, top, labels, feeds), strict=True))
     except (AbsentError, NumericsError) as error:
-        if len(read) == 1:
-            return {read[0].path: str(error)}
-        return {r.path: _explain(explainer, [r], targets, top, labels)[r.path] for r in read}
+        if len(read) == 1 or explainer.bag:
+            return {r.path: str(error) for r in read}
+        return {r.path: _explain(explainer, [r], targets, top, labels, feeds)[r.path] for r in read}
 
 
 def _batch(
-    explainer: Explainer, read: Sequence[_Read], targets: Targets, top: int, labels: Sequence[str]
+    explainer: Explainer,
+    read: Sequence[Read],
+    targets: Targets,
+    top: int,
+    labels: Sequence[str],
+    feeds: Mapping[str, NDArray[Any]],
 ) -> list[list[Explained]]:
-    x, squash = np.concatenate([r.x for r in read]), explainer.score.skipped
-    results: list[list[Explained]] = [[] for _ in read]
+    x, squash = joined(explainer, read, feeds), explainer.score.skipped
+    rows: list[list[Explained]] = [[] for r in read for _ in r.x]
     if not top:
         for target in targets:
-            _collect(results, explainer(x, target=target), labels, squash, explainer.method)
-        return results
-    first = explainer(x)
-    _collect(results, first, labels, squash, explainer.method)
-    ranked = np.argsort(-first.scores, axis=1, kind="stable")
-    for rank in range(1, min(top, ranked.shape[1])):
-        _collect(results, explainer(x, target=ranked[:, rank]), labels, squash, explainer.method)
-    return results
+            _collect(rows, explainer(x, target=target), labels, squash, explainer.method)
+    else:
+        first = explainer(x)
+        _collect(rows, first, labels, squash, explainer.method)
+        ranked = np.argsort(-first.scores, axis=1, kind="stable")
+        for rank in range(1, min(top, ranked.shape[1])):
+            _collect(rows, explainer(x, target=ranked[:, rank]), labels, squash, explainer.method)
+    waiting = iter(rows)
+    return [[e for own in islice(waiting, len(r.x)) for e in own] for r in read]
 
 
 def _probabilities(scores: NDArray[np.float32], squash: str) -> NDArray[np.float32]:
@@ -247,21 +255,25 @@ def _probabilities(scores: NDArray[np.float32], squash: str) -> NDArray[np.float
     return np.asarray(0.5 * (1 + np.tanh(scores / 2)), np.float32)
 
 
-def _collect(results: list[list[Explained]], e: Explanation, labels: Sequence[str], squash: str, method: str) -> None:
+def _collect(rows: list[list[Explained]], e: Explanation, labels: Sequence[str], squash: str, method: str) -> None:
+    """Add what was found to the explanations of each image; a bag's answer is that of each of its images."""
     probabilities = _probabilities(e.scores, squash)
-    for row, target in enumerate(e.target.tolist()):
-        kept = {k: None if np.isnan(v[row]) else round(float(v[row]), 6) for k, v in e.conservation.items()}
-        label = e.described[row] if e.described else labels[target] if target < len(labels) else str(target)
-        results[row // e.each].append(
+    images = len(rows) * e.each
+    for row in range(images):
+        answer = row * len(e.target) // images
+        target = int(e.target[answer])
+        kept = {k: None if np.isnan(v[answer]) else round(float(v[answer]), 6) for k, v in e.conservation.items()}
+        label = e.described[answer] if e.described else labels[target] if target < len(labels) else str(target)
+        rows[row // e.each].append(
             Explained(
                 target,
                 label,
-                float(e.score[row]),
-                None if e.described else float(probabilities[row, target]),
-                {k: m[row] for k, m in e.maps.items()},
+                float(e.score[answer]),
+                None if e.described else float(probabilities[answer, target]),
+                {k: m[row * len(m) // images] for k, m in e.maps.items()},
                 kept,
                 method,
-                trace=[step.summary(row) for step in e.trace],
+                trace=[step.summary(answer) for step in e.trace],
             )
         )
 

@@ -22,7 +22,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("methods",),
     ("forward",),
     ("explainer",),
-    ("adapters", "compat", "exporter", "metrics", "pictures", "sweep"),
+    ("adapters", "compat", "exporter", "feeding", "metrics", "pictures", "sweep"),
     ("written",),
     ("audit", "report", "scale"),
     ("cli",),

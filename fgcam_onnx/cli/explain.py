@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .feeding import FEED, check_fed, files_of, read_feeds
 from .options import DEVICE, DRAWN, PICTURES, RULES, STYLE
-from .preparing import OVERRIDES, prepare, recorded
+from .preparing import OVERRIDES, prepare, recorded, untouched
 from .record import hashes, made_now, options_given, read_record, repeated
 from .targets import HELP, read_targets
 from .values import Size, settings_by_method
@@ -65,6 +66,7 @@ METHOD = "fgcam"
 @click.option("--composite", metavar="NAME", help="The rules of lrp, such as epsilongammabox: --set composite=NAME.")
 @click.option("--trace", is_flag=True, help="Show what every operator makes of the relevance that reaches it.")
 @PICTURES
+@FEED
 @click.option("-o", "--out", type=click.Path(path_type=Path), default=Path("explanations"), help="Output folder.")
 @click.option("--overlay/--raw", default=True, help="Write overlays (PNG) or the raw signed maps (NPY).")
 @STYLE
@@ -92,9 +94,12 @@ def command(ctx: click.Context, /, **options: Any) -> None:
     fgcam explain --from explanations/explanations.json -o again
     """  # noqa: D301
     from ..arguments import image_input
+    from ..errors import OptionError
+    from ..feeding import is_array
     from ..imaging import find_images, find_sidecar, make_folder, read_labels, save_json, sidecar_labels
     from ..loading.loading import load
     from ..pictures import explain_pictures, unique_stems
+    from ..surgery.framing import pictured
     from ..written import write_picture
     from .progress import Meter
 
@@ -109,13 +114,23 @@ def command(ctx: click.Context, /, **options: Any) -> None:
     loaded = load(model)
     for note in loaded.notes:
         click.echo(f"note: {note}", err=True)
-    image = image_input(loaded.inputs, options["input_name"])
+    image = pictured(loaded, image_input(loaded.inputs, options["input_name"]))
     overrides = {k: options[k] for k in OVERRIDES}
-    prepared = recorded(record["preprocess"]) if record else prepare(loaded, options["spec"], image=image, **overrides)
+    if record is not None:
+        prepared = recorded(record["preprocess"])
+    elif all(map(is_array, paths)) and options["spec"] is None and _liked(options["target"]) is None:
+        prepared = untouched()
+    else:
+        prepared = prepare(loaded, options["spec"], image=image, **overrides)
     sidecar = find_sidecar(model)
     labels_file = options["labels_file"] or (sidecar_labels(sidecar) if sidecar else None)
     labels = read_labels(labels_file) if labels_file else ()
+    feeds = read_feeds(options["feeds"], model=loaded, image=image, spec=options["spec"], **overrides)
+    if not any(path.suffix.lower() == ".npz" for path in paths):
+        check_fed(list(feeds), model=loaded, image=image)
     explainers = _explainers(loaded, options, meter := Meter(quiet=options["as_json"]))
+    if (frame := explainers[0].frame) is not None and frame.flat and options["overlay"]:
+        raise OptionError(f"input {image.name!r} is a vector, and nothing is drawn on one: pass --raw")
     targets, top = read_targets(
         options["target"], labels=labels, explainer=explainers[0], preprocess=prepared.preprocess,
         seed=options["seed"], boxes=options["boxes"],
@@ -125,13 +140,14 @@ def command(ctx: click.Context, /, **options: Any) -> None:
     with meter.pictures(len(paths)) as advance:
         found = explain_pictures(
             explainers, paths, preprocess=prepared.preprocess, targets=targets, top=top, labels=labels,
-            batch=options["batch"], fusion=options["fuse"],
+            feeds=feeds, batch=options["batch"], fusion=options["fuse"],
         )  # fmt: skip
         for picture, stem in zip(found, unique_stems(paths), strict=True):
             write_picture(picture, options["out"], stem=stem, style=style, notes=prepared.notes)
             results.append(picture)
             advance()
     files = [f for f in (labels_file, options["seed"], _liked(options["target"])) if f is not None]
+    files += files_of(options["feeds"])
     summary = {
         "model": str(model),
         **_told(explainers, options),

@@ -40,6 +40,8 @@ class Preparation:
     @property
     def told(self) -> str:
         """The origin, and what is done to a picture."""
+        if self.preprocess.size is None:
+            return self.origin
         since = f", since {self.guess}: pass --preprocess to be sure" if self.guess else ""
         return f"{self.origin}{since}; {self.preprocess.described()}"
 
@@ -65,6 +67,13 @@ def recorded(told: Mapping[str, Any]) -> Preparation:
 
     fields = {n: v for n, v in told.items() if n not in ("from", "guess")}
     return Preparation(preprocess_from(fields), str(told.get("from")), str(told.get("guess") or ""))
+
+
+def untouched() -> Preparation:
+    """Return what is done to arrays, which are taken as they are."""
+    from ..imaging import Preprocess
+
+    return Preparation(Preprocess(), "none, arrays are taken as they are")
 
 
 def prepare(model: Model, spec: str | None, *, image: TensorSpec, **overrides: Any) -> Preparation:

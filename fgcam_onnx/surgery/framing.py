@@ -93,6 +93,11 @@ def framed(model: Model, source: str) -> tuple[Model, Frame | None]:
     return _replaced(model, spec, steps, None), Frame(spec, tuple(steps), flat=True)
 
 
+def pictured(model: Model, spec: TensorSpec) -> TensorSpec:
+    """Return an input as :func:`framed` leaves it."""
+    return next(i for i in framed(model, spec.name)[0].inputs if i.name == spec.name)
+
+
 def unframed(model: Model, frame: Frame) -> Model:
     """Return a program with the input as the file has it; one that has no such input stays."""
     name = frame.given.name
