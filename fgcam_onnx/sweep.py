@@ -74,7 +74,7 @@ def stage_layers(model: Model, *, logits: str, source: str | None = None) -> lis
 
 def sweep(
     model: Model | ModelProto | str | Path,
-    x: ArrayLike,
+    x: ArrayLike | Mapping[str, ArrayLike],
     *,
     methods: Sequence[str] | None = None,
     layers: Sequence[str] | None = None,
@@ -87,6 +87,7 @@ def sweep(
     ----------
     model : Model, ModelProto or path
     x : array of shape (1, C, H, W), or as the model takes it
+        A mapping of input names where the model has several inputs.
     methods : sequence of str, optional
         Default: those of ``USUAL`` that are there.
     layers : sequence of str, optional
@@ -107,10 +108,11 @@ def sweep(
         raise OptionError("sweep takes methods, not method")
     own = shared_out(chosen, {n: options.pop(n) for n in UNSAID if n in options})
     loaded = model if isinstance(model, Model) else load(model)
-    if len(np.asarray(x)) != 1:
-        raise InputError(f"a sweep is of one picture, not of {len(np.asarray(x))}")
     probe = Explainer(loaded, method="gradcam", **options)
-    prediction = probe.options(np.asarray(x).shape[1:] if probe.sizes_are_free else ())[0]
+    shape = probe.feeds(x)[probe.input].shape
+    if shape[0] != 1:
+        raise InputError(f"a sweep is of one picture, not of {shape[0]}")
+    prediction = probe.options(shape[1:] if probe.sizes_are_free else ())[0]
     where: dict[str, Any] = {"logits": prediction.score.logits, "source": prediction.input}
     if layers is None:
         stages = stage_layers(prediction.model, **where)
@@ -150,7 +152,9 @@ def _name(model: Model, layer: Layer, where: Mapping[str, Any]) -> str:
 class _Results:
     """Collects maps; what fails at one layer is tried at each alone."""
 
-    def __init__(self, model: Model, x: ArrayLike, target: AnyTarget, options: dict[str, Any]) -> None:
+    def __init__(
+        self, model: Model, x: ArrayLike | Mapping[str, ArrayLike], target: AnyTarget, options: dict[str, Any]
+    ) -> None:
         self._model, self._x, self._target, self._options = model, x, target, options
         self.maps: dict[tuple[str, str], NDArray[np.float32]] = {}
         self.failures: dict[tuple[str, str], str] = {}

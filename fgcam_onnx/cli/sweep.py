@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .feeding import FEED, check_fed, read_feeds
 from .options import DEVICE, DRAWN, PICTURES, STYLE
 from .preparing import OVERRIDES, Preparation, prepare
 from .targets import HELP, read_targets
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 @click.option("--base", metavar="NAME", help="The CAM that fgcam refines.  [default: gradcam]")
 @click.option("--base-layer", metavar="NAME", help="Where the base is computed.  [default: the deepest]")
 @PICTURES
+@FEED
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="The sheet, PNG.  [default: PICTURE.sweep.png]")
 @click.option("--tile", type=click.IntRange(64, 1024), default=224, help="Side of an overlay in pixels.")
 @STYLE
@@ -56,14 +58,18 @@ def command(model: Path, picture: Path, **options: Any) -> None:
     from ..explainer import Explainer
     from ..imaging import Seen, Style, find_sidecar, footed, read_image, read_labels, save_png, sidecar_labels
     from ..loading.loading import load
+    from ..surgery.framing import pictured
     from ..sweep import sweep
 
     out = options["out"] or Path(f"{picture.stem}.sweep.png")
     if out.suffix.lower() != ".png":
         raise OptionError(f"{out}: the sheet is a PNG; give a name that ends in .png")
     loaded = load(model)
-    image = image_input(loaded.inputs, options["input_name"])
-    prepared = prepare(loaded, options["spec"], image=image, **{k: options[k] for k in OVERRIDES})
+    image = pictured(loaded, image_input(loaded.inputs, options["input_name"]))
+    overrides = {k: options[k] for k in OVERRIDES}
+    prepared = prepare(loaded, options["spec"], image=image, **overrides)
+    feeds = read_feeds(options["feeds"], model=loaded, image=image, spec=options["spec"], **overrides)
+    check_fed(list(feeds), model=loaded, image=image)
     preprocess = prepared.preprocess
     sidecar = find_sidecar(model)
     labels_file = options["labels_file"] or (sidecar_labels(sidecar) if sidecar else None)
@@ -78,8 +84,8 @@ def command(model: Path, picture: Path, **options: Any) -> None:
         raise OptionError("a sweep is of one target; `fgcam explain` takes top:K")
     pixels = read_image(picture, white=preprocess.white)
     found = sweep(
-        loaded, preprocess(pixels), methods=options["methods"] or None, layers=options["layers"] or None,
-        target=targets[0], base=options["base"], base_layer=options["base_layer"], **passed,
+        loaded, {image.name: preprocess(pixels), **feeds}, methods=options["methods"] or None,
+        layers=options["layers"] or None, target=targets[0], base=options["base"], base_layer=options["base_layer"], **passed,
     )  # fmt: skip
     name = found.described or (labels[found.target] if found.target < len(labels) else str(found.target))
     style = Style(**{name: options[name] for name in DRAWN})

@@ -94,8 +94,9 @@ def framed(model: Model, source: str) -> tuple[Model, Frame | None]:
 
 
 def pictured(model: Model, spec: TensorSpec) -> TensorSpec:
-    """Return an input as :func:`framed` leaves it."""
-    return next(i for i in framed(model, spec.name)[0].inputs if i.name == spec.name)
+    """Return an input as :func:`framed` leaves it, where it is a picture."""
+    found, frame = framed(model, spec.name)
+    return spec if frame is None or frame.flat else next(i for i in found.inputs if i.name == spec.name)
 
 
 def unframed(model: Model, frame: Frame) -> Model:
