@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .arguments import fitted_answers, fitted_feeds, fitted_frame, image_input, picture_size
+from .arguments import (
+    bound_to,
+    fitted_answers,
+    fitted_feeds,
+    fitted_frame,
+    image_input,
+    open_inputs,
+    placed_in,
+    repeated,
+)
 from .cam.perturbation import Progress
-from .errors import InputError, ModelError, OptionError, TargetError
+from .errors import OptionError, TargetError
 from .explanation import Explanation, conservation_of, trace_of
 from .forward import Forward, forward
 from .graph.model import Model, TensorSpec
 from .graph.score import Score, find_score
 from .layers.flow import Flow, flow_of
-from .loading.loading import bind, load
-from .methods import Options, Run, augmented, find_method
+from .loading.loading import load
+from .methods import Options, augmented, find_method
 from .methods.choosing import base_layer_of, chosen, chosen_layers
+from .methods.method import Compiled
 from .methods.taking import refuse_unused
 from .program import SEED, TARGET
 from .runtime import check_finite
@@ -30,17 +40,6 @@ from .targets import Aim, AnyTarget, Objective, Predicted, aimed, fitted_classes
 
 if TYPE_CHECKING:
     from onnx import ModelProto
-
-    from .imaging import Placement
-
-
-@dataclass(frozen=True)
-class Compiled:
-    """A method built for one input size: its options, the names of its layers, and what runs it."""
-
-    options: Options
-    names: tuple[str, ...]
-    run: Run
 
 
 class Explainer:
@@ -160,7 +159,8 @@ class Explainer:
         self.aug_smooth = aug_smooth
         self.output, self.before_softmax = output, before_softmax
         self._compiled: dict[tuple[tuple[int, ...], bool], Compiled] = {}
-        self._flows: dict[tuple[int, ...], Flow] = {}
+        self._models: dict[tuple[int, ...], Model] = {}
+        self._siblings: dict[Any, Explainer] = {}
         self._forwards: dict[tuple[tuple[int, ...], bool], Forward] = {}
         if not self.sizes_are_free:
             self._compile((), seeded=False)
@@ -173,7 +173,7 @@ class Explainer:
     @property
     def bag(self) -> bool:
         """Whether the model gives several images one answer, as far as its sizes are fixed."""
-        return flow_of(self.model, logits=self.score.logits, source=self.input).bag
+        return self._flow(()).bag
 
     @property
     def _spec(self) -> TensorSpec:
@@ -182,7 +182,7 @@ class Explainer:
     @property
     def sizes_are_free(self) -> bool:
         """Whether the model takes images of several sizes: it is then compiled for each that comes."""
-        return not all(isinstance(d, int) for d in self._spec.shape[1:])
+        return not all(isinstance(d, int) for d in self._spec.shape[1:]) or bool(open_inputs(self.model, self.input))
 
     def options(self, size: tuple[int, ...] = (), *, seeded: bool = False) -> tuple[Options, tuple[str, ...]]:
         """Return what the method is built from for inputs of ``size``, and the names its layers were asked by.
@@ -190,7 +190,7 @@ class Explainer:
         ``size`` is all dimensions but the batch; empty when fixed. ``seeded`` is whether the target is given as
         weights of the logits.
         """
-        model = self._bound(size) if size else self.model
+        model = self._model(size)
         score = find_score(model, self.output, before_softmax=self.before_softmax)
         where: dict[str, Any] = {"logits": score.logits, "source": self.input, "grid": self.grid}
         base = base_layer_of(model, self.base_layer, method=self.method, **where)
@@ -216,11 +216,15 @@ class Explainer:
             self._compiled[size, seeded] = Compiled(options, names, augmented(run, options) if self.aug_smooth else run)
         return self._compiled[size, seeded]
 
-    def _bound(self, size: tuple[int, ...]) -> Model:
-        try:
-            return bind(self.model, {self.input: (None, *size)})
-        except ModelError as error:
-            raise InputError(f"an input of {' x '.join(map(str, size))} does not fit the model: {error}") from error
+    def _model(self, size: tuple[int, ...]) -> Model:
+        if size and size not in self._models:
+            self._models[size] = bound_to(self.model, {self.input: (None, *size)})
+        return self._models[size] if size else self.model
+
+    def _flow(self, size: tuple[int, ...]) -> Flow:
+        model = self._model(size)
+        score = find_score(model, self.output, before_softmax=self.before_softmax)
+        return flow_of(model, logits=score.logits, source=self.input)
 
     def __call__(self, x: ArrayLike | Mapping[str, ArrayLike], *, target: AnyTarget = None) -> Explanation:
         """Explain ``x``.
@@ -246,8 +250,10 @@ class Explainer:
             The model's outputs or the maps are not finite.
         """
         feeds = self.feeds(x)
-        size = self._size(feeds)
-        count = self._answers(feeds, size)
+        if (closed := self._closed(feeds)) is not self:
+            return closed(x, target=target)
+        size, images = self._size(feeds), len(feeds[self.input])
+        count = fitted_answers(self._flow(size), images)
         aim, each = None, 1
         if objectives := objectives_of(target, count):
             compiled = self._compile(size, seeded=True)
@@ -259,13 +265,13 @@ class Explainer:
             feeds[TARGET], each = fitted_classes(target, count, classes)
             if each > 1 and compiled.options.flow.bag:
                 raise TargetError("a bag of images is explained for one class at a time")
-            feeds = self._repeated(feeds, each)
+            feeds = repeated(feeds, each, self.model.inputs, image=self.input)
         found = compiled.run(feeds)
         check_finite({"logits": found["scores"]}, "the model")
         maps = {name: found[f"map/{i}"].astype(np.float32) for i, name in enumerate(compiled.names)}
         if self.frame is not None and self.frame.flat:
-            flat = {n for n, layer in zip(compiled.names, compiled.options.layers, strict=True) if layer.op == "Input"}
-            maps = {n: m.reshape(len(m), -1) if n in flat else m for n, m in maps.items()}
+            at = {n for n, x in zip(compiled.names, compiled.options.layers, strict=True) if x.name == self.input}
+            maps = {n: m.reshape(len(m), -1) if n in at else m for n, m in maps.items()}
         check_finite(maps, "the explanation")
         return Explanation(
             maps,
@@ -276,18 +282,8 @@ class Explainer:
             () if aim is None else aim.described,
             each,
             trace_of(found),
-            self._placements(x, compiled.options.model, count),
+            placed_in(x[self.input] if isinstance(x, Mapping) else x, compiled.options.model, self.input, images),
         )
-
-    def _placements(self, x: ArrayLike | Mapping[str, ArrayLike], model: Model, count: int) -> tuple[Placement, ...]:
-        """Return where the images lie in the pictures that they were made of, as far as ``x`` knows."""
-        from .imaging import Placement, placements_of
-
-        known = placements_of(x[self.input] if isinstance(x, Mapping) else x)
-        size = picture_size(model, self.input)
-        if size is None or (len(known) == count and all(p.view == size for p in known)):
-            return known if size else ()
-        return (Placement.whole(size),) * count
 
     def predict(self, x: ArrayLike | Mapping[str, ArrayLike]) -> NDArray[np.float32]:
         """Return the model's output that is explained, before a trailing Softmax or Sigmoid, of shape (N, ...).
@@ -297,7 +293,21 @@ class Explainer:
         InputError
             The array does not fit the model's input.
         """
-        return self._forward(self.feeds(x), others=False).logits
+        feeds = self.feeds(x)
+        return self._closed(feeds)._forward(feeds, others=False).logits
+
+    def _closed(self, feeds: Mapping[str, NDArray[Any]]) -> Explainer:
+        """Return the same on a model of which further inputs have the sizes of ``feeds``."""
+        shapes = {n: feeds[n].shape for n in open_inputs(self.model, self.input, given=feeds)}
+        if not shapes:
+            return self
+        key = tuple(sorted(shapes.items()))
+        if key not in self._siblings:
+            other = copy.copy(self)
+            other.model = bound_to(self.model, shapes)
+            other._compiled, other._models, other._forwards, other._siblings = {}, {}, {}, {}
+            self._siblings[key] = other
+        return self._siblings[key]
 
     def _forward(self, feeds: dict[str, NDArray[Any]], *, others: bool) -> Predicted:
         size = self._size(feeds)
@@ -305,24 +315,11 @@ class Explainer:
             self._forwards[size, others] = forward(self.options(size)[0], others=others)
         return self._forwards[size, others](feeds)
 
-    def _answers(self, feeds: Mapping[str, NDArray[Any]], size: tuple[int, ...]) -> int:
-        """Return how many answers the model gives to the images."""
-        if size not in self._flows:
-            self._flows[size] = self.options(size)[0].flow
-        return fitted_answers(self._flows[size], len(feeds[self.input]))
-
     def _aim(self, feeds: dict[str, NDArray[Any]], objectives: Sequence[Objective]) -> Aim:
         return aimed(objectives, self._forward(feeds, others=any(o.reads_others for o in objectives)))
 
     def _size(self, feeds: Mapping[str, NDArray[Any]]) -> tuple[int, ...]:
         return tuple(feeds[self.input].shape[1:]) if self.sizes_are_free else ()
-
-    def _repeated(self, feeds: dict[str, NDArray[Any]], each: int) -> dict[str, NDArray[Any]]:
-        """Repeat what belongs to the images ``each`` times."""
-        if each == 1:
-            return feeds
-        batched = {i.name for i in self.model.inputs if i.shape and i.shape[0] == self._spec.shape[0]}
-        return {n: a.repeat(each, 0) if n in batched else a for n, a in feeds.items()}
 
     def feeds(self, x: ArrayLike | Mapping[str, ArrayLike]) -> dict[str, NDArray[Any]]:
         """Return ``x`` as the arrays that the model takes, by input.

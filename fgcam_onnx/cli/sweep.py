@@ -85,7 +85,8 @@ def command(model: Path, picture: Path, **options: Any) -> None:
     pixels = read_image(picture, white=preprocess.white)
     found = sweep(
         loaded, {image.name: preprocess(pixels), **feeds}, methods=options["methods"] or None,
-        layers=options["layers"] or None, target=targets[0], base=options["base"], base_layer=options["base_layer"], **passed,
+        layers=options["layers"] or None, target=targets[0], base=options["base"], base_layer=options["base_layer"],
+        **passed,
     )  # fmt: skip
     name = found.described or (labels[found.target] if found.target < len(labels) else str(found.target))
     style = Style(**{name: options[name] for name in DRAWN})

@@ -20,6 +20,41 @@ Arrays = Mapping[str, NDArray[Any]]
 Typed = tuple[ModelProto, dict[str, NDArray[Any]], dict[str, TypeProto], str]
 
 
+def first_symbols(proto: ModelProto) -> dict[str, str]:
+    """Return what the file calls the free first dimension of each input; empty where it says nothing."""
+    dims = {
+        i.name: i.type.tensor_type.shape.dim[:1] for i in proto.graph.input if len(i.type.tensor_type.shape.dim) > 1
+    }
+    return {n: d[0].dim_param for n, d in dims.items() if d and not d[0].dim_value}
+
+
+def apart(proto: ModelProto, constants: Arrays, said: Mapping[str, str]) -> ModelProto:
+    """Return the graph with numbers that are not the batch's named apart, as the texts beside a picture are many.
+
+    Names alone say little, since some exporters name every dimension differently. Where the graph fits batches of
+    different sizes for different names, they are apart; the batch is the pictures'.
+    """
+    ranks = {i.name: len(i.type.tensor_type.shape.dim) for i in proto.graph.input}
+    own = next((s for n, s in said.items() if ranks[n] == 4), next(iter(said.values()), ""))
+    others = [s for s in dict.fromkeys(said.values()) if s not in ("", own)]
+    if not own or not others:
+        return proto
+    probe, result = ModelProto(), ModelProto()
+    probe.CopyFrom(proto)
+    result.CopyFrom(proto)
+    for tried, kept in zip(probe.graph.input, result.graph.input, strict=True):
+        if tried.name in said:
+            symbol = said[tried.name]
+            number = others.index(symbol) + 1 if symbol in others else 0
+            tried.type.tensor_type.shape.dim[0].dim_value = 2 + number
+            kept.type.tensor_type.shape.dim[0].dim_param = f"{symbol}_count" if number else BATCH
+    try:
+        _typed(probe, constants)
+    except ModelError:
+        return proto
+    return result
+
+
 def typed(proto: ModelProto, constants: Arrays, *, wanted: Sequence[int] = ()) -> Typed:
     """Return the graph folded, its constants, the type of every tensor, and a note where the batch had to be fixed.
 

@@ -15,7 +15,7 @@ from onnx import ModelProto, NodeProto, ValueInfoProto, numpy_helper
 from ..errors import ModelError
 from ..graph.model import Model
 from ..graph.value import Dim, Shape
-from .batching import typed
+from .batching import apart, first_symbols, typed
 from .bodies import written_out
 from .canonical import canonical_nodes, legacy_nodes
 from .checking import check_extents, check_graph, check_text
@@ -81,13 +81,15 @@ def bind(model: Model, shapes: Mapping[str, Shape]) -> Model:
     for name in shapes:
         if name not in known:
             raise ModelError(f"the model has no input {name!r}; it has {', '.join(sorted(known))}")
+    said = first_symbols(proto)
     for info in proto.graph.input:
         if info.type.HasField("tensor_type"):
-            _bind_input(info, shapes.get(info.name))
+            _bind_input(info, shapes.get(info.name), fresh=not model.types)
     for info in proto.graph.output:
         if info.type.HasField("tensor_type"):
             info.type.tensor_type.ClearField("shape")
     wanted = [s[0] for s in shapes.values() if s and isinstance(s[0], int)]
+    proto = proto if model.types else apart(proto, model.constants, said)
     proto, constants, types, note = typed(proto, model.constants, wanted=wanted)
     check_extents(proto, types)
     for info in proto.graph.output:
@@ -208,8 +210,11 @@ def _opened(closed: ModelProto, constants: dict[str, NDArray[Any]]) -> ModelProt
     return closed
 
 
-def _bind_input(info: ValueInfoProto, shape: Shape | None) -> None:
-    """Write ``shape`` into the input's free dimensions; the first, when free, is the batch."""
+def _bind_input(info: ValueInfoProto, shape: Shape | None, *, fresh: bool) -> None:
+    """Write ``shape`` into the input's free dimensions; the first, when free, is the batch.
+
+    Of a model that is typed already the first may be another number than the batch.
+    """
     dims = info.type.tensor_type.shape.dim
     if shape is not None and len(shape) != len(dims):
         raise ModelError(f"input {info.name!r} has {len(dims)} dimensions, {list(shape)} has {len(shape)}")
@@ -218,9 +223,10 @@ def _bind_input(info: ValueInfoProto, shape: Shape | None) -> None:
         wanted: Dim = shape[i] if shape is not None else None
         if fixed is not None and isinstance(wanted, int) and wanted != fixed:
             raise ModelError(f"input {info.name!r} has size {fixed} at dimension {i}, not {wanted}")
-        if fixed is None and isinstance(wanted, int) and i > 0:
+        another = not fresh and dim.dim_param not in ("", BATCH)
+        if fixed is None and isinstance(wanted, int) and (i > 0 or another):
             dim.dim_value = wanted
-        elif fixed is None and i == 0 and len(dims) > 1:
+        elif fixed is None and i == 0 and len(dims) > 1 and not another:
             dim.dim_param = BATCH
         elif fixed is None:
             dim.dim_param = dim.dim_param or f"{info.name}_{i}"

@@ -219,6 +219,15 @@ def _split(options: Options, program: Model) -> dict[str, int]:
     return {n: r if isinstance(r, int) else (many or 1) if n == COMPONENTS else 1 for n, r in split.items()}
 
 
+@dataclass(frozen=True)
+class Compiled:
+    """A method built for one input size: its options, the names of its layers, and what runs it."""
+
+    options: Options
+    names: tuple[str, ...]
+    run: Run
+
+
 def start(options: Options) -> tuple[Emitter, Scored]:
     """Return an emitter on the model with the target appended, its outputs named."""
     emitter = Emitter(options.model)
