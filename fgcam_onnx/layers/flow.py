@@ -7,7 +7,8 @@ import math
 from dataclasses import dataclass
 
 from ..errors import TargetError
-from ..graph.model import Model, dims_of
+from ..graph.emitter import Emitter
+from ..graph.model import Model
 from ..graph.value import Dim, Shape
 from .images import Lie, count_of, first_of, images_of
 
@@ -80,7 +81,7 @@ def flow_of(model: Model, *, logits: str, source: str | None = None) -> Flow:
     the first.
     """
     name = source if source is not None else _batched(model)
-    images, shape = first_of(model, name), dims_of(model.types[logits])
+    images, shape = first_of(model, name), Emitter(model).shape(logits)
     lie = images_of(model, name).get(logits)
     if not isinstance(images, int):
         return _free(images, shape, lie)

@@ -116,7 +116,8 @@ def _picture(model: Model, spec: TensorSpec) -> tuple[list[Step], str | None] | 
     while True:
         shape = dims_of(model.types[name])
         if len(shape) == 4 and name in axes:
-            return steps, name if plain else None
+            batch = (1,) if len(spec.shape) < 4 else ()
+            return (steps, name if plain else None) if shape[0] in (*spec.shape[:1], *batch) else None
         readers = [n for n in model.nodes if name in reads(n) and n.op_type not in SHAPES]
         if len(readers) != 1 or name in {o.name for o in model.outputs}:
             return None
