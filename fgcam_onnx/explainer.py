@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .arguments import fitted_feeds, image_input
+from .arithmetic import arithmetic_of, computed
 from .cam.perturbation import Progress
 from .errors import InputError, ModelError, OptionError
 from .explanation import Explanation, conservation_of, trace_of
@@ -79,6 +80,9 @@ class Explainer:
     saturation : bool
         Stop the gradient where a quantizer cuts off at 0, as the ReLU that it stands for does (default), or let it
         pass.
+    int8 : {"deployed", "exact"}
+        How sums of integer products are computed: as this processor's kernels do, of which x86 without VNNI cuts sums
+        of uint8 times int8 off at 16 bits; or exactly everywhere, with the weights stored unsigned.
     device : {"cpu", "cuda", "auto"}
     threads : int
         Threads inside an operator; 0 lets ONNX Runtime choose.
@@ -116,6 +120,7 @@ class Explainer:
         aug_smooth: bool = False,
         trace: bool = False,
         saturation: bool = True,
+        int8: str = "deployed",
         device: str = "cpu",
         threads: int = 0,
         batch: int = 16,
@@ -144,8 +149,9 @@ class Explainer:
         )
         if trace and aug_smooth:
             raise OptionError("a trace is of one run, aug_smooth averages several: choose one")
-        self.model = model if isinstance(model, Model) else load(model)
-        check_plain(self.model)
+        loaded = model if isinstance(model, Model) else load(model)
+        check_plain(loaded)
+        self.int8, self.model = int8, computed(loaded, int8)
         self.layers = (layers,) if isinstance(layers, str) else None if layers is None else tuple(layers)
         self.base_layer = base_layer
         self.grid = None if grid is None else (int(grid[0]), int(grid[1]))
@@ -253,6 +259,7 @@ class Explainer:
             () if aim is None else aim.described,
             each,
             trace_of(found),
+            arithmetic_of(self.model),
         )
 
     def predict(self, x: ArrayLike | Mapping[str, ArrayLike]) -> NDArray[np.float32]:

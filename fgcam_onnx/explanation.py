@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .arithmetic import Arithmetic
 from .cam.fusion import fuse
 from .errors import InputError, LayerError
 
@@ -76,6 +77,9 @@ class Explanation:
         at ``i * each``.
     trace : tuple of Traced
         Every operator of the walk from the score to the layers, in its order; empty unless it was asked for.
+    int8 : {"exact", "saturating"}, optional
+        How sums of integer products were computed; None where the model has none. ``saturating`` is what x86
+        processors without VNNI do to uint8 times int8, unless ``Explainer(int8="exact")`` was asked for.
     """
 
     maps: dict[str, NDArray[np.float32]]
@@ -86,6 +90,7 @@ class Explanation:
     described: tuple[str, ...] = ()
     each: int = 1
     trace: tuple[Traced, ...] = ()
+    int8: Arithmetic | None = None
 
     @property
     def map(self) -> NDArray[np.float32]:
@@ -149,8 +154,9 @@ class Explanation:
         return [*paths, save_json(folder / "explanation.json", self.summary())]
 
     def summary(self) -> dict[str, Any]:
-        """Return target, score and conservation as plain Python values."""
+        """Return target, score, conservation and integer arithmetic as plain Python values."""
         return {
+            **({"int8": self.int8} if self.int8 else {}),
             "target": self.target.tolist(),
             **({"described": list(self.described)} if self.described else {}),
             "score": [round(float(s), 6) for s in self.score],

@@ -22,6 +22,7 @@ from .graph.half import halved
 from .graph.loading import load
 from .graph.model import Model, TensorSpec
 from .graph.portable import weights_apart
+from .graph.products import products_of
 from .graph.saving import (
     check_plain,
     check_written,
@@ -194,6 +195,7 @@ def append_explanation(
         "preprocess": json.dumps(dataclasses.asdict(preprocess)) if preprocess is not None else "",
         "resize": resize,
         "normalize": normalize,
+        "int8": explainer.int8 if products_of(explainer.model) else "",
         "inputs": json.dumps(taken),
         "outputs": json.dumps(given),
         **_source(explainer.model),

@@ -16,7 +16,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("vjp", "backward", "runtime", "cam"),
     ("lrp", "quantized"),
     ("program", "ends", "subspace"),
-    ("arguments", "explanation", "fgcam", "support"),
+    ("arguments", "arithmetic", "explanation", "fgcam", "support"),
     ("targets",),
     ("methods",),
     ("forward",),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import DEVICE, PICTURES, RULES, STYLE
+from .options import DEVICE, INT8, PICTURES, RULES, STYLE
 from .targets import HELP, read_targets
 from .values import Size, parse_settings, resolve_preprocess
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 PASSED_ON = (
     "method layers base base_layer grid denoise eigen_smooth residual products start trace aug_smooth saturation"
-    " device threads batch"
+    " int8 device threads batch"
 ).split()
 """Options that the explainer knows by the same name."""
 
@@ -61,6 +61,7 @@ PASSED_ON = (
 @click.option("--overlay/--raw", default=True, help="Write overlays (PNG) or the raw signed maps (NPY).")
 @STYLE
 @click.option("--batch", type=click.IntRange(1), default=8, help="Pictures (Score-CAM: masks) run at once.")
+@INT8
 @DEVICE
 @click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
 def command(model: Path, images: tuple[str, ...], **options: Any) -> None:
@@ -77,6 +78,7 @@ def command(model: Path, images: tuple[str, ...], **options: Any) -> None:
     fgcam explain model.onnx dog.jpg --method lrp --composite epsilongammabox --signed --trace
     """  # noqa: D301
     from ..arguments import image_input
+    from ..arithmetic import arithmetic_of, told
     from ..graph.loading import load
     from ..imaging import find_images, find_sidecar, make_folder, read_labels, save_json, sidecar_labels
     from ..pictures import explain_pictures, unique_stems, write_picture
@@ -120,6 +122,7 @@ def command(model: Path, images: tuple[str, ...], **options: Any) -> None:
         "fuse": options["fuse"],
         "denoise": options["denoise"],
         "layers": sorted({name for p in results for e in p.explained for name in e.maps}),
+        "int8": arithmetic_of(explainer.model),
         "preprocess": origin,
         "images": [p.summary() for p in results],
     }
@@ -134,6 +137,8 @@ def command(model: Path, images: tuple[str, ...], **options: Any) -> None:
             from .trace import trace_tables
 
             trace_tables(results)
+    if summary["int8"] == "saturating":
+        click.echo(told(explainer.model), err=True)
     failed = [p for p in results if p.error]
     for picture in failed:
         named = picture.error.startswith(str(picture.path))

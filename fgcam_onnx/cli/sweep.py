@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import DEVICE, PICTURES, STYLE
+from .options import DEVICE, INT8, PICTURES, STYLE
 from .targets import HELP, read_targets
 from .values import resolve_preprocess
 
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 @click.option("--tile", type=click.IntRange(64, 1024), default=224, help="Side of an overlay in pixels.")
 @STYLE
 @click.option("--batch", type=click.IntRange(1), default=8, help="Masks run at once, for methods that have some.")
+@INT8
 @DEVICE
 @click.option("--json", "as_json", is_flag=True, help="Print the layers, methods and failures as JSON.")
 def command(model: Path, picture: Path, **options: Any) -> None:
@@ -51,6 +52,7 @@ def command(model: Path, picture: Path, **options: Any) -> None:
     fgcam sweep model.onnx dog.jpg --method gradcam --method layercam --layer layer3 --layer layer4
     """  # noqa: D301
     from ..arguments import image_input
+    from ..arithmetic import arithmetic_of, told
     from ..errors import OptionError
     from ..explainer import Explainer
     from ..graph.loading import load
@@ -67,12 +69,12 @@ def command(model: Path, picture: Path, **options: Any) -> None:
     sidecar = find_sidecar(model)
     labels_file = options["labels_file"] or (sidecar_labels(sidecar) if sidecar else None)
     labels = read_labels(labels_file) if labels_file else ()
-    passed = {name: options[name] for name in ("base", "base_layer", "batch", "device", "threads")}
+    passed = {name: options[name] for name in ("base", "base_layer", "batch", "int8", "device", "threads")}
     passed |= {"input": options["input_name"], "output": options["output_name"]}
+    explainer = Explainer(loaded, method="gradcam", **passed)
     targets, top = read_targets(
-        options["target"], labels=labels, explainer=Explainer(loaded, method="gradcam", **passed),
-        preprocess=preprocess, boxes=options["boxes"],
-    )  # fmt: skip
+        options["target"], labels=labels, explainer=explainer, preprocess=preprocess, boxes=options["boxes"]
+    )
     if top:
         raise OptionError("a sweep is of one target; `fgcam explain` takes top:K")
     pixels = read_image(picture)
@@ -86,7 +88,10 @@ def command(model: Path, picture: Path, **options: Any) -> None:
     sheet = _drawn(found, preprocess.view(pixels), title=title, tile=options["tile"], **style)
     out.parent.mkdir(parents=True, exist_ok=True)
     path = save_png(out, sheet)
-    _report(found, name=name, path=path, origin=origin, as_json=options["as_json"])
+    int8 = arithmetic_of(explainer.model)
+    _report(found, name=name, path=path, origin=origin, int8=int8, as_json=options["as_json"])
+    if int8 == "saturating":
+        click.echo(told(explainer.model), err=True)
 
 
 def _drawn(found: Sweep, view: Image.Image, *, title: str, tile: int, **style: Any) -> Image.Image:
@@ -104,7 +109,7 @@ def _drawn(found: Sweep, view: Image.Image, *, title: str, tile: int, **style: A
     return labelled_grid(cells, rows=rows, columns=found.methods, corner=view, title=title, tile=tile)
 
 
-def _report(found: Sweep, *, name: str, path: Path, origin: str, as_json: bool) -> None:
+def _report(found: Sweep, *, name: str, path: Path, origin: str, int8: str | None, as_json: bool) -> None:
     if as_json:
         failures = [{"layer": a, "method": b, "error": e} for (a, b), e in found.failures.items()]
         report = {
@@ -114,6 +119,7 @@ def _report(found: Sweep, *, name: str, path: Path, origin: str, as_json: bool) 
             "layers": found.layers,
             "methods": found.methods,
             "failures": failures,
+            "int8": int8,
             "preprocess": origin,
             "sheet": str(path),
         }
