@@ -173,7 +173,8 @@ class BaseCAM:
         size = tuple(x.shape[a] for a in self._axes(explainer, x))
         e = explainer(x, target=targets)
         shape = tuple(next(o.shape for o in explainer.model.outputs if o.name == explainer.score.output)[1:])
-        whole = all(isinstance(d, int) for d in shape) and int(np.prod(shape)) == e.scores.shape[1]
+        fixed = [d for d in shape if isinstance(d, int)]
+        whole = len(fixed) == len(shape) and int(np.prod(fixed)) == e.scores.shape[1]
         self.outputs = e.scores.reshape(-1, *shape) if whole else e.scores
         layers = [[_enlarged(m, size) for m in _scaled(np.maximum(raw, 0))] for raw in e.maps.values()]
         return _scaled(np.mean(layers, axis=0))

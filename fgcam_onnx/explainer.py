@@ -151,7 +151,8 @@ class Explainer:
             raise OptionError("a trace is of one run, aug_smooth averages several: choose one")
         loaded = model if isinstance(model, Model) else load(model)
         check_plain(loaded)
-        self.int8, self.model = int8, computed(loaded, int8)
+        self.int8 = int8
+        self.model = computed(loaded, int8)
         self.layers = (layers,) if isinstance(layers, str) else None if layers is None else tuple(layers)
         self.base_layer = base_layer
         self.grid = None if grid is None else (int(grid[0]), int(grid[1]))
