@@ -20,6 +20,7 @@ from .arguments import (
     placed_in,
     repeated,
 )
+from .arithmetic import arithmetic_of, computed
 from .cam.perturbation import Progress
 from .errors import OptionError, TargetError
 from .explanation import Explanation, conservation_of, trace_of
@@ -83,6 +84,9 @@ class Explainer:
     saturation : bool
         Stop the gradient where a quantizer cuts off at 0, as the ReLU that it stands for does (default), or let it
         pass.
+    int8 : {"deployed", "exact"}
+        How sums of integer products are computed: as this processor's kernels do, of which x86 without VNNI cuts sums
+        of uint8 times int8 off at 16 bits; or exactly everywhere, with the weights stored unsigned.
     device : {"cpu", "cuda", "auto"}
     threads : int
         Threads inside an operator; 0 lets ONNX Runtime choose.
@@ -120,6 +124,7 @@ class Explainer:
         aug_smooth: bool = False,
         trace: bool = False,
         saturation: bool = True,
+        int8: str = "deployed",
         device: str = "cpu",
         threads: int = 0,
         batch: int = 16,
@@ -153,7 +158,8 @@ class Explainer:
         loaded = model if isinstance(model, Model) else load(model)
         check_plain(loaded)
         self.input = image_input(loaded.inputs, input).name
-        self.model, self.frame = framed(loaded, self.input)
+        self.int8 = int8
+        self.model, self.frame = framed(computed(loaded, int8), self.input)
         self.base_layer = base_layer
         self.grid = None if grid is None else (int(grid[0]), int(grid[1]))
         self.aug_smooth = aug_smooth
@@ -283,6 +289,7 @@ class Explainer:
             each,
             trace_of(found),
             placed_in(x[self.input] if isinstance(x, Mapping) else x, compiled.options.model, self.input, images),
+            arithmetic_of(self.model),
         )
 
     def predict(self, x: ArrayLike | Mapping[str, ArrayLike]) -> NDArray[np.float32]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .arithmetic import Arithmetic
 from .cam.fusion import fuse
 from .errors import InputError, LayerError
 
@@ -86,6 +87,9 @@ class Explanation:
     placements : tuple of N Placement
         Where what the model saw lies in the picture that it was made of, for each image; where that is not known, the
         whole of what the model saw. Empty for inputs that are no pictures.
+    int8 : {"exact", "saturating"}, optional
+        How sums of integer products were computed; None where the model has none. ``saturating`` is what x86
+        processors without VNNI do to uint8 times int8, unless ``Explainer(int8="exact")`` was asked for.
     """
 
     maps: dict[str, NDArray[np.float32]]
@@ -97,6 +101,7 @@ class Explanation:
     each: int = 1
     trace: tuple[Traced, ...] = ()
     placements: tuple[Placement, ...] = ()
+    int8: Arithmetic | None = None
 
     def __repr__(self) -> str:
         """Say what was explained, not the numbers."""
@@ -222,8 +227,9 @@ class Explanation:
         return [*paths, save_json(folder / "explanation.json", self.summary())]
 
     def summary(self) -> dict[str, Any]:
-        """Return target, score and conservation as plain Python values."""
+        """Return target, score, conservation and integer arithmetic as plain Python values."""
         return {
+            **({"int8": self.int8} if self.int8 else {}),
             "target": self.target.tolist(),
             **({"described": list(self.described)} if self.described else {}),
             "score": [round(float(s), 6) for s in self.score],

@@ -36,6 +36,7 @@ from .saving.saving import (
     written,
 )
 from .surgery.framing import unframed
+from .surgery.products import products_of
 from .version import __version__
 
 if TYPE_CHECKING:
@@ -199,6 +200,7 @@ def append_explanation(
         "preprocess": json.dumps(dataclasses.asdict(preprocess)) if preprocess is not None else "",
         "resize": resize,
         "normalize": normalize,
+        "int8": explainer.int8 if products_of(explainer.model) else "",
         "inputs": json.dumps(taken),
         "outputs": json.dumps(given),
         **_source(explainer.model),

@@ -16,7 +16,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("loading", "layers", "surgery", "vjp", "backward", "runtime", "cam"),
     ("saving", "lrp", "quantized"),
     ("program", "subspace"),
-    ("arguments", "explanation", "fgcam", "opening", "support"),
+    ("arguments", "arithmetic", "explanation", "fgcam", "opening", "support"),
     ("guessing",),
     ("targets",),
     ("methods",),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .feeding import FEED, check_fed, files_of, read_feeds
-from .options import DEVICE, DRAWN, PICTURES, RULES, STYLE
+from .options import DEVICE, DRAWN, INT8, PICTURES, RULES, STYLE
 from .preparing import OVERRIDES, prepare, recorded, untouched
 from .record import hashes, made_now, options_given, read_record, repeated
 from .targets import HELP, read_targets
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ..pictures import Picture
 
 
-PASSED_ON = "layers grid aug_smooth device threads batch".split()
+PASSED_ON = "layers grid aug_smooth int8 device threads batch".split()
 """Options that every explainer knows by the same name; those of some methods only are in ``methods.taking.UNSAID``."""
 
 METHOD = "fgcam"
@@ -71,6 +71,7 @@ METHOD = "fgcam"
 @click.option("--overlay/--raw", default=True, help="Write overlays (PNG) or the raw signed maps (NPY).")
 @STYLE
 @click.option("--batch", type=click.IntRange(1), default=8, help="Pictures (Score-CAM: masks) run at once.")
+@INT8
 @DEVICE
 @click.option(
     "--from", "record", type=click.Path(path_type=Path), metavar="FILE",
@@ -94,6 +95,7 @@ def command(ctx: click.Context, /, **options: Any) -> None:
     fgcam explain --from explanations/explanations.json -o again
     """  # noqa: D301
     from ..arguments import image_input
+    from ..arithmetic import arithmetic_of, told
     from ..errors import OptionError
     from ..feeding import is_array
     from ..imaging import find_images, find_sidecar, make_folder, read_labels, save_json, sidecar_labels
@@ -152,6 +154,7 @@ def command(ctx: click.Context, /, **options: Any) -> None:
         "model": str(model),
         **_told(explainers, options),
         "layers": sorted({name for p in results for e in p.explained for name in e.maps}),
+        "int8": arithmetic_of(explainers[0].model),
         "preprocess": prepared.summary(),
         "images": [p.summary() for p in results],
         **made_now(),
@@ -169,6 +172,8 @@ def command(ctx: click.Context, /, **options: Any) -> None:
             from .trace import trace_tables
 
             trace_tables(results)
+    if summary["int8"] == "saturating":
+        click.echo(told(explainers[0].model), err=True)
     _report_failures(results)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import ENDS, PIXELS, RULES
+from .options import ENDS, INT8, PIXELS, RULES
 from .preparing import prepare
 from .values import Size, parse_target, settings_by_method
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ..graph.model import Model, TensorSpec
     from ..imaging import Preprocess
 
-PASSED_ON = "method base base_layer denoise residual products start saturation".split()
+PASSED_ON = "method base base_layer denoise residual products start saturation int8".split()
 """Options that the explainer knows by the same name."""
 
 WRITTEN = "resize normalize size fp16".split()
@@ -68,6 +68,7 @@ OVERRIDES = "layout channels scale mean std".split()
 )  # fmt: skip
 @click.option("--batch", default="dynamic", metavar="dynamic|N", help="Leave the batch free, or fix it.")
 @click.option("--fp16", is_flag=True, help="Store weights and compute in half precision, inputs and outputs aside.")
+@INT8
 @click.option("--labels", "labels_file", type=click.Path(path_type=Path), help="Class names, for --target LABEL.")
 @ENDS
 @click.option("--json", "as_json", is_flag=True, help="Print what was written as JSON.")

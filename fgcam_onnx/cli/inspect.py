@@ -102,6 +102,7 @@ def report_on(
             walk: {"missing": s.missing, "blocked": sum(x.name in s.blocked for x in layers)}
             for walk, s in support.items()
         },
+        "int8": _products(model),
         "explanation": explanation,
         "notes": notes,
     }
@@ -118,11 +119,27 @@ def _guess(model: Model, input_name: str | None) -> str | None:
     return f"{found.name}, since {found.evidence}"
 
 
+def _products(model: Model) -> dict[str, Any] | None:
+    """Return how many products of integers there are, how many can overflow, and what this processor makes of them."""
+    from ..arithmetic import arithmetic_of, told
+    from ..surgery.products import overflowing, products_of
+
+    here = arithmetic_of(model)
+    if here is None:
+        return None
+    return {
+        "products": len(products_of(model)),
+        "overflowing": len(overflowing(model)),
+        "here": here,
+        "line": told(model),
+    }
+
+
 def _explanation(model: Model) -> dict[str, Any] | None:
     """Return what an exported file says of its explanation, or None for any other model."""
     from ..saving.saving import metadata_of
 
-    plain = ("method", "normalize", "resize", "source", "source_sha256", "target", "version")
+    plain = ("int8", "method", "normalize", "resize", "source", "source_sha256", "target", "version")
     told = metadata_of(model)
     return {k: v if k in plain else json.loads(v or "null") for k, v in told.items()} or None
 

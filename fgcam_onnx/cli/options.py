@@ -111,6 +111,14 @@ STYLE = _together(
 DRAWN = ("on", "colormap", "alpha", "signed", "percentile", "smooth", "gamma", "bar")
 """Their names, those of ``imaging.Style``."""
 
+INT8 = click.option(
+    "--int8",
+    type=click.Choice(["deployed", "exact"]),
+    default="deployed",
+    help="Products of integers as this processor computes them, or exact on every processor.",
+)
+"""How sums of integer products are computed."""
+
 DEVICE = _together(
     click.option("--device", default="auto", help="auto, cpu or cuda."),
     click.option("--threads", type=click.IntRange(0), default=0, help="Threads; 0 lets ONNX Runtime choose."),

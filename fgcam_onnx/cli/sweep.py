@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .feeding import FEED, check_fed, read_feeds
-from .options import DEVICE, DRAWN, PICTURES, STYLE
+from .options import DEVICE, DRAWN, INT8, PICTURES, STYLE
 from .preparing import OVERRIDES, Preparation, prepare
 from .targets import HELP, read_targets
 
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 @click.option("--tile", type=click.IntRange(64, 1024), default=224, help="Side of an overlay in pixels.")
 @STYLE
 @click.option("--batch", type=click.IntRange(1), default=8, help="Masks run at once, for methods that have some.")
+@INT8
 @DEVICE
 @click.option("--json", "as_json", is_flag=True, help="Print the layers, methods and failures as JSON.")
 def command(model: Path, picture: Path, **options: Any) -> None:
@@ -54,6 +55,7 @@ def command(model: Path, picture: Path, **options: Any) -> None:
     fgcam sweep model.onnx dog.jpg --method gradcam --method layercam --layer layer3 --layer layer4
     """  # noqa: D301
     from ..arguments import image_input
+    from ..arithmetic import arithmetic_of, told
     from ..errors import OptionError
     from ..explainer import Explainer
     from ..imaging import Seen, Style, find_sidecar, footed, read_image, read_labels, save_png, sidecar_labels
@@ -74,12 +76,12 @@ def command(model: Path, picture: Path, **options: Any) -> None:
     sidecar = find_sidecar(model)
     labels_file = options["labels_file"] or (sidecar_labels(sidecar) if sidecar else None)
     labels = read_labels(labels_file) if labels_file else ()
-    passed = {name: options[name] for name in ("batch", "device", "threads")}
+    passed = {name: options[name] for name in ("batch", "int8", "device", "threads")}
     passed |= {"input": options["input_name"], "output": options["output_name"]}
+    explainer = Explainer(loaded, method="gradcam", **passed)
     targets, top = read_targets(
-        options["target"], labels=labels, explainer=Explainer(loaded, method="gradcam", **passed),
-        preprocess=preprocess, boxes=options["boxes"],
-    )  # fmt: skip
+        options["target"], labels=labels, explainer=explainer, preprocess=preprocess, boxes=options["boxes"]
+    )
     if top:
         raise OptionError("a sweep is of one target; `fgcam explain` takes top:K")
     pixels = read_image(picture, white=preprocess.white)
@@ -95,7 +97,10 @@ def command(model: Path, picture: Path, **options: Any) -> None:
     sheet = _drawn(found, seen, title=title, tile=options["tile"], style=style)
     out.parent.mkdir(parents=True, exist_ok=True)
     path = save_png(out, footed(sheet, notes=(*_alike(found), *prepared.notes)))
-    _report(found, name=name, path=path, prepared=prepared, as_json=options["as_json"])
+    int8 = arithmetic_of(explainer.model)
+    _report(found, name=name, path=path, prepared=prepared, int8=int8, as_json=options["as_json"])
+    if int8 == "saturating":
+        click.echo(told(explainer.model), err=True)
 
 
 def _alike(found: Sweep) -> list[str]:
@@ -125,7 +130,7 @@ def _drawn(found: Sweep, seen: Seen, *, title: str, tile: int, style: Style) -> 
     return labelled_grid(cells, rows=rows, columns=found.methods, corner=seen.shown(style)[0], title=title, tile=tile)
 
 
-def _report(found: Sweep, *, name: str, path: Path, prepared: Preparation, as_json: bool) -> None:
+def _report(found: Sweep, *, name: str, path: Path, prepared: Preparation, int8: str | None, as_json: bool) -> None:
     if as_json:
         failures = [{"layer": a, "method": b, "error": e} for (a, b), e in found.failures.items()]
         report = {
@@ -135,6 +140,7 @@ def _report(found: Sweep, *, name: str, path: Path, prepared: Preparation, as_js
             "layers": found.layers,
             "methods": found.methods,
             "failures": failures,
+            "int8": int8,
             "preprocess": prepared.summary(),
             "sheet": str(path),
         }

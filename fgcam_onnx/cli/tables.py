@@ -101,7 +101,8 @@ def inspection(report: dict[str, Any], *, shown: int | None) -> None:
     beside = report["preprocess"] or f"no preprocessing file beside the model; pass --preprocess to explain{guess}"
     out.print(Text(f"pictures: {beside}"), soft_wrap=True)
     lines = [_support(walk, found, len(report["layers"])) for walk, found in report["support"].items()]
-    for line in [*lines, *(f"note: {n}" for n in report["notes"])]:
+    products = [report["int8"]["line"]] if report["int8"] else []
+    for line in [*lines, *products, *(f"note: {n}" for n in report["notes"])]:
         out.print(Text(line), soft_wrap=True)
 
 
@@ -134,7 +135,8 @@ def explained(told: dict[str, Any]) -> list[str]:
         f"explanation: {told['method']} at {', '.join(told['layers'])}, target {told['target']} ({options})",
         f"written by fgcam {told['version']} from {source}, sha256 {told.get('source_sha256', 'not known')}",
         f"maps: resize {told['resize']}, normalize {told['normalize']}"
-        f"; preprocessing: {'inside' if told['preprocess'] else 'not in the file'}",
+        f"; preprocessing: {'inside' if told['preprocess'] else 'not in the file'}"
+        + (f"; int8 {told['int8']}" if told.get("int8") else ""),
     ]
 
 
