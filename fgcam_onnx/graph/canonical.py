@@ -1,6 +1,6 @@
 """Canonical forms: one way to say a thing, so that a rule needs to know only one.
 
-``auto_pad`` becomes explicit pads, and operators that left the standard before it had a schema are
+``auto_pad`` of convolutions becomes explicit pads, and operators that left the standard before it had a schema are
 written with those that stayed.
 """
 
@@ -15,12 +15,16 @@ from onnx import NodeProto, TypeProto, helper
 
 from .model import dims_of
 
-WINDOWED = ("Conv", "ConvTranspose", "MaxPool", "AveragePool", "LpPool", "ConvInteger", "QLinearConv")
+CONVOLUTIONS = ("Conv", "ConvInteger", "QLinearConv")
+WINDOWED = (*CONVOLUTIONS, "ConvTranspose", "MaxPool", "AveragePool", "LpPool")
 
 
 def canonical_nodes(nodes: Iterable[NodeProto], types: Mapping[str, TypeProto]) -> list[NodeProto]:
-    """Return ``nodes`` with ``auto_pad`` written as pads, where the shapes are known."""
-    return [_explicit_pads(n, types) if n.op_type in WINDOWED else n for n in map(_idle_pool, nodes)]
+    """Return ``nodes`` with ``auto_pad`` of convolutions written as pads, where the shapes are known.
+
+    Pools keep theirs, which runtimes read in a way of their own where there are dilations or ``ceil_mode``.
+    """
+    return [_explicit_pads(n, types) if n.op_type in CONVOLUTIONS else n for n in map(_idle_pool, nodes)]
 
 
 def _idle_pool(node: NodeProto) -> NodeProto:
@@ -38,7 +42,7 @@ def _idle_pool(node: NodeProto) -> NodeProto:
 def _explicit_pads(node: NodeProto, types: Mapping[str, TypeProto]) -> NodeProto:
     attrs = {a.name: helper.get_attribute_value(a) for a in node.attribute}
     auto = attrs.get("auto_pad", b"NOTSET").decode()
-    if auto == "NOTSET" or node.op_type == "ConvTranspose":
+    if auto == "NOTSET":
         return node
     x, y = types.get(node.input[0]), types.get(node.output[0])
     if x is None or y is None:

@@ -23,6 +23,7 @@ from .inference import BATCH, infer_types
 from .model import Model
 from .recurrent import RECURRENT
 from .rewriting import rewritten
+from .rounding import settled
 from .value import Dim, Shape
 from .weights import constant_node, read_tensor
 
@@ -90,7 +91,7 @@ def bind(model: Model, shapes: Mapping[str, Shape]) -> Model:
     for info in proto.graph.output:
         if info.name in types:
             info.type.CopyFrom(types[info.name])
-    nodes = canonical_nodes(proto.graph.node, types)
+    nodes = settled(canonical_nodes(proto.graph.node, types), types, constants, opset=model.opsets[""])
     del proto.graph.node[:]
     proto.graph.node.extend(nodes)
     bound = replace(model, proto=proto, constants=constants, types=types)
