@@ -15,7 +15,7 @@ from oracles import SEED, needed, probe
 from fgcam_onnx.errors import FgcamError
 from fgcam_onnx.runtime import Session
 
-ROUNDING = 4e-7
+ROUNDING = 2e-6
 """How far a weight may be off, relative to the largest: weights are products of up to three float32 numbers."""
 
 

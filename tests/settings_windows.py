@@ -59,7 +59,7 @@ def resize_drawn(rng: Rng) -> Setting:
     """Draw a resizing of one to three axes, in any layout that the runtime may know."""
     coordinates, mode = rng.choice(COORDINATES), dict(rng.choice(MODES))
     n = int(rng.integers(1, 4))
-    space = rng.integers(1, 6, n)
+    space = rng.integers(1, 6 if n < 3 else 4, n)
     rank = n if rng.random() < 0.3 else n + 2
     shape = [int(s) for s in space] if rank == n else [1, 2, *map(int, space)]
     over = list(range(rank - n, rank))
@@ -76,9 +76,9 @@ def resize_drawn(rng: Rng) -> Setting:
         roi = floats(*inner[0], *inner[1])
         attrs["extrapolation_value"] = float(rng.integers(0, 3))
     if rng.random() < 0.5:
-        factors = dict(zip(over, rng.choice(SCALES, n), strict=True))
+        factors = dict(zip(over, rng.choice(SCALES if n < 3 else SCALES[:14], n), strict=True))
         return Setting("Resize", tuple(shape), (roi, floats(*(factors.get(a, 1.0) for a in picked))), attrs)
-    sizes = {a: int(rng.integers(1, 9)) for a in over}
+    sizes = {a: int(rng.integers(1, 9 if n < 3 else 5)) for a in over}
     attrs["keep_aspect_ratio_policy"] = str(rng.choice(["stretch", "stretch", "not_larger", "not_smaller"]))
     return Setting("Resize", tuple(shape), (roi, None, ints(*(sizes.get(a, shape[a]) for a in picked))), attrs)
 

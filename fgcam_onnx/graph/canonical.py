@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import NodeProto, TypeProto, helper
 
+from ..errors import ModelError
 from .model import dims_of
 
 CONVOLUTIONS = ("Conv", "ConvInteger", "QLinearConv")
@@ -106,3 +107,44 @@ def _image_scaler(node: NodeProto, constants: dict[str, NDArray[Any]]) -> list[N
         helper.make_node("Mul", [node.input[0], scale], [scaled], name=scaled),
         helper.make_node("Add", [scaled, bias], [name], name=node.name or name),
     ]
+
+
+def resizes_of_before_11(nodes: Iterable[NodeProto], constants: dict[str, NDArray[Any]]) -> list[NodeProto]:
+    """Return ``nodes`` with every Resize, raised from opset 10 or older, placing samples as it did there.
+
+    Converters leave it to the defaults of opset 11, which are others: a sample lay at its number divided by the scale,
+    and the nearest was the one below, or above where the axis shrinks.
+    """
+    result: list[NodeProto] = []
+    for node in nodes:
+        if node.op_type != "Resize" or node.domain:
+            result.append(node)
+            continue
+        mode = next((a.s.decode() for a in node.attribute if a.name == "mode"), "nearest")
+        scales = constants.get(node.input[2])
+        if mode != "nearest" or (scales is not None and np.all(scales >= 1)):
+            result.append(_asymmetric(node, node.input[0], node.input[2], node.output[0], "floor"))
+        elif scales is not None and np.all(scales <= 1):
+            result.append(_asymmetric(node, node.input[0], node.input[2], node.output[0], "ceil"))
+        elif scales is not None and np.any((scales > 1) & (scales < 2)):
+            raise ModelError(
+                f"Resize (node {node.name!r}) of an opset before 11 shrinks one axis and stretches another by less than "
+                "2, which no later Resize does in the same way; export the model at opset 11 or newer"
+            )
+        else:
+            name = node.output[0]
+            one, down, up, smaller = (f"{name}/{part}" for part in ("one", "down", "up", "smaller"))
+            constants[one] = np.ones(1, np.float32)
+            result += [
+                helper.make_node("Min", [node.input[2], one], [down], name=down),
+                helper.make_node("Max", [node.input[2], one], [up], name=up),
+                _asymmetric(node, node.input[0], down, smaller, "ceil"),
+                _asymmetric(node, smaller, up, name, "floor"),
+            ]
+    return result
+
+
+def _asymmetric(node: NodeProto, x: str, scales: str, y: str, nearest: str) -> NodeProto:
+    attrs = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+    attrs |= {"coordinate_transformation_mode": "asymmetric", "nearest_mode": nearest}
+    return helper.make_node("Resize", [x, "", scales], [y], name=node.name if y == node.output[0] else y, **attrs)

@@ -14,7 +14,7 @@ from onnx import ModelProto, NodeProto, ValueInfoProto, numpy_helper
 
 from ..errors import ModelError
 from .bodies import written_out
-from .canonical import canonical_nodes, legacy_nodes
+from .canonical import canonical_nodes, legacy_nodes, resizes_of_before_11
 from .checking import check_extents, check_graph, check_text
 from .contrib import claimed, standardized
 from .folding import closed, folded
@@ -186,7 +186,12 @@ def _raised(proto: ModelProto, constants: dict[str, NDArray[Any]], opset: int) -
         raise ModelError(f"opset {opset} cannot be raised to {OPSET}: {error}") from None
     present = {o.domain for o in raised.opset_import}
     raised.opset_import.extend(o for o in foreign if o.domain not in present)
-    return _opened(raised, constants)
+    opened = _opened(raised, constants)
+    if opset < 11:
+        nodes = resizes_of_before_11(opened.graph.node, constants)
+        del opened.graph.node[:]
+        opened.graph.node.extend(nodes)
+    return opened
 
 
 def _opened(closed: ModelProto, constants: dict[str, NDArray[Any]]) -> ModelProto:

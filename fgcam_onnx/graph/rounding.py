@@ -7,7 +7,7 @@ them. For pools it counts windows that begin behind the last element, and other 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,27 +18,95 @@ from onnx import ModelProto, NodeProto, TensorProto, TypeProto, helper, numpy_he
 from .value import Shape
 
 POOLS = frozenset({"AveragePool", "LpPool", "MaxPool"})
+SIZED = POOLS | {"ConvTranspose", "Resize"}
+"""Operators whose size the runtime computes in a way of its own."""
+
+Types = Mapping[str, TypeProto]
+Constants = Mapping[str, NDArray[Any]]
 
 
-def runtime_shape(node: NodeProto, shape: Shape, constants: Mapping[str, NDArray[Any]]) -> Shape | None:
-    """Return the shape that the runtime gives a pool or a Resize of ``shape``, None for a free dimension.
+def runtime_shape(node: NodeProto, types: Types, constants: Constants) -> Shape | None:
+    """Return the shape that the runtime gives the output of ``node``, None for a free dimension.
 
-    None where inference is to be believed.
+    None where inference is to be believed, or the shape of the input is not known.
     """
+    if node.op_type not in SIZED or node.domain or not all(_ranked(types.get(i)) for i in node.input[:1]):
+        return None
+    shape = _dims(types[node.input[0]])
     attrs = {a.name: helper.get_attribute_value(a) for a in node.attribute}
-    if node.op_type in POOLS and not node.domain:
+    if node.op_type in POOLS:
         return (*shape[:2], *_pooled(shape[2:], **attrs))
-    if node.op_type != "Resize" or node.domain or len(node.input) < 3 or node.input[2] not in constants:
-        return None
-    scales = constants[node.input[2]]
-    if not scales.size:
-        return None
-    factors = dict(zip(attrs.get("axes", range(len(shape))), scales.astype(np.float32), strict=True))
-    factors = {a % len(shape): s for a, s in factors.items() if s != 1}
+    if node.op_type == "ConvTranspose":
+        w = types.get(node.input[1])
+        return (shape[0], *_deconvolved(shape[2:], _dims(w), **attrs)) if w is not None and _ranked(w) else None
+    scales, sizes = ([*node.input, "", "", ""][i] for i in (2, 3))
+    if sizes in constants:
+        return _kept_in_ratio(shape, constants[sizes], **attrs)
+    return _scaled(shape, constants[scales], **attrs) if scales in constants and constants[scales].size else None
+
+
+def _scaled(shape: Shape, scales: NDArray[Any], *, axes: Sequence[int] | None = None, **_: Any) -> Shape:
+    """Return the sizes of a Resize by scales: products in float32, rounded down."""
+    over = [a % len(shape) for a in axes] if axes is not None else range(len(shape))
+    factors = {a: s for a, s in zip(over, scales.astype(np.float32), strict=True) if s != 1}
     return tuple(
         d if a not in factors else int(np.float32(d) * factors[a]) if isinstance(d, int) else None
         for a, d in enumerate(shape)
     )
+
+
+def _kept_in_ratio(
+    shape: Shape,
+    sizes: NDArray[Any],
+    *,
+    axes: Sequence[int] | None = None,
+    keep_aspect_ratio_policy: bytes = b"stretch",
+    **_: Any,
+) -> Shape | None:
+    """Return the sizes of a Resize whose axes share one scale; ONNX Runtime leaves out axes that count from the end."""
+    if keep_aspect_ratio_policy == b"stretch":
+        return None
+    named = range(len(shape)) if axes is None else axes
+    over = {a: int(n) for a, n in zip(named, sizes, strict=True) if a >= 0}
+    found = {a: d for a in over if isinstance(d := shape[a], int)}
+    if len(found) < len(over):
+        return None
+    choose = min if keep_aspect_ratio_policy == b"not_larger" else max
+    scale = choose((np.float32(n) / np.float32(found[a]) for a, n in over.items()), default=np.float32(1))
+    return tuple(math.floor(float(scale * np.float32(d)) + 0.5) if a in found else d for a, d in enumerate(shape))
+
+
+def _deconvolved(
+    space: Shape,
+    kernel: Shape,
+    *,
+    auto_pad: bytes = b"NOTSET",
+    dilations: Sequence[int] = (),
+    group: int = 1,
+    output_padding: Sequence[int] = (),
+    output_shape: Sequence[int] = (),
+    pads: Sequence[int] = (),
+    strides: Sequence[int] = (),
+    **_: Any,
+) -> Shape:
+    """Return channels and sizes of a transposed convolution."""
+    n = len(space)
+    made = [kernel[1] * group if isinstance(kernel[1], int) else None]
+    sizes: list[int | None] = []
+    for a, (size, k) in enumerate(zip(space, kernel[2:], strict=True)):
+        if not isinstance(size, int) or not isinstance(k, int):
+            sizes.append(None)
+            continue
+        step = strides[a] if strides else 1
+        full = (size - 1) * step + (k - 1) * (dilations[a] if dilations else 1) + 1
+        full += output_padding[a] if output_padding else 0
+        if output_shape:
+            sizes.append(output_shape[a - n])
+        elif auto_pad.startswith(b"SAME"):
+            sizes.append(min(full, size * step))
+        else:
+            sizes.append(full - (pads[a] + pads[n + a] if pads and auto_pad == b"NOTSET" else 0))
+    return (*made, *sizes)
 
 
 def _pooled(space: Shape, *, kernel_shape: list[int], **attrs: Any) -> Shape:
@@ -70,11 +138,10 @@ def pool_padding(
 
 
 def corrected(
-    node: NodeProto, found: dict[str, TypeProto], types: Mapping[str, TypeProto], constants: Mapping[str, NDArray[Any]]
+    node: NodeProto, found: dict[str, TypeProto], types: Types, constants: Constants
 ) -> dict[str, TypeProto]:
     """Return the types ``found`` of a node's outputs with the sizes that the runtime makes."""
-    x = types.get(node.input[0]) if node.input else None
-    shape = None if x is None or not _ranked(x) else runtime_shape(node, _dims(x), constants)
+    shape = runtime_shape(node, types, constants)
     if shape is None or None in shape:
         return found
     return {n: helper.make_tensor_type_proto(t.tensor_type.elem_type, shape) for n, t in found.items()}
@@ -88,16 +155,13 @@ def with_sizes(proto: ModelProto, types: Mapping[str, TypeProto]) -> ModelProto 
     """
     arrays = {t.name: t for t in proto.graph.initializer}
     for place, node in enumerate(proto.graph.node):
-        if node.op_type not in POOLS and node.op_type != "Resize":
+        if node.op_type not in SIZED:
             continue
-        known = {i: numpy_helper.to_array(arrays[i]) for i in node.input[2:3] if i in arrays}
-        x, y = types.get(node.input[0]), types.get(node.output[0])
-        if x is None or y is None or not _ranked(x) or not _ranked(y):
+        known = {i: numpy_helper.to_array(arrays[i]) for i in node.input[2:4] if i in arrays}
+        y, shape = types.get(node.output[0]), runtime_shape(node, types, known)
+        if shape is None or y is None or not _ranked(y) or not _differ(_dims(y), shape):
             continue
-        shape = runtime_shape(node, _dims(x), known)
-        sizes = {a: d for a, d in enumerate(shape or ()) if isinstance(d, int)}
-        if all(_dims(y)[a] == d for a, d in sizes.items()):
-            continue
+        sizes = {a: d for a, d in enumerate(shape) if isinstance(d, int)}
         changed = ModelProto()
         changed.CopyFrom(proto)
         name = f"{node.output[0]}/sizes"
@@ -121,7 +185,7 @@ def settled(
     """
     result: list[NodeProto] = []
     for node in nodes:
-        right = types.get(node.output[0]) if node.op_type in POOLS or node.op_type == "Resize" else None
+        right = types.get(node.output[0]) if node.op_type in SIZED else None
         if right is None or not _ranked(right) or not _differ(_alone(node, types, constants, opset), _dims(right)):
             result.append(node)
             continue
@@ -138,8 +202,9 @@ def settled(
 
 
 def _differ(found: Shape | None, right: Shape) -> bool:
-    return found is not None and any(
-        a != b for a, b in zip(found, right, strict=True) if isinstance(a, int) and isinstance(b, int)
+    return found is not None and (
+        len(found) != len(right)
+        or any(a != b for a, b in zip(found, right, strict=True) if isinstance(a, int) and isinstance(b, int))
     )
 
 
@@ -158,8 +223,8 @@ def _alone(
     return _dims(kind) if kind is not None and _ranked(kind) else None
 
 
-def _ranked(kind: TypeProto) -> bool:
-    return bool(kind.tensor_type.HasField("shape"))
+def _ranked(kind: TypeProto | None) -> bool:
+    return kind is not None and bool(kind.tensor_type.HasField("shape"))
 
 
 def _dims(kind: TypeProto) -> Shape:

@@ -185,7 +185,7 @@ def _given_to_conv(
         shared = [max(0, t + p) for t, p in zip(total, output_padding or [0] * n, strict=True)]
         begin = [t // 2 if auto_pad == "SAME_UPPER" else t - t // 2 for t in shared]
     else:
-        begin = list((pads or [0] * 2 * n)[:n])
+        begin = list((pads or [0] * 2 * n)[:n]) if auto_pad == "NOTSET" else [0] * n
     end = [t - p for t, p in zip(total, begin, strict=True)]
     beyond = [min(0, p) for p in end]
     if any(beyond):

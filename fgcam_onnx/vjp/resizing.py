@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import FgcamError
 from ..graph.value import Value
@@ -34,7 +35,7 @@ def resize_x(
     """Apply the transposed interpolation along each axis that changes; equal sizes are what runtimes copy."""
     if x.shape == y.shape and None not in x.shape:
         return g
-    over = list(axes) if axes is not None else list(range(x.rank))
+    over = [a % x.rank for a in axes] if axes is not None else list(range(x.rank))
     for name, parameter in (("scales", scales), ("roi", roi)):
         if parameter is not None and parameter.constant is None:
             raise FgcamError(f"a Resize with computed {name} has no gradient rule")
@@ -52,16 +53,23 @@ def resize_x(
         "nearest_mode": nearest_mode,
     }
     if leading is not None:
-        attrs |= {"axes": [2, 3], "keep_aspect_ratio_policy": keep_aspect_ratio_policy}
+        attrs["keep_aspect_ratio_policy"] = keep_aspect_ratio_policy
+    # where channels come last, ONNX Runtime interpolates cubically by another kernel
+    first = 1 if x.rank == 4 and (x.shape[1] != y.shape[1] or ratios.get(1, 1.0) != 1) else 2
+    if first == 1 and cropped and (mode == "cubic" or antialias):
+        raise FgcamError(
+            "a Resize to a crop, cubic or antialiased, of a tensor with its channels last has no gradient rule: "
+            "ONNX Runtime puts extrapolation_value in places that are not outside"
+        )
     matrices = {}
     for i, a in enumerate(over):
         kept = x.shape[a] == y.shape[a] or not (isinstance(x.shape[a], int) or isinstance(y.shape[a], int))
-        if kept and ratios.get(a, 1.0) == 1.0:
+        if kept and ratios.get(a, 1.0) == 1.0 and (leading is None or leading[0] == leading[1]):
             continue
         ends = (float(box[i]), float(box[len(over) + i])) if box is not None and box.size else None
         wanted = int(sizes.constant[i]) if leading is not None and sizes is not None else None  # type: ignore[index]
         matrices[a] = _resized(
-            g, static([x.shape[a], y.shape[a]]), ends=ends, ratio=ratios.get(a), leading=leading, wanted=wanted, **attrs
+            g, static([x.shape[a], y.shape[a]]), first, ends, ratios.get(a), leading=leading, wanted=wanted, **attrs
         )
     return apply_along(g, matrices)
 
@@ -79,31 +87,44 @@ def _leading(x: Value, over: Sequence[int], sizes: Value | None, policy: str) ->
 def _resized(
     g: Value,
     sizes: Sequence[int],
-    *,
+    first: int,
     ends: tuple[float, float] | None,
     ratio: float | None,
+    *,
     leading: tuple[int, int] | None,
     wanted: int | None,
     **attrs: Any,
 ) -> Value:
     """Return the (size, out) matrix of Resize along one axis.
 
-    It is the last of four. The one before it changes its size, too, since nothing is done where no size changes, or
-    has the scale that the policy gives to all.
+    It is the second of two of four, from ``first`` on. The one before it changes its size, too, since nothing is done
+    where no size changes, or has the scale that the policy gives to all.
     """
     e, (size, out) = g.emitter, sizes
     high, higher = leading or (1, 2)
+
+    def placed(pair: Sequence[float], around: Sequence[float], dtype: type) -> NDArray[Any]:
+        return np.array([*around[:first], *pair, *around[first:]], dtype)
+
+    units = identity(g, size, out, height=high)
+    if first == 1:
+        units = units.transpose([0, 2, 3, 1])
     roi = scales = new = None
+    if leading:
+        attrs["axes"] = [first, first + 1]
     if ends is not None:
-        before, after = ([] if leading else [0, 0]), ([] if leading else [1, 1])
-        roi = e.constant(np.array([*before, 0, ends[0], *after, 1, ends[1]], np.float32))
+        around = [] if leading else [0, 0]
+        box = [placed((0, ends[0]), around, np.float32), placed((1, ends[1]), [1] * len(around), np.float32)]
+        roi = e.constant(np.concatenate(box))
     if ratio is not None:
-        scales = e.constant(np.array([1, 1, 2, ratio], np.float32))
+        scales = e.constant(placed((2, ratio), (1, 1), np.float32))
+    elif leading and wanted is not None:
+        new = e.ints([higher, wanted])
     else:
-        new = e.ints([higher, wanted] if leading and wanted is not None else [size, 1, higher, out])
-    tried = e.emit("Resize", identity(g, size, out, height=high), roi, scales, new, **attrs)
-    middle = static(tried.shape[2:3])[0] // 2
-    return e.emit("Gather", tried, e.ints([middle]), axis=2).reshape((size, out))
+        new = e.constant(placed((higher, out), (size, 1), np.int64))
+    tried = e.emit("Resize", units, roi, scales, new, **attrs)
+    middle = static(tried.shape[first : first + 1])[0] // 2
+    return e.emit("Gather", tried, e.ints([middle]), axis=first).reshape((size, out))
 
 
 RULES: Rules = {"Resize": (resize_x,)}
