@@ -104,7 +104,14 @@ def resize_of_old(rng: Rng) -> Setting:
 def pool_on_one_axis() -> Iterator[Setting]:
     """Yield every setting of a pool along one axis, for small windows."""
     for op, size, kernel, stride, dilation, ceil, auto, opset in itertools.product(
-        ("AveragePool", "MaxPool", "LpPool"), (1, 2, 3, 5, 7, 8), (1, 2, 3, 4), (1, 2, 3), (1, 2), (0, 1), AUTO, (18, 22)
+        ("AveragePool", "MaxPool", "LpPool"),
+        (1, 2, 3, 5, 7, 8),
+        (1, 2, 3, 4),
+        (1, 2, 3),
+        (1, 2),
+        (0, 1),
+        AUTO,
+        (18, 22),
     ):
         for pads in ((0, 0), (1, 1), (0, 1), (2, 0)) if auto == "NOTSET" else ((0, 0),):
             for include in (0, 1) if op == "AveragePool" else (0,):
@@ -164,7 +171,9 @@ def conv_drawn(rng: Rng) -> Setting:
             attrs["pads"] = [p + int(rng.integers(0, 3)) * (rng.random() < 0.2) for p in attrs["pads"]]
     else:
         w = rng.integers(-3, 4, (channels, made // group, *kernel))
-        larger = [max(s, d) for s, d in zip(attrs.get("strides", [1] * n), attrs.get("dilations", [1] * n), strict=True)]
+        larger = [
+            max(s, d) for s, d in zip(attrs.get("strides", [1] * n), attrs.get("dilations", [1] * n), strict=True)
+        ]
         if rng.random() < 0.4:
             attrs["output_padding"] = [int(rng.integers(0, m)) for m in larger]
         if rng.random() < 0.3:
@@ -181,3 +190,13 @@ def global_pool_drawn(rng: Rng) -> Setting:
     op = str(rng.choice(["GlobalAveragePool", "GlobalMaxPool"]))
     shape = (1, 2, *(int(s) for s in rng.integers(1, 5, int(rng.integers(1, 4)))))
     return Setting(op, shape, opset=int(rng.choice([7, 18, 22])), pieces=op == "GlobalMaxPool")
+
+
+GRIDS = {"pool on one axis": pool_on_one_axis, "resize by scale": resize_by_scale, "resize to size": resize_to_size}
+DRAWN = {
+    "conv": conv_drawn,
+    "global pool": global_pool_drawn,
+    "pool": pool_drawn,
+    "resize": resize_drawn,
+    "resize of old": resize_of_old,
+}

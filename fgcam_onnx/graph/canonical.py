@@ -74,7 +74,7 @@ def _explicit_pads(node: NodeProto, types: Mapping[str, TypeProto]) -> NodeProto
 
 def legacy_nodes(nodes: Iterable[NodeProto], constants: dict[str, NDArray[Any]]) -> list[NodeProto]:
     """Return ``nodes`` with operators of the experimental era, and parts of shapes, written in plain ones."""
-    written = {"ImageScaler": _image_scaler, "Shape": _part_of_shape}
+    written = {"ImageScaler": _image_scaler, "Pad": _plain_pad, "Shape": _part_of_shape}
     result: list[NodeProto] = []
     for node in nodes:
         result += written[node.op_type](node, constants) if node.op_type in written else [node]
@@ -94,6 +94,18 @@ def _part_of_shape(node: NodeProto, constants: dict[str, NDArray[Any]]) -> list[
         helper.make_node("Shape", node.input, [whole], name=whole),
         helper.make_node("Slice", [whole, start, end], [name], name=node.name or name),
     ]
+
+
+def _plain_pad(node: NodeProto, constants: dict[str, NDArray[Any]]) -> list[NodeProto]:
+    """Drop the value of a Pad that pads by elements of its own, which converters leave where it is not allowed."""
+    attrs = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+    if "value" not in attrs or attrs.get("mode", b"constant") == b"constant":
+        return [node]
+    plain = NodeProto()
+    plain.CopyFrom(node)
+    del plain.attribute[:]
+    plain.attribute.extend(a for a in node.attribute if a.name != "value")
+    return [plain]
 
 
 def _image_scaler(node: NodeProto, constants: dict[str, NDArray[Any]]) -> list[NodeProto]:

@@ -137,9 +137,7 @@ def pool_padding(
     return before, both - before
 
 
-def corrected(
-    node: NodeProto, found: dict[str, TypeProto], types: Types, constants: Constants
-) -> dict[str, TypeProto]:
+def corrected(node: NodeProto, found: dict[str, TypeProto], types: Types, constants: Constants) -> dict[str, TypeProto]:
     """Return the types ``found`` of a node's outputs with the sizes that the runtime makes."""
     shape = runtime_shape(node, types, constants)
     if shape is None or None in shape:

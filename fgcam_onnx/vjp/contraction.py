@@ -286,7 +286,7 @@ def einsum(i: int, g: Value, y: Value, *xs: Value, equation: str) -> Value:
     An index that operand ``i`` repeats stands for a diagonal: each repetition gets a letter of its own,
     tied to the first by an identity matrix.
     """
-    terms, result = _equation(equation, [x.rank for x in xs])
+    terms, result = spelled_out(equation, [x.rank for x in xs])
     e = g.emitter
     others = [(t, x) for k, (t, x) in enumerate(zip(terms, xs, strict=True)) if k != i]
     mine = ""
@@ -305,7 +305,7 @@ def einsum(i: int, g: Value, y: Value, *xs: Value, equation: str) -> Value:
     return ct
 
 
-def _equation(equation: str, ranks: Sequence[int]) -> tuple[list[str], str]:
+def spelled_out(equation: str, ranks: Sequence[int]) -> tuple[list[str], str]:
     """Return the operands' and the result's letters, an ellipsis spelled out and the result made explicit."""
     left, arrow, right = equation.replace(" ", "").partition("->")
     terms = left.split(",")

@@ -77,7 +77,7 @@ def slice_x(
         if not isinstance(x.shape[a], int) and (b, step) == (0, 1) and s >= np.iinfo(np.int32).max:
             continue
         (size,) = static([x.shape[a]])
-        picked = range(size)[b:s:step] if step > 0 else range(size)[b : (s if s >= -size else None) : step]
+        picked = _picked(size, b, s, step)
         if step < 0:
             last = e.ints([np.iinfo(np.int64).min])
             g = e.emit("Slice", g, e.ints([-1]), last, e.ints([a]), e.ints([-1]))
@@ -89,6 +89,13 @@ def slice_x(
         else:
             before[a], after[a] = 0, size
     return padded(g, before, after)
+
+
+def _picked(size: int, start: int, end: int, step: int) -> range:
+    """Return the elements that a Slice takes; a start before the first counts as the first, also backwards."""
+    lowest, highest = (0, size) if step > 0 else (-1, size - 1)
+    first, last = (e + size if e < 0 else e for e in (start, end))
+    return range(min(max(first, 0), highest), min(max(last, lowest), highest), step)
 
 
 def _spaced(g: Value, axis: int, step: int) -> Value:
