@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from . import __version__
-from .ends import NORMALIZE, RESIZE, prepared, widened
+from .ends import NORMALIZE, RESIZE, finite, marked, prepared, widened
 from .errors import InputError, OptionError, OutputError, TargetError, check_known
 from .explainer import Explainer
 from .graph.emitter import Emitter
@@ -33,7 +33,7 @@ from .graph.saving import (
     write_whole,
     written,
 )
-from .graph.value import Value
+from .graph.value import Array, Value
 from .methods import Options, find_method
 from .program import Scored, append_scores, batch_of, class_count, scored_by
 
@@ -98,7 +98,8 @@ def export(
 
     The file has the model's own outputs, and besides ``explanation`` (N, h, w) — with several layers,
     ``explanation/<layer>`` for each —, ``explanation_target`` (N,) and ``explanation_score`` (N,), the class and
-    its logit. Where the model has a tensor of such a name, ours is ``fgcam/output/<name>``.
+    its logit. Where the model has a tensor of such a name, ours is ``fgcam/output/<name>``. Where an image's input,
+    logits or maps hold NaN or infinite numbers, its maps (0 as uint8) and score are NaN.
 
     Parameters
     ----------
@@ -156,6 +157,10 @@ def append_explanation(
     """Return the model of ``explainer`` with its explanation appended; arguments as for :func:`export`."""
     for name, value, known in (("resize", resize, RESIZE), ("normalize", normalize, NORMALIZE)):
         check_known(name, value, known)
+    if batch is not None and (isinstance(batch, bool) or not isinstance(batch, int | np.integer) or batch < 1):
+        raise OptionError(f"batch {batch!r}: a whole number from 1, or None to leave it free")
+    if not isinstance(target, str) and (isinstance(target, bool) or not isinstance(target, int | np.integer)):
+        raise TargetError(f"target {target!r}: a file explains argmax, input, or one class by its index")
     if explainer.aug_smooth:
         raise OptionError("aug_smooth runs a method again and again from outside: it cannot be exported")
     options, names = explainer.options(_bound_size(explainer, size))
@@ -177,13 +182,15 @@ def append_explanation(
     found = append(options, emitter, scored)
     emitter.scope = "finish"
     given: dict[str, str] = {}
-    for i, name in enumerate(names):
-        m: Value = found[f"map/{i}"].astype(np.float32)
+    maps: list[Value] = [found[f"map/{i}"].astype(np.float32) for i in range(len(names))]
+    good = _all_finite(emitter, options, [append_scores(emitter, options.score.logits), *maps])
+    for name, m in zip(names, maps, strict=True):
         m = widened(m, _picture_size(options)) if resize == "input" else m
         title = EXPLANATION if len(names) == 1 else f"{EXPLANATION}/{name}"
-        given[emitter.output(title, NORMALIZE[normalize](m))] = f"map at {name}"
+        given[emitter.output(title, marked(NORMALIZE[normalize](m), good))] = f"map at {name}"
     given[emitter.output(f"{EXPLANATION}_target", scored.target)] = "class that is explained"
-    given[emitter.output(f"{EXPLANATION}_score", scored.score.astype(np.float32))] = "its logit"
+    score = marked(scored.score.astype(np.float32), good)
+    given[emitter.output(f"{EXPLANATION}_score", score)] = "its logit; NaN where a number was not finite"
     built = with_batch(weights_apart(emitter.build(inputs=taken)), names=given, size=batch)
     told = {
         "version": __version__,
@@ -199,6 +206,16 @@ def append_explanation(
         **_source(explainer.model),
     }
     return Program(described(built, told), told)
+
+
+def _all_finite(emitter: Emitter, options: Options, made: list[Value]) -> Array:
+    """Return for each image whether its input, and what is ``made`` of it, are finite: what an `Explainer` refuses."""
+    x = emitter.value(options.input)
+    read = [x] if x.dtype.kind == "f" and x.rank > 1 else []
+    good: Array = finite(made[0])
+    for v in (*read, *made[1:]):
+        good = np.logical_and(good, finite(v))
+    return good
 
 
 def _bound_size(explainer: Explainer, size: tuple[int, int] | None) -> tuple[int, ...]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from linear import Setting
-from settings_windows import Rng, floats, ints
+from settings_windows import Rng, ints
 
 
 def shape_of(rng: Rng, low: int = 1, high: int = 4, *, rank: int | None = None) -> tuple[int, ...]:

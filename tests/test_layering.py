@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parent.parent / "fgcam_onnx"
 
 LEVELS: tuple[tuple[str, ...], ...] = (
     ("errors",),
-    ("matrices", "wheels"),
+    ("emptiness", "matrices", "wheels"),
     ("imaging", "graph"),
     ("vjp", "backward", "runtime", "cam"),
     ("lrp", "quantized"),

@@ -92,8 +92,16 @@ FORMS: Mapping[str, tuple[Sequence[NodeProto], Sequence[NodeProto]]] = {
         ],
     ),
     "Einsum of one operand": (
-        [node("Gemm", ["f", "w"], "z"), node("Einsum", ["z"], "t", equation="bo->ob"), node("Transpose", ["t"], "y", perm=[1, 0])],
-        [node("Gemm", ["f", "w"], "z"), node("Transpose", ["z"], "t", perm=[1, 0]), node("Transpose", ["t"], "y", perm=[1, 0])],
+        [
+            node("Gemm", ["f", "w"], "z"),
+            node("Einsum", ["z"], "t", equation="bo->ob"),
+            node("Transpose", ["t"], "y", perm=[1, 0]),
+        ],
+        [
+            node("Gemm", ["f", "w"], "z"),
+            node("Transpose", ["z"], "t", perm=[1, 0]),
+            node("Transpose", ["t"], "y", perm=[1, 0]),
+        ],
     ),
     "Einsum of three operands, two of them weights": (
         [node("Einsum", ["f", "w", "m"], "y", equation="bi,io,op->bp")],

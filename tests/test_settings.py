@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import random
 import zlib
+from typing import Any
 
 import numpy as np
 import pytest
 import settings_places
 import settings_windows
 from linear import Setting, judged, matrix_of, ran
+from onnx import TensorProto, helper, numpy_helper
+from oracles import probe, scaled
 from settings_windows import floats, ints
 
 from fgcam_onnx import vjp
@@ -22,6 +25,7 @@ from fgcam_onnx.runtime import Session
 
 DRAWN = {**settings_windows.DRAWN, **settings_places.DRAWN}
 EACH = 24
+PLACES = "coordinate_transformation_mode"
 REFUSALS = ("of an opset before 11", "channels last")
 
 
@@ -48,27 +52,44 @@ def test_settings_drawn_of_an_operator_are_walked_back_exactly(family: str) -> N
     settled([DRAWN[family](rng) for _ in range(EACH)])
 
 
-@pytest.mark.parametrize(
-    "setting",
-    [
-        Setting("Resize", (1, 1, 5, 5), (None, floats(1, 1, 0.5, 0.5)), {"mode": "linear", "coordinate_transformation_mode": "align_corners"}),
-        Setting("Resize", (1, 1, 1, 3), (None, floats(1, 1, 1, 0.5)), {"mode": "linear", "coordinate_transformation_mode": "pytorch_half_pixel"}),
-        Setting("Resize", (1, 1, 1, 10), (None, floats(1, 1, 1, 1.2)), {"nearest_mode": "round_prefer_ceil", "coordinate_transformation_mode": "asymmetric"}),
-        Setting("Resize", (1, 1, 1, 4), (None, floats(1, 1, 1, 1.2)), {"mode": "linear"}),
-        Setting("Resize", (1, 1, 1, 10), (None, floats(1, 1, 1, 0.7)), {"mode": "linear"}),
-        Setting("Resize", (1, 1, 1, 5), (None, floats(1, 1, 1, 1.4))),
-        Setting("Resize", (1, 1, 1, 7), (None, floats(1, 1, 1, 0.6)), {"nearest_mode": "floor", "coordinate_transformation_mode": "half_pixel_symmetric"}),
-        Setting("Resize", (1, 2, 4), (None, None, ints(1, 2, 3)), {"nearest_mode": "ceil", "keep_aspect_ratio_policy": "not_larger"}),
-        Setting("AveragePool", (1, 1, 7, 6), (), {"kernel_shape": [2, 3], "auto_pad": "SAME_UPPER", "dilations": [2, 2], "ceil_mode": 1}),
-        Setting("AveragePool", (1, 1, 2, 3), (), {"kernel_shape": [4, 5], "strides": [2, 2], "count_include_pad": 1, "pads": [1, 0, 1, 2]}),
-        Setting("AveragePool", (1, 1, 1), (), {"kernel_shape": [2], "strides": [2], "count_include_pad": 1}, 18),
-        Setting("MaxPool", (1, 1, 1), (), {"kernel_shape": [3], "strides": [3], "pads": [1, 1], "dilations": [2]}, pieces=True),
-        Setting("ReduceMean", (2, 3), (ints(0, -2),), {"keepdims": 0}),
-        Setting("Slice", (5, 6), (ints(-9), ints(-9), ints(1), ints(-2))),
-        Setting("ConvTranspose", (1, 1, 6, 2), (np.ones((1, 1, 1, 2), np.float32),), {"output_shape": [6, 1]}),
-    ],
-    ids=str,
-)  # fmt: skip
+def resized(size: int, scale: float, **attrs: Any) -> Setting:
+    """Return the setting of a Resize of the last of four axes by scale."""
+    return Setting("Resize", (1, 1, 1, size), (None, floats(1, 1, 1, scale)), attrs)
+
+
+IN_THEIR_OWN_WAY = [
+    Setting("Resize", (1, 1, 5, 5), (None, floats(1, 1, 0.5, 0.5)), {"mode": "linear", PLACES: "align_corners"}),
+    resized(3, 0.5, mode="linear", coordinate_transformation_mode="pytorch_half_pixel"),
+    resized(10, 1.2, nearest_mode="round_prefer_ceil", coordinate_transformation_mode="asymmetric"),
+    resized(4, 1.2, mode="linear"),
+    resized(10, 0.7, mode="linear"),
+    resized(5, 1.4),
+    resized(7, 0.6, nearest_mode="floor", coordinate_transformation_mode="half_pixel_symmetric"),
+    resized(7, 0.6, nearest_mode="ceil", coordinate_transformation_mode="half_pixel_symmetric"),
+    Setting("Resize", (1, 2, 4), (None, None, ints(1, 2, 3)), {"keep_aspect_ratio_policy": "not_larger"}),
+    Setting(
+        "AveragePool",
+        (1, 1, 7, 6),
+        (),
+        {"kernel_shape": [2, 3], "auto_pad": "SAME_UPPER", "dilations": [2, 2], "ceil_mode": 1},
+    ),
+    Setting(
+        "AveragePool",
+        (1, 1, 2, 3),
+        (),
+        {"kernel_shape": [4, 5], "strides": [2, 2], "count_include_pad": 1, "pads": [1, 0, 1, 2]},
+    ),
+    Setting("AveragePool", (1, 1, 1), (), {"kernel_shape": [2], "strides": [2], "count_include_pad": 1}, 18),
+    Setting(
+        "MaxPool", (1, 1, 1), (), {"kernel_shape": [3], "strides": [3], "pads": [1, 1], "dilations": [2]}, pieces=True
+    ),
+    Setting("ReduceMean", (2, 3), (ints(0, -2),), {"keepdims": 0}),
+    Setting("Slice", (5, 6), (ints(-9), ints(-9), ints(1), ints(-2))),
+    Setting("ConvTranspose", (1, 1, 6, 2), (np.ones((1, 1, 1, 2), np.float32),), {"output_shape": [6, 1]}),
+]
+
+
+@pytest.mark.parametrize("setting", IN_THEIR_OWN_WAY, ids=str)
 def test_settings_at_which_runtimes_round_in_their_own_way_are_walked_back_exactly(setting: Setting) -> None:
     outcome = judged(setting)
     assert outcome.kind == "right", outcome
@@ -76,10 +97,6 @@ def test_settings_at_which_runtimes_round_in_their_own_way_are_walked_back_exact
 
 def test_what_reads_a_tensor_whose_size_inference_misses_runs_with_its_gradient() -> None:
     """Ten elements by 0.7 are seven in float32, and what follows is as wide."""
-    import onnx
-    from onnx import helper, numpy_helper
-    from oracles import probe
-
     nodes = [
         helper.make_node("Resize", ["x", "", "s"], ["r"], mode="linear"),
         helper.make_node("Relu", ["r"], ["a"]),
@@ -89,8 +106,8 @@ def test_what_reads_a_tensor_whose_size_inference_misses_runs_with_its_gradient(
     graph = helper.make_graph(
         nodes,
         "g",
-        [helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1, 1, 1, 10])],
-        [helper.make_tensor_value_info("y0", onnx.TensorProto.FLOAT, None)],
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 1, 1, 10])],
+        [helper.make_tensor_value_info("y0", TensorProto.FLOAT, None)],
         [numpy_helper.from_array(floats(1, 1, 1, 0.7), "s"), numpy_helper.from_array(weights, "w")],
     )
     tested = probe(
@@ -106,8 +123,6 @@ def test_what_reads_a_tensor_whose_size_inference_misses_runs_with_its_gradient(
 
 
 def test_a_walk_that_is_one_percent_off_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    from oracles import scaled
-
     setting = Setting("Resize", (1, 1, 1, 5), (None, floats(1, 1, 1, 1.6)), {"mode": "linear"})
     assert judged(setting).kind == "right"
     off = scaled(vjp.RULES, "Resize")["Resize"]

@@ -1,4 +1,4 @@
-"""Hold every gradient rule of a linear operator against ONNX Runtime, over all settings: ``python tools/sweep_operators.py``.
+"""Hold the gradient rules of linear operators against ONNX Runtime: ``python tools/sweep_operators.py``.
 
 The file's operator is run on the identity basis, and so are the loaded model and the walk back. The last is to be the
 transpose of the first, up to rounding in float32; the second is to be equal to it bit for bit.
@@ -17,10 +17,10 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).resolve().parent.parent), str(Path(__file__).resolve().parent.parent / "tests")]
 
-import numpy as np
-import settings_places
-import settings_windows
-from linear import Outcome, Setting, judged
+import numpy as np  # noqa: E402
+import settings_places  # noqa: E402
+import settings_windows  # noqa: E402
+from linear import Outcome, Setting, judged  # noqa: E402
 
 DRAWN = {**settings_windows.DRAWN, **settings_places.DRAWN}
 
@@ -43,7 +43,9 @@ def main() -> int:
     given = parser.parse_args()
     total: Counter[str] = Counter()
     print(
-        "| settings of | run | right | refused | wrong | largest difference |\n| --- | ---: | ---: | ---: | ---: | ---: |"
+        "| settings of | run | right | refused | wrong | largest difference |",
+        "| --- | ---: | ---: | ---: | ---: | ---: |",
+        sep="\n",
     )
     with ProcessPoolExecutor(given.jobs) as pool:
         for name, settings in families(given.drawn, given.share):

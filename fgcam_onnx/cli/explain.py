@@ -134,6 +134,10 @@ def command(model: Path, images: tuple[str, ...], **options: Any) -> None:
             from .trace import trace_tables
 
             trace_tables(results)
+    for picture in results:
+        said = picture.emptiness(signed=options["signed"])
+        if said:
+            click.echo(f"{picture.path}: {said}", err=True)
     failed = [p for p in results if p.error]
     for picture in failed:
         named = picture.error.startswith(str(picture.path))

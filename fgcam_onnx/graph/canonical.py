@@ -140,8 +140,8 @@ def resizes_of_before_11(nodes: Iterable[NodeProto], constants: dict[str, NDArra
             result.append(_asymmetric(node, node.input[0], node.input[2], node.output[0], "ceil"))
         elif scales is not None and np.any((scales > 1) & (scales < 2)):
             raise ModelError(
-                f"Resize (node {node.name!r}) of an opset before 11 shrinks one axis and stretches another by less than "
-                "2, which no later Resize does in the same way; export the model at opset 11 or newer"
+                f"Resize (node {node.name!r}) of an opset before 11 shrinks one axis and stretches another by less "
+                "than 2, which no later Resize does in the same way; export the model at opset 11 or newer"
             )
         else:
             name = node.output[0]

@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageDraw
 
+from fgcam_onnx.emptiness import ZERO, emptiness
 from fgcam_onnx.errors import InputError, OptionError, suggest
 from fgcam_onnx.imaging.reading import as_rgb
 from fgcam_onnx.imaging.resampling import gaussian, resized
+from fgcam_onnx.imaging.sheets import INK, font_of, line_height
 
 COLORMAP = "turbo"
 SIGNED_COLORMAP = "seismic"
@@ -100,7 +102,8 @@ def overlay(
 ) -> Image.Image:
     """Lay a map over its picture: clear where the map is near zero, so that the object stays visible.
 
-    The picture is dimmed towards grey by ``alpha`` so that colours are the map's alone.
+    The picture is dimmed towards grey by ``alpha`` so that colours are the map's alone. Where the map shows nothing,
+    words at the foot of the picture say so, if they fit.
 
     Parameters
     ----------
@@ -152,7 +155,21 @@ def overlay(
     grey = np.asarray(picture.convert("L"), np.float32)[:, :, None]
     ground = (1 - alpha) * np.asarray(picture, np.float32) + alpha * 0.6 * grey
     mixed = (1 - opacity) * ground + opacity * table[steps]
-    return Image.fromarray(np.rint(mixed).astype(np.uint8))
+    laid = Image.fromarray(np.rint(mixed).astype(np.uint8))
+    said = emptiness(numbers)
+    return _captioned(laid, f"map: {said}") if said == ZERO or (said and not signed) else laid
+
+
+def _captioned(image: Image.Image, text: str) -> Image.Image:
+    """Write ``text`` into a band at the foot of a picture; a picture that is too small for it stays as it is."""
+    font = font_of(max(10, min(image.size) // 14), plain=True)
+    line, pad = line_height(font), font.size / 2
+    if font.getlength(text) + 2 * pad > image.width or 3 * line > image.height:
+        return image
+    pen = ImageDraw.Draw(image)
+    pen.rectangle((0, image.height - line, image.width, image.height), fill="white")
+    pen.text((pad, image.height - line + line // 8), text, INK, font)
+    return image
 
 
 def _steps(shares: NDArray[Any]) -> NDArray[np.uint8]:

@@ -163,7 +163,9 @@ def lp_pool_x(
     strides: Sequence[int] | None = None,
 ) -> Array:
     """Return ``sign(x) |x|^(p-1)`` times the window sum of ``g / y^(p-1)``; 0 where ``y`` is."""
-    safe = g if p == 1 else np.where(y > 0, g / np.power(np.where(y > 0, y, 1), float(p - 1)), 0)
+    norm: Array = y
+    safe: Any = g
+    safe = safe if p == 1 else np.where(norm > 0, safe / np.power(np.where(norm > 0, norm, 1), float(p - 1)), 0)
     rest = {"auto_pad": auto_pad, "ceil_mode": ceil_mode or None, "p": 1}
     spread = _spread("LpPool", safe, x, dilations, kernel_shape, pads, strides, **rest)
     return np.sign(x) * np.power(np.abs(x), float(p - 1)) * spread

@@ -1,7 +1,7 @@
 /** The page: what is chosen, and what follows from it. */
 
 import { Explained, FileError } from "./explained.js";
-import { legend, paint } from "./paint.js";
+import { emptiness, legend, paint } from "./paint.js";
 import { PictureError, decode, fitted } from "./picture.js";
 
 const TOP = 5;
@@ -153,9 +153,11 @@ function showResult() {
   });
   showClasses();
   const name = nameOf(found.target);
+  const empty = emptiness(map, style.signed);
   const where = model.layers[state.layer].name === "input" ? "" : ` at ${model.layers[state.layer].name}`;
   at("status").textContent =
-    `Why “${name}”${where}: ${map.width} × ${map.height} map in ${Math.max(1, Math.round(found.milliseconds))} ms`;
+    `Why “${name}”${where}: ${map.width} × ${map.height} map in ${Math.max(1, Math.round(found.milliseconds))} ms` +
+    (empty && `. There is nothing to see: ${empty}.`);
   at("canvas").setAttribute("aria-label", `${picture.name}, with what speaks for ${name} marked in colour`);
 }
 

@@ -30,6 +30,18 @@ export function scaled({ data }, signed) {
 }
 
 /**
+ * Say of a map that shows nothing why; nothing of one that does.
+ *
+ * @param {import("./explained.js").HeatMap} map
+ * @param {boolean} signed
+ * @returns {string}
+ */
+export function emptiness({ data }, signed) {
+  if (data.every((value) => value === 0)) return "the map is zero everywhere";
+  return signed || data.some((value) => value > 0) ? "" : "nothing in the map is positive";
+}
+
+/**
  * @param {HTMLCanvasElement} canvas
  * @param {HTMLCanvasElement} picture
  * @param {import("./explained.js").HeatMap} map
