@@ -6,7 +6,7 @@ written with those that stayed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from onnx import NodeProto, TypeProto, helper
 
 from ..errors import ModelError
 from .model import dims_of
+from .subgraphs import graphs_of, nodes_inside
 
 CONVOLUTIONS = ("Conv", "ConvInteger", "QLinearConv")
 WINDOWED = (*CONVOLUTIONS, "ConvTranspose", "MaxPool", "AveragePool", "LpPool")
@@ -70,6 +71,36 @@ def _explicit_pads(node: NodeProto, types: Mapping[str, TypeProto]) -> NodeProto
     del explicit.attribute[:]
     explicit.attribute.extend([*kept, helper.make_attribute("pads", begin + end)])
     return explicit
+
+
+def without_chains(nodes: Sequence[NodeProto], *, outputs: Collection[str]) -> list[NodeProto]:
+    """Return ``nodes`` with the first of every chain of Identity operators alone; it stands for all of them.
+
+    What is an output, or is read from inside another node, keeps its name.
+    """
+    if sum(n.op_type == "Identity" for n in nodes) < 2:
+        return list(nodes)
+    kept = {
+        *outputs,
+        *(i for n in nodes for graph in graphs_of(n) for inner in nodes_inside(graph.node) for i in inner.input),
+    }
+    kept |= {o.name for n in nodes for graph in graphs_of(n) for o in graph.output}
+    first: dict[str, str] = {}
+    result: list[NodeProto] = []
+    for node in nodes:
+        for place, name in enumerate(node.input):
+            if first.get(name, name) != name:
+                node.input[place] = first[name]
+        if node.op_type != "Identity" or node.domain or len(node.input) != 1 or len(node.output) != 1:
+            result.append(node)
+            continue
+        x, y = node.input[0], node.output[0]
+        if x in first and y not in kept and y not in first:
+            first[y] = first[x]
+            continue
+        first.setdefault(y, y)
+        result.append(node)
+    return result
 
 
 def legacy_nodes(nodes: Iterable[NodeProto], constants: dict[str, NDArray[Any]]) -> list[NodeProto]:

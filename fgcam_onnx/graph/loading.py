@@ -14,7 +14,7 @@ from onnx import ModelProto, NodeProto, ValueInfoProto, numpy_helper
 
 from ..errors import ModelError
 from .bodies import written_out
-from .canonical import canonical_nodes, legacy_nodes, resizes_of_before_11
+from .canonical import canonical_nodes, legacy_nodes, resizes_of_before_11, without_chains
 from .checking import check_extents, check_graph, check_text
 from .contrib import claimed, standardized
 from .folding import closed, folded
@@ -131,7 +131,7 @@ def _split(proto: ModelProto, folder: Path | None) -> tuple[ModelProto, dict[str
     for tensor in graph.initializer:
         _add(constants, tensor.name, read_tensor(tensor, folder))
     nodes: list[NodeProto] = []
-    for node in graph.node:
+    for node in without_chains(graph.node, outputs={o.name for o in graph.output}):
         node.domain = "" if node.domain == "ai.onnx" else node.domain
         array = constant_node(node, folder)
         if array is not None:
