@@ -35,20 +35,20 @@ check: $(BIN)/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-$(PEERS)/.installed: pyproject.toml tools/peers-requirements.txt
+$(PEERS)/.installed: pyproject.toml tools/peers/requirements.txt
 	@test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
-	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check "$$(grep ^torch== tools/peers-requirements.txt)"
-	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check -e ".[cpu]" -r tools/peers-requirements.txt
+	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check "$$(grep ^torch== tools/peers/requirements.txt)"
+	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check -e ".[cpu]" -r tools/peers/requirements.txt
 	@touch $@
 
 peers: $(PEERS)/.installed  ## our numbers beside pytorch-grad-cam's, captum's, zennit's and others' on the same nets
-	$(PEERS)/bin/python tools/peers_gradcam.py
-	$(PEERS)/bin/python tools/peers_compat.py
-	$(PEERS)/bin/python tools/peers_masked.py
-	$(PEERS)/bin/python tools/peers_captum.py
-	$(PEERS)/bin/python tools/peers_zennit.py
-	$(PEERS)/bin/python tools/peers_attention.py
-	$(PEERS)/bin/python tools/peers_adapters.py exported_models/resnet_shapes.dynamo.onnx exported_models/pictures/star.png
+	$(PEERS)/bin/python tools/peers/peers_gradcam.py
+	$(PEERS)/bin/python tools/peers/peers_compat.py
+	$(PEERS)/bin/python tools/peers/peers_masked.py
+	$(PEERS)/bin/python tools/peers/peers_captum.py
+	$(PEERS)/bin/python tools/peers/peers_zennit.py
+	$(PEERS)/bin/python tools/peers/peers_attention.py
+	$(PEERS)/bin/python tools/peers/peers_adapters.py exported_models/resnet_shapes.dynamo.onnx exported_models/pictures/star.png
 
 runtimes: $(BIN)/.installed-dev  ## exported files in other runtimes and a browser; what is not to be had is skipped, and said
 	@sh tools/runtimes/install.sh $(abspath $(BIN)/python) $(abspath .venv-runtimes)
@@ -62,11 +62,11 @@ web: $(BIN)/.installed-$(RUNTIME)  ## the page that explains pictures in the tab
 	@$(BIN)/python tools/browser/serve.py $(PORT)
 
 bench: $(BIN)/.installed-$(RUNTIME)  ## ratios to the plain forward pass
-	$(BIN)/python tools/bench.py
+	$(BIN)/python tools/bench/bench.py
 
 gpu: $(BIN)/.installed-dev  ## on CUDA: make gpu RUNTIME=gpu VENV=.venv-gpu; skipped, with the reason, elsewhere
-	$(BIN)/python -m pytest -rs tests/test_gpu.py
-	$(BIN)/python tools/bench.py --device cuda --program fgcam --batch 1 --batch 32
+	$(BIN)/python -m pytest -rs tests/models/test_gpu.py
+	$(BIN)/python tools/bench/bench.py --device cuda --program fgcam --batch 1 --batch 32
 
 clean:
 	rm -rf $(VENV) .venv-runtimes $(PEERS) $(DEMO) explanations build tools/browser/files tools/*/node_modules

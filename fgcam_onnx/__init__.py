@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .errors import FgcamError
+from .version import __version__
 
 if TYPE_CHECKING:
     from .explainer import Explainer, explain
     from .explanation import Explanation
     from .exporter import Exported, export
-    from .graph.loading import load
     from .graph.model import Model
+    from .loading.loading import load
 
-__version__ = "0.1.0"
 __all__ = ["Explainer", "Explanation", "Exported", "FgcamError", "Model", "__version__", "explain", "export", "load"]
 
 _HOMES = {
@@ -23,7 +23,7 @@ _HOMES = {
     "Model": "graph.model",
     "explain": "explainer",
     "export": "exporter",
-    "load": "graph.loading",
+    "load": "loading.loading",
 }
 
 

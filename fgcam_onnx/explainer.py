@@ -15,14 +15,14 @@ from .cam.perturbation import Progress
 from .errors import InputError, ModelError, OptionError
 from .explanation import Explanation, conservation_of, trace_of
 from .forward import Forward, forward
-from .graph.loading import bind, load
 from .graph.model import Model, TensorSpec
-from .graph.saving import check_plain
 from .graph.score import Score, find_score
+from .loading.loading import bind, load
 from .methods import Options, Run, augmented, find_method
 from .methods.choosing import base_layer_of, chosen, chosen_layers
 from .program import SEED, TARGET, class_count
 from .runtime import check_finite
+from .saving.saving import check_plain
 from .targets import Aim, AnyTarget, Objective, Predicted, aimed, fitted_classes, objectives_of
 
 if TYPE_CHECKING:

@@ -12,17 +12,19 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from . import __version__
-from .ends import NORMALIZE, RESIZE, finite, marked, prepared, widened
 from .errors import InputError, OptionError, OutputError, TargetError, check_known
 from .explainer import Explainer
 from .graph.emitter import Emitter
 from .graph.facts import facts_of
-from .graph.half import halved
-from .graph.loading import load
 from .graph.model import Model, TensorSpec
-from .graph.portable import weights_apart
-from .graph.saving import (
+from .graph.value import Array, Value
+from .loading.loading import load
+from .methods import Options, find_method
+from .program import Scored, append_scores, batch_of, class_count, scored_by
+from .saving.ends import NORMALIZE, RESIZE, finite, marked, prepared, widened
+from .saving.half import halved
+from .saving.portable import weights_apart
+from .saving.saving import (
     check_plain,
     check_written,
     described,
@@ -33,9 +35,7 @@ from .graph.saving import (
     write_whole,
     written,
 )
-from .graph.value import Array, Value
-from .methods import Options, find_method
-from .program import Scored, append_scores, batch_of, class_count, scored_by
+from .version import __version__
 
 if TYPE_CHECKING:
     from onnx import ModelProto

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .graph.emitter import Emitter
-from .graph.layers import Layer
 from .graph.model import Model
 from .graph.value import Value
+from .layers.layers import Layer
 from .lrp.composites import Composite
 from .lrp.trace import Step, trace_outputs
 from .program import COMPONENTS, append_map, append_relevance, append_total, batch_of

@@ -12,10 +12,10 @@ from . import vjp
 from .backward import Pullback, backward
 from .errors import LayerError, TargetError
 from .graph.emitter import Emitter
-from .graph.layers import Layer
 from .graph.model import Model
 from .graph.tape import tape_between
 from .graph.value import Dim, Value
+from .layers.layers import Layer
 from .lrp.canonize import canonized
 from .lrp.pairs import in_pairs
 from .lrp.trace import Step, traced

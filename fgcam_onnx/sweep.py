@@ -13,9 +13,9 @@ from numpy.typing import ArrayLike, NDArray
 from .errors import FgcamError, InputError, LayerError, OptionError
 from .explainer import Explainer
 from .explanation import Explanation
-from .graph.layers import INPUT, Layer, candidate_layers, default_base, find_layer, ranked_layers
-from .graph.loading import load
 from .graph.model import Model
+from .layers.layers import INPUT, Layer, candidate_layers, default_base, find_layer, ranked_layers
+from .loading.loading import load
 from .methods import METHODS, find_method
 from .targets import AnyTarget
 

@@ -1,4 +1,4 @@
-"""pytorch-grad-cam's shape of call: its numbers (written by tools/peers_compat.py), its faults refused."""
+"""pytorch-grad-cam's shape of call: its numbers (written by tools/peers/peers_compat.py), its faults refused."""
 
 from __future__ import annotations
 

@@ -10,12 +10,12 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "fgcam_onnx"
 
 LEVELS: tuple[tuple[str, ...], ...] = (
-    ("errors",),
+    ("errors", "version"),
     ("emptiness", "matrices", "wheels"),
     ("imaging", "graph"),
-    ("vjp", "backward", "runtime", "cam"),
-    ("lrp", "quantized"),
-    ("program", "ends", "subspace"),
+    ("loading", "layers", "surgery", "vjp", "backward", "runtime", "cam"),
+    ("saving", "lrp", "quantized"),
+    ("program", "subspace"),
     ("arguments", "explanation", "fgcam", "support"),
     ("targets",),
     ("methods",),
@@ -27,8 +27,8 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("__main__",),
 )
 DOORS = {
-    "onnx": ("graph/",),
-    "onnx_graphsurgeon": ("graph/",),
+    "onnx": ("graph/", "loading/", "layers/", "surgery/", "saving/"),
+    "onnx_graphsurgeon": ("graph/", "loading/"),
     "onnxruntime": ("wheels.py",),
 }
 NEVER = ("jax", "paddle", "tensorflow", "torch")

@@ -108,8 +108,8 @@ def test_maps_of_a_quantized_net_agree_with_the_float_net(
 
 
 def deepest(path: Path) -> str:
-    from fgcam_onnx.graph.layers import default_base
     from fgcam_onnx.graph.score import find_score
+    from fgcam_onnx.layers.layers import default_base
 
     model = fgcam_onnx.load(path)
     return default_base(model, logits=find_score(model).logits).name
@@ -197,9 +197,7 @@ def test_the_straight_through_gradient_is_that_of_the_dequantized_net_at_the_sam
 @pytest.mark.parametrize("name", ["mobilenet_v2_dynint8_edge_bench", "shufflenet-v2-12-int8"])
 def test_published_int8_files_agree_with_their_float_twins(assets: Path, name: str) -> None:
     import json
-    import sys
 
-    sys.path.insert(0, str(Path(__file__).parent.parent / "tools"))
     import real_models
 
     twins = {

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_export import prepared
+from bundled import first_pictures
 
 import fgcam_onnx
 from fgcam_onnx.fgcam import denoise
@@ -89,7 +89,7 @@ def test_with_no_gap_anywhere_the_part_is_not_that_of_the_decomposition() -> Non
 def test_denoising_of_real_components_agrees_to_a_few_millionths(bundled: Path, net: str) -> None:
     explainer = fgcam_onnx.Explainer(bundled / f"{net}.onnx")
     options, _ = explainer.options()
-    x = prepared(bundled, net, 4)
+    x = first_pictures(bundled, net, 4)
     found = find_components(options, BASES["gradcam"], [options.base_layer])(
         {explainer.input: x, TARGET: np.full(4, -1)}
     )

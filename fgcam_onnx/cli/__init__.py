@@ -10,8 +10,8 @@ from typing import Any, NoReturn
 
 import click
 
-from .. import __version__
 from ..errors import FgcamError
+from ..version import __version__
 
 COMMANDS = {
     "explain": "Explain predictions on pictures: what the model looks at, as overlays or raw maps.",

@@ -77,8 +77,8 @@ def command(model: Path, images: tuple[str, ...], **options: Any) -> None:
     fgcam explain model.onnx dog.jpg --method lrp --composite epsilongammabox --signed --trace
     """  # noqa: D301
     from ..arguments import image_input
-    from ..graph.loading import load
     from ..imaging import find_images, find_sidecar, make_folder, read_labels, save_json, sidecar_labels
+    from ..loading.loading import load
     from ..pictures import explain_pictures, unique_stems, write_picture
     from .progress import Meter
 

@@ -83,8 +83,8 @@ def command(model: Path, out: Path, **options: Any) -> None:
     """  # noqa: D301
     from ..arguments import image_input
     from ..exporter import export
-    from ..graph.loading import load
     from ..imaging import find_sidecar, read_labels, sidecar_labels
+    from ..loading.loading import load
 
     sidecar = find_sidecar(model)
     labels_file = options["labels_file"] or (sidecar_labels(sidecar) if sidecar else None)

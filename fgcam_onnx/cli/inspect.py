@@ -13,10 +13,10 @@ from .options import ENDS
 from .values import Size
 
 if TYPE_CHECKING:
-    from ..graph.layers import Layer
     from ..graph.model import Model, TensorSpec
     from ..graph.score import Score
-    from ..graph.tokens import Grid
+    from ..layers.layers import Layer
+    from ..layers.tokens import Grid
 
 SHOWN = 12
 
@@ -60,11 +60,11 @@ def report_on(
     """Return what is known of a model as plain values; what is not, as None and a line in ``notes``."""
     from ..arguments import image_input
     from ..errors import FgcamError, InputError, LayerError, TargetError
-    from ..graph.layers import ranked_layers
-    from ..graph.loading import load
-    from ..graph.saving import check_plain
     from ..graph.score import find_score
     from ..imaging import find_sidecar
+    from ..layers.layers import ranked_layers
+    from ..loading.loading import load
+    from ..saving.saving import check_plain
     from ..support import support_of
 
     model = load(path)
@@ -107,7 +107,7 @@ def report_on(
 
 def _explanation(model: Model) -> dict[str, Any] | None:
     """Return what an exported file says of its explanation, or None for any other model."""
-    from ..graph.saving import metadata_of
+    from ..saving.saving import metadata_of
 
     plain = ("method", "normalize", "resize", "source", "source_sha256", "target", "version")
     told = metadata_of(model)

@@ -53,8 +53,8 @@ def command(model: Path, picture: Path, **options: Any) -> None:
     from ..arguments import image_input
     from ..errors import OptionError
     from ..explainer import Explainer
-    from ..graph.loading import load
     from ..imaging import find_sidecar, read_image, read_labels, save_png, sidecar_labels
+    from ..loading.loading import load
     from ..sweep import sweep
 
     out = options["out"] or Path(f"{picture.stem}.sweep.png")

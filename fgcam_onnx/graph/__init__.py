@@ -1,1 +1,4 @@
-"""ONNX in, ONNX out."""
+"""What a graph is: model, typed values, the emitter that appends nodes, the tape, facts of tensors.
+
+Imports errors and wheels, nothing else of the package.
+"""

@@ -8,9 +8,9 @@ import numpy as np
 
 from ..cam.perturbation import drop, neighbourhood
 from ..errors import NumericsError
-from ..graph.channelwise import last_with_channels
-from ..graph.layers import Layer
 from ..graph.value import Value
+from ..layers.channelwise import last_with_channels
+from ..layers.layers import Layer
 from ..program import Scored
 from .cams import Cam, Components
 from .method import Arrays, Feeds, Options

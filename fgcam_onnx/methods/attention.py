@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from ..errors import LayerError, OptionError
-from ..graph.attention import attention_weights, tokens_of
 from ..graph.emitter import Emitter
 from ..graph.value import Array, Dim, Value
+from ..layers.attention import attention_weights, tokens_of
 from ..program import Scored, append_gradients, batch_of
 from .method import Method, Options, Outputs
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from ..cam.perturbation import softmax
 from ..cam.sampling import rise_masks, window_starts
 from ..errors import OptionError
-from ..graph.layers import Layer
+from ..layers.layers import Layer
 from .method import Arrays, Feeds, Method, Options, Run
 from .sampling import at_least, first_program, only_input, score_program, stream
 

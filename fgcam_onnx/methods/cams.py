@@ -24,8 +24,8 @@ from ..cam.gradient import (
 from ..cam.projection import principal
 from ..errors import OptionError
 from ..graph.emitter import Emitter
-from ..graph.layers import Layer
 from ..graph.value import Value
+from ..layers.layers import Layer
 from ..program import COMPONENTS, Scored, append_features, append_gradients, append_map, require_reach
 from ..runtime import check_finite
 from .curvature import shapley_slope

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..errors import LayerError, OptionError
-from ..graph.layers import INPUT, Layer, candidate_layers, default_base, find_layer
 from ..graph.model import Model
-from ..graph.stages import first_stage
+from ..layers.layers import INPUT, Layer, candidate_layers, default_base, find_layer
+from ..layers.stages import first_stage
 from ..lrp.composites import product_rule, residual_rule
 from ..lrp.starts import find_start
 from ..runtime import resolve_device

@@ -6,9 +6,9 @@ from .. import vjp
 from ..backward import Pullback, backward
 from ..errors import FgcamError, UnsupportedOperatorError
 from ..graph.emitter import Emitter
-from ..graph.layers import Layer
 from ..graph.tape import Record, Tape, tape_between
 from ..graph.value import Value
+from ..layers.layers import Layer
 from ..program import Scored
 from ..quantized import on_real_values, per_real_unit, real
 from .method import Options

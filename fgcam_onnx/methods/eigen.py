@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from ..cam.projection import kernel_principal, principal
 from ..fgcam import by_channels
-from ..graph.layers import Layer
 from ..graph.value import Value
+from ..layers.layers import Layer
 from ..program import Scored
 from ..subspace import principal_part
 from .method import Arrays, Feeds, Options

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ..ends import widened
 from ..errors import check_known
 from ..graph.emitter import Emitter
 from ..graph.facts import facts_of
 from ..graph.tape import Record, tape_between
 from ..graph.value import Value
 from ..program import Scored, append_features, batch_of
+from ..saving.ends import widened
 from .biases import biases_of
 from .method import Method, Options, Outputs
 from .sampling import only_input

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ..graph.emitter import Emitter
-from ..graph.layers import Layer
 from ..graph.value import Value
+from ..layers.layers import Layer
 from ..program import Scored, append_features, append_gradients, append_map, require_reach
 from .method import Append, Method, Options, Outputs
 

@@ -7,9 +7,9 @@ import math
 from ..errors import LayerError
 from ..graph.emitter import Emitter
 from ..graph.facts import facts_of
-from ..graph.layers import Layer
 from ..graph.operators import VIEWS
 from ..graph.tape import Record, tape_between
+from ..layers.layers import Layer
 from ..quantized import meaning_of
 from .method import Options
 

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from ..cam.sampling import quadrature
 from ..errors import OptionError
 from ..graph.emitter import Emitter
-from ..graph.replay import replayed_on
 from ..graph.value import Value
 from ..program import Scored, append_total, batch_of
+from ..surgery.replay import replayed_on
 from .method import Arrays, Feeds, Method, Options, Outputs, Run
 from .sampling import GRADIENT, first_program, gradient_program, only_input, seeded, stream
 from .walks import gradients_along

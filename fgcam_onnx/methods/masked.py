@@ -19,8 +19,8 @@ from ..cam.perturbation import (
     without_constant,
 )
 from ..graph.facts import facts_of
-from ..graph.layers import Layer
 from ..graph.value import Value
+from ..layers.layers import Layer
 from ..program import Scored
 from . import unrolled
 from .cams import Cam, Components, Finish, Inside

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from ..cam.perturbation import Progress
 from ..graph.emitter import Emitter
-from ..graph.layers import Layer
 from ..graph.model import Model
 from ..graph.score import Score
 from ..graph.value import Value
+from ..layers.layers import Layer
 from ..program import Scored, append_target, batch_of
 from ..runtime import Session
 

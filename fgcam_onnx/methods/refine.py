@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..cam.fusion import fuse
 from ..cam.gradient import grad_cam_plus_plus
 from ..graph.emitter import Emitter
-from ..graph.stages import stages_behind
+from ..layers.stages import stages_behind
 from ..program import Scored, append_features, append_gradients, append_map, require_reach
 from .method import Method, Options, Outputs
 

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..cam.perturbation import Progress, softmax
-from ..graph.cutting import Cut, blank, cut, joined
 from ..graph.emitter import Emitter
 from ..graph.model import Model
 from ..graph.quantization import units_of
@@ -19,6 +18,7 @@ from ..graph.value import Value
 from ..program import append_scores, batch_of
 from ..quantized import real
 from ..runtime import Session
+from ..surgery.cutting import Cut, blank, cut, joined
 from .method import Arrays, Feeds, Options, Runner
 
 CUT = "fgcam/cut"

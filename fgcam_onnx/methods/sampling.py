@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..errors import LayerError, OptionError
 from ..graph.emitter import Emitter
-from ..graph.layers import Layer
+from ..layers.layers import Layer
 from ..program import SEED, append_gradients, append_scores, append_target, require_reach
 from .method import Arrays, Feeds, Options, Runner, runner, start
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..cam.sampling import normal_noise, smooth_grad_cam_pp
 from ..errors import OptionError, suggest
-from ..graph.layers import Layer
+from ..layers.layers import Layer
 from .cams import Cam, Components
 from .method import Arrays, Feeds, Method, Options, Run, Runner
 from .sampling import GRADIENT, at_least, first_program, gradient_program, seeded, stream

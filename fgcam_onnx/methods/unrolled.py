@@ -11,13 +11,13 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from ..errors import OptionError
-from ..graph.cutting import Cut, cut
-from ..graph.grafting import grafted
 from ..graph.loops import collected
 from ..graph.model import dims_of
 from ..graph.value import Dim, Value
 from ..program import Scored, batch_of, class_count
 from ..quantized import real
+from ..surgery.cutting import Cut, cut
+from ..surgery.grafting import grafted
 from .method import Options
 from .rerun import stored, whole_inputs
 

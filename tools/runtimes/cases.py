@@ -14,9 +14,9 @@ import onnxruntime
 from trap_nets import write_traps
 
 import fgcam_onnx
-from fgcam_onnx.ends import min_max, widened
 from fgcam_onnx.imaging import find_images, find_sidecar, preprocess_from, read_image
 from fgcam_onnx.methods import METHODS
+from fgcam_onnx.saving.ends import min_max, widened
 
 ROOT = Path(__file__).resolve().parents[2]
 BUNDLED = ROOT / "exported_models"

@@ -1,0 +1,267 @@
+"""Layers: tensors with spatial extent on the way to the score; how they are named, found and ranked."""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from onnx import NodeProto
+
+from ..errors import LayerError, suggest
+from ..graph.facts import facts_of, producers_of
+from ..graph.model import Model, dims_of
+from ..graph.operators import VIEWS
+from ..graph.value import Array, Shape
+from .layout import Size, layouts_of
+from .paths import ancestors_of, bottlenecks_of, patch_bottlenecks
+from .reach import Mask, reach_of
+from .tokens import Grid
+
+INPUT = "input"
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A tensor on which a map can be computed.
+
+    Attributes
+    ----------
+    name : str
+        Tensor name.
+    op, node, scope : str
+        The operator and node that make it, and the exporter's module path (``layer4.1``), if kept.
+    shape : Shape
+        The tensor's, as the graph has it.
+    channel_axis : int
+        Axis of the channels when folded.
+    every_path : bool
+        Whether all of the input's influence on the score passes through it; of tokens, whether all does that
+        the patches of the deepest such layer have.
+    grid : Grid or None
+        How its tokens lie in the picture, where it is a sequence of tokens (N, T, C); None for a picture.
+    reach : {"all", "some", "none"}
+        How much of what is in the map the score depends on; where nothing, every gradient is 0.
+    """
+
+    name: str
+    op: str
+    node: str
+    scope: str
+    shape: Shape
+    channel_axis: int
+    every_path: bool
+    grid: Grid | None = None
+    reach: str = "all"
+
+    @property
+    def folded_shape(self) -> Shape:
+        """The shape of its activations when folded: with channels and space on axes of their own."""
+        return self.shape if self.grid is None else self.grid.folded_shape(self.shape)
+
+    @property
+    def channels(self) -> int:
+        """Number of channels."""
+        return _size(self.folded_shape[self.channel_axis])
+
+    @property
+    def spatial_axes(self) -> tuple[int, ...]:
+        """The axes of the map when folded: all but the batch and the channels."""
+        return tuple(a for a in range(1, len(self.folded_shape)) if a != self.channel_axis)
+
+    @property
+    def spatial(self) -> tuple[int, ...]:
+        """Size of the map."""
+        return tuple(_size(self.folded_shape[a]) for a in self.spatial_axes)
+
+    def folded(self, v: Array) -> Array:
+        """Return ``v``, of the tensor's shape, with channels and space on axes of their own.
+
+        Tokens (N, T, C) become a picture (N, h, w, C); those beside the grid are dropped.
+        """
+        return v if self.grid is None else self.grid.fold(v)
+
+    def unfolded(self, v: Array, like: Array) -> Array:
+        """Return folded ``v`` in the shape of the tensor ``like``; what is not in the map is 0."""
+        return v if self.grid is None else self.grid.unfold(v)
+
+    @property
+    def why(self) -> str:
+        """The reason for its rank, for people."""
+        size = "x".join(map(str, self.spatial))
+        parts = [f"{size} positions, {self.channels} channels"]
+        if self.grid is not None and self.grid.extra:
+            parts.append(f"{self.grid.extra} extra token{'s' if self.grid.extra > 1 else ''} left out")
+        if self.reach == "none":
+            return ", ".join([*parts, "none of it reaches the score: every gradient is 0"])
+        if self.reach == "some":
+            parts.append("only a part of it reaches the score")
+        parts.append("all of the score passes through it" if self.every_path else "on one of several branches")
+        return ", ".join(parts)
+
+
+def _size(dim: int | str | None) -> int:
+    return dim if isinstance(dim, int) else 1
+
+
+def candidate_layers(model: Model, *, logits: str, grid: Size | None = None) -> list[Layer]:
+    """Return every layer on a path from an input to ``logits``, from the input to the deepest.
+
+    ``grid`` is the (height, width) of the tokens, where the graph does not show it or is to be overruled.
+    """
+    return list(_candidates(model, logits, grid).values())
+
+
+@functools.lru_cache(maxsize=32)
+def _candidates(model: Model, logits: str, given: Size | None = None) -> Mapping[str, Layer]:
+    facts = facts_of(model)
+    ancestors = ancestors_of(model, logits)
+    gates = bottlenecks_of(model, logits, ancestors)
+    producers = producers_of(model)
+    found: dict[str, Layer] = {}
+    layouts, reached = layouts_of(model, given), reach_of(model, logits)
+    for name in [i.name for i in model.inputs] + [o for n in model.nodes for o in n.output]:
+        if name not in ancestors or name not in facts.varying or name not in model.types:
+            continue
+        if name not in layouts:
+            continue
+        axis, grid = layouts[name]
+        node = producers.get(name)
+        layer = Layer(
+            name,
+            node.op_type if node else "Input",
+            node.name if node else name,
+            scope_of(node) if node else "",
+            dims_of(model.types[name]),
+            axis,
+            name in gates,
+            grid,
+        )
+        if any(d != 1 for d in layer.spatial):
+            found[name] = replace(layer, reach=_reach(layer, reached.asked.get(name)))
+    start = [x for x in found.values() if x.every_path and x.grid is not None and x.grid.extra and x.reach == "all"]
+    if start:
+        gates = patch_bottlenecks(model, start[-1].name, reached)
+        found |= {n: replace(found[n], every_path=True) for n in gates if n in found and found[n].grid is not None}
+    return found
+
+
+def _reach(layer: Layer, mask: Mask | None) -> str:
+    """Return how much of a layer's map the score depends on."""
+    if mask is None:
+        return "none"
+    if not mask.ndim or mask.shape[1:] != layer.shape[1:]:
+        return "all"
+    seen = layer.folded(mask)
+    return "all" if seen.all() else "some" if seen.any() else "none"
+
+
+def default_base(model: Model, *, logits: str, grid: Size | None = None) -> Layer:
+    """Return the deepest layer that still has spatial extent, preferring one that all of the score passes.
+
+    Raises
+    ------
+    LayerError
+        When no tensor on the way to the score has spatial extent.
+    """
+    layers = ranked_layers(model, logits=logits, grid=grid)
+    if not layers:
+        raise LayerError(
+            "no tensor on the way to the score has channels and spatial extent: a picture (N, C, H, W), "
+            "or tokens of a grid (N, T, C)"
+        )
+    return layers[0]
+
+
+def ranked_layers(model: Model, *, logits: str, grid: Size | None = None) -> list[Layer]:
+    """Return the candidates, best base layer first: deepest, on every path, not a mere view.
+
+    Tokens of which only a part reaches the score come behind, layers of which nothing does last.
+    """
+    layers = [x for x in candidate_layers(model, logits=logits, grid=grid) if x.op != "Input"]
+    depth = {x.name: i for i, x in enumerate(layers)}
+    return sorted(layers, key=lambda x: (_lacks(x), not x.every_path, x.op in VIEWS, -depth[x.name]))
+
+
+def _lacks(layer: Layer) -> int:
+    """Return how little of a layer's map the score depends on; of a picture, parts do not count."""
+    return 2 if layer.reach == "none" else int(layer.reach == "some" and layer.grid is not None)
+
+
+def find_layer(model: Model, name: str, *, logits: str, grid: Size | None = None) -> Layer:
+    """Return the layer called ``name``: a tensor, a node, an exporter scope, or a unique prefix of one.
+
+    ``input`` is the graph's input whatever its name. A scope stands for the last tensor made inside it.
+
+    Raises
+    ------
+    LayerError
+        No such layer, several, or one without spatial extent or off the path to the score.
+    """
+    layers = _candidates(model, logits, grid)
+    if name == INPUT and INPUT not in layers:
+        inputs = [x for x in layers.values() if x.op == "Input"]
+        if len(inputs) != 1:
+            raise LayerError("the graph's input has no channels and spatial extent; name another layer")
+        return inputs[0]
+    if name in layers:
+        return layers[name]
+    by_node = {x.node: x for x in layers.values()}
+    by_scope = _by_scope(layers)
+    for table in (by_node, by_scope):
+        if name in table:
+            return table[name]
+    everything = {**by_scope, **by_node, **layers}
+    hits = {x.name: x for key, x in everything.items() if key.startswith(name)}
+    if len(hits) == 1:
+        return next(iter(hits.values()))
+    if hits:
+        raise LayerError(f"layer {name!r} is not unique: {_some(list(hits))}")
+    raise LayerError(_refusal(model, name, everything))
+
+
+def _refusal(model: Model, name: str, known: Mapping[str, Layer]) -> str:
+    kind = model.types.get(name)
+    if kind is None:
+        node = next((n for n in model.nodes if n.name == name and n.output), None)
+        kind = model.types.get(node.output[0]) if node is not None else None
+    if kind is not None:
+        shape = list(dims_of(kind))
+        return (
+            f"layer {name!r} has shape {shape}: it has no spatial extent, or no path to the score. "
+            "`fgcam inspect` lists the layers that can carry a map."
+        )
+    return f"no layer {name!r}.{suggest(name, known)} `fgcam inspect` lists them all."
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+
+
+def _by_scope(layers: Mapping[str, Layer]) -> dict[str, Layer]:
+    """Return each scope and all its parents, with the last layer made inside."""
+    table: dict[str, Layer] = {}
+    for layer in layers.values():
+        parts = layer.scope.split(".") if layer.scope else []
+        for i in range(1, len(parts) + 1):
+            table[".".join(parts[:i])] = layer
+    return table
+
+
+def scope_of(node: NodeProto) -> str:
+    """Return the module path an exporter left on ``node`` (``layer4.1.conv2``), or an empty string."""
+    for prop in node.metadata_props:
+        if prop.key == "pkg.torch.onnx.name_scopes":
+            try:
+                scopes = json.loads(prop.value.replace("'", '"'))
+            except ValueError:
+                return ""
+            named = [s for s in scopes[:-1] if isinstance(s, str) and s]
+            return named[-1] if named else ""
+    parts = [p for p in node.name.split("/")[:-1] if p]
+    path = ""
+    for part in parts:
+        path = part if not path or part.startswith(path + ".") else f"{path}.{part}"
+    return path if re.fullmatch(r"[\w.\-]+", path) else ""

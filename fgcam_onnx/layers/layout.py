@@ -1,0 +1,97 @@
+"""Layout: which axes of a tensor are channels and space, and how its tokens lie in the picture."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Mapping
+
+from ..errors import LayerError
+from ..graph.facts import facts_of
+from ..graph.model import Model, dims_of
+from ..graph.operators import PRODUCTS
+from ..graph.value import Shape
+from .places import Places, places_of
+from .tokens import Grid, grid_given, grid_guessed, grid_of, picture_axis, shows_picture
+
+Size = tuple[int, int]
+Layout = tuple[int, Grid | None]
+"""The channel axis of a tensor when folded, and the grid of its tokens; None for a picture."""
+
+
+@functools.lru_cache(maxsize=32)
+def layouts_of(model: Model, given: Size | None = None) -> Mapping[str, Layout]:
+    """Return the layout of every tensor that is a picture or a grid of tokens.
+
+    Parameters
+    ----------
+    given : (height, width), optional
+        The grid of the tokens, which are the last ``height * width`` of a sequence; overrules what the graph
+        shows.
+
+    Raises
+    ------
+    LayerError
+        There is no sequence for the grid that was given.
+    """
+    facts, places = facts_of(model), places_of(model)
+    shapes = {n: dims_of(t) for n, t in model.types.items() if n in facts.varying and t.tensor_type.HasField("shape")}
+    shown = {n: _shown(s, facts.channel_axis.get(n), places.get(n)) for n, s in shapes.items()}
+    found = {n: layout for n, layout in shown.items() if layout is not None}
+    if given is not None:
+        return found | _given(model, shapes, given, found)
+    if not any(grid is not None for _, grid in found.values()):
+        found |= _guessed(model, shapes)
+    return found
+
+
+def _shown(shape: Shape, channel_axis: int | None, places: Places | None) -> Layout | None:
+    """Return the layout that the graph shows."""
+    batch = shape[0] if shape and isinstance(shape[0], int) else 1
+    if len(shape) == 3:
+        grid = grid_of(places, batch=batch) if places is not None else None
+        return (3, grid) if grid is not None else None
+    if len(shape) != 4:
+        return None
+    axis = picture_axis(places, batch=batch) if places is not None else None
+    if channel_axis is None or (places is not None and not shows_picture(places, channel_axis, batch=batch)):
+        return (axis, None) if axis is not None else None
+    return channel_axis, None
+
+
+def _sequences(model: Model, shapes: Mapping[str, Shape]) -> Iterator[tuple[str, int]]:
+    """Yield tensors (N, T, C) with the batch of an input, and their T."""
+    batches = {i.shape[0] for i in model.inputs if i.shape}
+    for name, shape in shapes.items():
+        if len(shape) == 3 and shape[0] in batches and isinstance(shape[1], int):
+            yield name, shape[1]
+
+
+def _given(model: Model, shapes: Mapping[str, Shape], size: Size, shown: Mapping[str, Layout]) -> dict[str, Layout]:
+    """Return the layouts that follow from a grid of ``size``; sequences whose channels come first stay as shown."""
+    lengths = dict(_sequences(model, shapes))
+    fits = {n: grid for n, t in lengths.items() if (grid := grid_given(t, size)) is not None}
+    kept = {n for n in fits if n in shown and (g := shown[n][1]) is not None and g.axis == 2}
+    if not fits:
+        every = ", ".join(map(str, sorted(set(lengths.values())))) or "none"
+        count = size[0] * size[1]
+        raise LayerError(
+            f"no sequence has {size[0]} x {size[1]} = {count} tokens, or a few more; the lengths there are: {every}"
+        )
+    return {n: (3, grid) for n, grid in fits.items() if n not in kept}
+
+
+def _guessed(model: Model, shapes: Mapping[str, Shape]) -> dict[str, Layout]:
+    """Guess the grid by the proportions of the picture, where tokens are normalised or multiplied by weights."""
+    pictures = [i for i in model.inputs if len(i.shape) == 4 and i.name in facts_of(model).channel_axis]
+    if len(pictures) != 1:
+        return {}
+    axis = facts_of(model).channel_axis[pictures[0].name]
+    height, width = (d for a, d in enumerate(pictures[0].shape) if a not in (0, axis))
+    if not isinstance(height, int) or not isinstance(width, int):
+        return {}
+    by_row = {"LayerNormalization": 0, "RMSNormalization": 0, **{op: ends[0] for op, ends in PRODUCTS.items()}}
+    tokens = {n.input[by_row[n.op_type]] for n in model.nodes if n.op_type in by_row}
+    lengths = dict(_sequences(model, shapes))
+    seen = {t for n, t in lengths.items() if n in tokens}
+    grids = {t: grid_guessed(t, (height, width)) for t in seen}
+    return {n: (3, grid) for n, t in lengths.items() if (grid := grids.get(t)) is not None}

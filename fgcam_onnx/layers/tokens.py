@@ -1,0 +1,168 @@
+"""Tokens: sequences that are a flattened grid, and tokens beside it that are not (class, register, distillation)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..graph.value import Array, Dim, Shape, Value
+from .movement import NOWHERE, Labels
+from .places import Places, constant_along
+
+FEW = 9
+"""A guess allows for fewer extra tokens than this."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """How the tokens of a tensor (N, T, C), or (N, C, T), lie in the picture.
+
+    Attributes
+    ----------
+    before, after : int
+        Tokens in front of the grid and behind it that are not part of it.
+    height, width : int
+        Size of the grid; tokens run row by row.
+    axis : {1, 2}
+        The axis of the tokens.
+    """
+
+    before: int
+    after: int
+    height: int
+    width: int
+    axis: int = 1
+
+    @property
+    def extra(self) -> int:
+        """How many tokens are not part of the grid."""
+        return self.before + self.after
+
+    def folded_shape(self, shape: Shape) -> tuple[Dim, int, int, Dim]:
+        """Return the shape (N, h, w, C) of a tensor of ``shape`` when it is folded."""
+        return (shape[0], self.height, self.width, shape[3 - self.axis])
+
+    def fold(self, v: Array) -> Array:
+        """Return the tokens of ``v`` as a picture (N, h, w, C), those beside the grid dropped."""
+        if self.axis == 2:
+            v = v.transpose((0, 2, 1))
+        if self.extra:
+            v = _between(v, self.before, self.before + self.height * self.width)
+        batch = v.shape[0] if not isinstance(v, Value) or isinstance(v.shape[0], int) else None
+        return v.reshape((batch, self.height, self.width, v.shape[2]))
+
+    def unfold(self, v: Array) -> Array:
+        """Return a picture (N, h, w, C) as tokens in their axes, 0 beside the grid."""
+        batch = v.shape[0] if not isinstance(v, Value) or isinstance(v.shape[0], int) else None
+        v = v.reshape((batch, self.height * self.width, v.shape[3]))
+        if self.extra:
+            v = _padded(v, self.before, self.after)
+        return v.transpose((0, 2, 1)) if self.axis == 2 else v
+
+
+def _between(v: Array, start: int, stop: int) -> Array:
+    """Return the tokens ``start`` to ``stop`` of ``v`` (N, T, C)."""
+    if not isinstance(v, Value):
+        return v[:, start:stop]
+    ints = v.emitter.ints
+    return v.emitter.emit("Slice", v, ints([start]), ints([stop]), ints([1]))
+
+
+def _padded(v: Array, before: int, after: int) -> Array:
+    """Return ``v`` (N, T, C) with tokens of 0 around it."""
+    if not isinstance(v, Value):
+        return np.pad(v, ((0, 0), (before, after), (0, 0)))
+    return v.emitter.emit("Pad", v, v.emitter.ints([0, before, 0, 0, after, 0]))
+
+
+def grid_of(places: Places, *, batch: int) -> Grid | None:
+    """Return how a tensor of rank 3 with ``places`` is a sequence of tokens; None where it is not one."""
+    at = places.at
+    if at.ndim != 3 or at.shape[0] != batch:
+        return None
+    for axis in (1, 2):
+        other = 3 - axis
+        if at.shape[axis] < 2 or not _same(at, (0, other)):
+            continue
+        tokens = at[0].take(0, other - 1)
+        inside = np.flatnonzero(tokens != NOWHERE)
+        if len(inside) < 2 or inside[-1] - inside[0] + 1 != len(inside):
+            continue
+        size = lattice(places, tokens[inside])
+        if size is not None:
+            return Grid(int(inside[0]), len(tokens) - 1 - int(inside[-1]), *size, axis)
+    return None
+
+
+def lattice(places: Places, at: Labels) -> tuple[int, int] | None:
+    """Return the (height, width) of labels that are the grid, or every n-th row and column of it, row by row."""
+    y, x = np.divmod(at, np.int32(places.width))
+    rows, columns = np.unique(y), np.unique(x)
+    if len(rows) * len(columns) != at.size or not np.array_equal(
+        at, np.add.outer(rows * places.width, columns).ravel()
+    ):
+        return None
+    even = _even(rows, places.height) and _even(columns, places.width)
+    return (len(rows), len(columns)) if even else None
+
+
+def _even(positions: Labels, size: int) -> bool:
+    """Tell whether positions are spread evenly over all of ``size``."""
+    step = -(-size // len(positions))
+    return bool((np.diff(positions) == step).all()) and int(positions[0]) < step and size - positions[-1] <= step
+
+
+def grid_given(length: int, size: tuple[int, int]) -> Grid | None:
+    """Return a grid of ``size`` in a sequence, all other tokens in front; None where they would be the larger part."""
+    count = size[0] * size[1]
+    return Grid(length - count, 0, *size) if count <= length < 2 * count else None
+
+
+def grid_guessed(length: int, picture: tuple[int, int]) -> Grid | None:
+    """Return the grid that a sequence is if it has the proportions of ``picture``, with a few tokens in front."""
+    for before in range(min(FEW, length - 3)):
+        height = round(math.sqrt((length - before) * picture[0] / picture[1]))
+        width = (length - before) // max(height, 1)
+        if min(height, width) > 1 and before + height * width == length and height * picture[1] == width * picture[0]:
+            return Grid(before, 0, height, width)
+    return None
+
+
+def picture_axis(places: Places, *, batch: int) -> int | None:
+    """Return the channel axis of a tensor of rank 4 with ``places``: 1 or 3; None where it is no picture."""
+    at = places.at
+    if at.ndim != 4 or at.shape[0] != batch:
+        return None
+    for axis in (1, 3):
+        if _same(at, (0, axis)):
+            picture = at[0].take(0, axis - 1)
+            if (picture != NOWHERE).all() and lattice(places, picture.ravel()) == picture.shape:
+                return axis
+    return None
+
+
+def shows_picture(places: Places, channel_axis: int, *, batch: int) -> bool:
+    """Tell whether a tensor of rank 4 may have its channels at ``channel_axis``: places rise along the other axes."""
+    at = places.at
+    if at.ndim != 4 or at.shape[0] != batch or not constant_along(at, channel_axis):
+        return False
+    picture = at[0].take(0, channel_axis - 1)
+    nowhere = picture == NOWHERE
+    return _rises(picture // places.width, nowhere) and _rises((picture % places.width).T, nowhere.T)
+
+
+def _rises(position: Labels, nowhere: NDArray[np.bool_]) -> bool:
+    """Tell whether a coordinate is one number in each row, and rises from row to row, what is nowhere aside."""
+    rows = ~nowhere.all(axis=1)
+    most = np.where(nowhere, NOWHERE, position).max(axis=1)[rows]
+    least = np.where(nowhere, np.iinfo(np.int32).max, position).min(axis=1)[rows]
+    return bool((most == least).all()) and bool((np.diff(most) > 0).all())
+
+
+def _same(at: Labels, axes: Sequence[int]) -> bool:
+    """Tell whether labels are the same all along ``axes``."""
+    return all(constant_along(at, a) for a in axes)

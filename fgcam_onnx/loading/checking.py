@@ -1,0 +1,116 @@
+"""Refuse what is not valid ONNX, before any of onnx's own tools meets it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import onnx
+from numpy.typing import NDArray
+from onnx import ModelProto, TensorProto, TypeProto
+
+from ..errors import ModelError
+from ..graph.model import dims_of
+from .canonical import WINDOWED
+from .folding import closed
+
+LARGEST = 2**31
+"""Most elements of a tensor, the batch aside."""
+
+GENERATED = 10**7
+"""Most elements that a Range of constants may have: shape inference writes them out."""
+
+
+def check_text(message: Any) -> None:
+    """Refuse names that are not text: protobuf hands those over as bytes.
+
+    Raises
+    ------
+    ModelError
+        Naming the field.
+    """
+    if isinstance(message, TensorProto):
+        fields = [(f, v) for f, v in (("name", message.name), ("doc_string", message.doc_string))]
+    else:
+        try:
+            fields = [(f.name, v) for f, v in message.ListFields() if f.type in (f.TYPE_STRING, f.TYPE_MESSAGE)]
+        except UnicodeDecodeError as error:
+            raise ModelError(f"the model is damaged: a name in it is not text ({error})") from None
+    for name, value in fields:
+        for item in [value] if isinstance(value, str | bytes) or hasattr(value, "ListFields") else value:
+            if isinstance(item, bytes):
+                raise ModelError(f"the model is damaged: a {name} in it is not text: {item[:40]!r}")
+            if hasattr(item, "ListFields"):
+                check_text(item)
+
+
+def check_extents(proto: ModelProto, types: Mapping[str, TypeProto]) -> None:
+    """Refuse an input that is too small for a window, and tensors that no memory holds.
+
+    Raises
+    ------
+    ModelError
+        Naming the node.
+    """
+    for node in proto.graph.node:
+        kind = types.get(node.output[0])
+        if kind is None or not kind.tensor_type.HasField("shape"):
+            continue
+        shape = dims_of(kind)
+        sizes = " x ".join(map(str, shape))
+        if math.prod(d for d in shape if isinstance(d, int)) > LARGEST:
+            raise ModelError(
+                f"{node.op_type} (node {node.name!r}) makes {sizes} elements; at most {LARGEST} are supported"
+            )
+        if node.op_type in WINDOWED and any(isinstance(d, int) and d < 1 for d in shape[2:]):
+            raise ModelError(f"the input is too small: {node.op_type} (node {node.name!r}) would make {sizes} of it")
+
+
+def check_graph(proto: ModelProto, constants: Mapping[str, NDArray[Any]]) -> None:
+    """Refuse a graph that breaks the standard: operators, attributes, order and names.
+
+    Raises
+    ------
+    ModelError
+        Naming the node or the tensor.
+    """
+    for ends, what in ((proto.graph.input, "input"), (proto.graph.output, "output")):
+        if not ends:
+            raise ModelError(f"the model has no {what}: there is nothing to explain")
+    _check_names(proto, constants)
+    for node in proto.graph.node:
+        if node.op_type == "Range" and all(i in constants for i in node.input):
+            _check_range([constants[i] for i in node.input], node.name)
+    whole = closed(proto, constants)
+    for info in (*whole.graph.input, *whole.graph.output):
+        if info.type.HasField("tensor_type"):
+            info.type.tensor_type.shape.SetInParent()
+    whole.graph.name = whole.graph.name or "graph"
+    try:
+        onnx.checker.check_model(whole)
+    except (onnx.checker.ValidationError, UnicodeDecodeError, ValueError) as error:
+        reason = str(error).split("==> Context:")[0].strip()
+        raise ModelError(f"the graph is not valid ONNX: {reason}") from None
+
+
+def _check_names(proto: ModelProto, constants: Mapping[str, Any]) -> None:
+    """Refuse graphs in which a tensor name is written twice."""
+    seen = {i.name for i in proto.graph.input} | set(constants)
+    if len(proto.graph.input) > len({i.name for i in proto.graph.input}):
+        raise ModelError("two inputs have the same name: the graph is not valid ONNX")
+    for node in proto.graph.node:
+        for name in filter(None, node.output):
+            if name in seen:
+                raise ModelError(f"tensor {name!r} is written twice: the graph is not valid ONNX")
+            seen.add(name)
+
+
+def _check_range(ends: list[NDArray[Any]], name: str) -> None:
+    try:
+        start, limit, delta = (float(e.reshape(())) for e in ends)
+        count = (limit - start) / delta
+    except (TypeError, ValueError, ZeroDivisionError) as error:
+        raise ModelError(f"Range (node {name!r}) has no valid start, limit and step: {error}") from None
+    if not count <= GENERATED:
+        raise ModelError(f"Range (node {name!r}) makes {count:.0f} elements; at most {GENERATED} are supported")

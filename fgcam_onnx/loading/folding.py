@@ -1,0 +1,127 @@
+"""Fold what is constant: shape chains, Constant nodes, If with a fixed condition; drop what nothing reads."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import onnx
+import onnx_graphsurgeon as gs
+from numpy.typing import NDArray
+from onnx import ModelProto, helper, numpy_helper
+from onnx_graphsurgeon.logger import G_LOGGER
+
+from ..errors import ModelError
+from ..graph.gaps import infer_shapes
+from ..graph.model import LARGE
+from ..wheels import onnxruntime_module
+
+FOLDED_BYTES = LARGE * 64
+
+GROWING = frozenset(
+    "BlackmanWindow CenterCropPad ConstantOfShape Expand HammingWindow HannWindow MelWeightMatrix OneHot Pad"
+    " Range Resize Tile Upsample".split()
+)
+"""Operators whose inputs' values, not shapes, say how much they make."""
+
+UNBOUNDED = frozenset({"Loop", "Scan"})
+
+
+def folded(proto: ModelProto, constants: Mapping[str, NDArray[Any]]) -> tuple[ModelProto, dict[str, NDArray[Any]]]:
+    """Return the graph without its constant parts, and the constants it still reads.
+
+    Large constants take part as typed inputs, so that weights are neither copied nor changed: what only
+    reads weights (a transposed or dequantized weight) stays in the graph for the runtime to fold.
+    """
+    metadata = {n.output[0]: n for n in proto.graph.node if n.metadata_props}
+    small = {n: a for n, a in constants.items() if a.size <= LARGE}
+    if not _foldable(proto, small):
+        read = _reads(proto)
+        return proto, {n: a for n, a in constants.items() if n in read}
+    graph = _folded(closed(proto, constants))
+    clean = gs.export_onnx(graph)
+    kept = dict(constants) | {t.name: numpy_helper.to_array(t) for t in clean.graph.initializer}
+    result = ModelProto()
+    result.CopyFrom(proto)
+    result.graph.ClearField("node")
+    for node in clean.graph.node:
+        old = metadata.get(node.output[0]) if node.output else None
+        if old is not None and not node.metadata_props:
+            node.metadata_props.extend(old.metadata_props)
+        result.graph.node.append(node)
+    read = _reads(result)
+    return result, {n: a for n, a in kept.items() if n in read}
+
+
+def _folded(model: ModelProto) -> gs.Graph:
+    """Fold as long as a pass finds sizes that the one before had to leave."""
+    onnxruntime_module()  # graphsurgeon folds through it
+    before = math.inf
+    while True:
+        try:
+            model = infer_shapes(model, data_prop=True)
+        except (onnx.shape_inference.InferenceError, MemoryError) as error:
+            raise ModelError(f"the graph is not consistent: {error}") from None
+        left: list[str] = []
+        with G_LOGGER.suppress():
+            graph = gs.import_onnx(model)
+            graph.fold_constants(size_threshold=FOLDED_BYTES, should_exclude_node=_leaves(left))
+        graph.cleanup().toposort()
+        waiting = left or any(n.op in ("Shape", "Size") for n in graph.nodes)
+        if not waiting or len(graph.nodes) >= before:
+            return graph
+        before = len(graph.nodes)
+        model = gs.export_onnx(graph)
+
+
+def _leaves(left: list[str]) -> Callable[[gs.Node], bool]:
+    """Return what tells a node that is not to be folded; those of unknown size are noted in ``left``."""
+
+    def leaves(node: gs.Node) -> bool:
+        if node.op in UNBOUNDED:
+            return True
+        for output in node.outputs:
+            shape = output.shape
+            if shape is None or not all(isinstance(d, int) for d in shape):
+                if node.op in GROWING:
+                    left.append(node.name)
+                    return True
+            elif math.prod(shape) > FOLDED_BYTES:
+                return True
+        return False
+
+    return leaves
+
+
+def closed(proto: ModelProto, constants: Mapping[str, NDArray[Any]]) -> ModelProto:
+    """Return a valid model for onnx's own tools: small constants inside, large ones as typed inputs."""
+    closed = ModelProto()
+    closed.CopyFrom(proto)
+    for name, array in constants.items():
+        if array.size <= LARGE or array.dtype == object:
+            closed.graph.initializer.append(numpy_helper.from_array(array, name))
+        else:
+            kind = helper.np_dtype_to_tensor_dtype(array.dtype)
+            closed.graph.input.append(helper.make_tensor_value_info(name, kind, array.shape))
+    return closed
+
+
+def _foldable(proto: ModelProto, small: Mapping[str, Any]) -> bool:
+    """Tell whether any node reads nothing but small constants, or asks for a shape."""
+    return any(
+        n.op_type in ("Shape", "Size", "If", "Constant") or all(i in small for i in n.input if i)
+        for n in proto.graph.node
+    )
+
+
+def _reads(proto: ModelProto) -> set[str]:
+    names: set[str] = {o.name for o in proto.graph.output}
+    stack = list(proto.graph.node)
+    while stack:
+        node = stack.pop()
+        names.update(node.input)
+        for attribute in node.attribute:
+            for graph in (attribute.g, *attribute.graphs):
+                stack.extend(graph.node)
+    return names

@@ -1,0 +1,229 @@
+"""Load: read a file from a stranger, raise it to a modern opset, fold, and type every tensor."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import onnx
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped, unused-ignore]
+from numpy.typing import NDArray
+from onnx import ModelProto, NodeProto, ValueInfoProto, numpy_helper
+
+from ..errors import ModelError
+from ..graph.model import Model
+from ..graph.rounding import settled
+from ..graph.value import Dim, Shape
+from .bodies import written_out
+from .canonical import canonical_nodes, legacy_nodes, resizes_of_before_11, without_chains
+from .checking import check_extents, check_graph, check_text
+from .contrib import claimed, standardized
+from .folding import closed, folded
+from .functions import inlined
+from .inference import BATCH, infer_types
+from .recurrent import RECURRENT
+from .rewriting import rewritten
+from .weights import constant_node, read_tensor
+
+OPSET = 18
+"""Oldest opset the emissions are written for; older files are raised to it."""
+
+LARGEST = 2**31
+"""Bytes that a protobuf can hold."""
+
+OLDEST_IR, NEWEST_IR = 8, 10
+"""File format versions: opset 18 needs 8, and every supported runtime reads 10."""
+
+
+def load(path: str | Path | ModelProto, *, shapes: Mapping[str, Shape] | None = None) -> Model:
+    """Load an ONNX model for explanation.
+
+    Parameters
+    ----------
+    path : path or ModelProto
+        The file, of any opset from 7 on; external data must lie in the file's folder.
+    shapes : mapping of str to shape, optional
+        Sizes for dynamic dimensions, by input name; a free batch stays free.
+
+    Raises
+    ------
+    ModelError
+        Not an ONNX file, truncated, external data missing or outside the folder, or an opset that
+        cannot be raised.
+    """
+    if isinstance(path, ModelProto):
+        proto, file = ModelProto(), None
+        proto.CopyFrom(path)
+    else:
+        file = Path(path)
+        proto = _read(file)
+    check_text(proto)
+    proto, constants = _split(proto, file.parent if file else None)
+    opset = next((o.version for o in proto.opset_import if not o.domain), 0)
+    claimed(proto, opset)
+    proto = standardized(_raised(proto, constants, opset), constants)
+    model = Model(proto, constants, {}, file, opset)
+    return bind(model, shapes or {})
+
+
+def bind(model: Model, shapes: Mapping[str, Shape]) -> Model:
+    """Fix the dynamic dimensions given in ``shapes``, fold what is constant, and type every tensor.
+
+    The first dimension of an input stays free when it is dynamic; every input keeps its name.
+    """
+    proto = ModelProto()
+    proto.CopyFrom(model.proto)
+    known = {i.name for i in proto.graph.input}
+    for name in shapes:
+        if name not in known:
+            raise ModelError(f"the model has no input {name!r}; it has {', '.join(sorted(known))}")
+    for info in proto.graph.input:
+        if info.type.HasField("tensor_type"):
+            _bind_input(info, shapes.get(info.name))
+    for info in proto.graph.output:
+        if info.type.HasField("tensor_type"):
+            info.type.tensor_type.ClearField("shape")
+    proto, constants = folded(proto, model.constants)
+    types = infer_types(proto, constants)
+    check_extents(proto, types)
+    for info in proto.graph.output:
+        if info.name in types:
+            info.type.CopyFrom(types[info.name])
+    nodes = settled(canonical_nodes(proto.graph.node, types), types, constants, opset=model.opsets[""])
+    del proto.graph.node[:]
+    proto.graph.node.extend(nodes)
+    bound = replace(model, proto=proto, constants=constants, types=types)
+    return rewritten(bound, RECURRENT) if any(n.op_type in RECURRENT for n in nodes) else bound
+
+
+def _read(path: Path) -> ModelProto:
+    """Parse ``path`` without its external data."""
+    if path.is_dir():
+        raise ModelError(f"{path} is a folder; name the .onnx file in it")
+    if not path.is_file():
+        raise ModelError(f"{path}: {'not a regular file' if path.exists() else 'no such file'}")
+    try:
+        size = path.stat().st_size
+        if size > LARGEST:
+            raise ModelError(f"{path} is larger than 2 GB, which no ONNX file is: weights that large lie beside it")
+        proto = onnx.load(path, load_external_data=False, format="protobuf")
+    except (DecodeError, ValueError) as error:
+        raise ModelError(f"{path} is not an ONNX file, or is truncated: {error}") from None
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read: {error.strerror}") from None
+    if not proto.graph.node or not proto.opset_import:
+        empty = "is empty" if size == 0 else "holds no graph"
+        raise ModelError(f"{path} is not an ONNX model: it {empty}")
+    return proto
+
+
+def _split(proto: ModelProto, folder: Path | None) -> tuple[ModelProto, dict[str, NDArray[Any]]]:
+    """Take every constant out of the graph: initializers (listed as inputs or not) and Constant nodes."""
+    for opset in proto.opset_import:
+        opset.domain = "" if opset.domain == "ai.onnx" else opset.domain
+    proto = written_out(inlined(proto))
+    graph = proto.graph
+    if graph.sparse_initializer:
+        raise ModelError("sparse initializers are not supported; export the model with dense weights")
+    constants: dict[str, NDArray[Any]] = {}
+    for tensor in graph.initializer:
+        _add(constants, tensor.name, read_tensor(tensor, folder))
+    nodes: list[NodeProto] = []
+    for node in without_chains(graph.node, outputs={o.name for o in graph.output}):
+        node.domain = "" if node.domain == "ai.onnx" else node.domain
+        array = constant_node(node, folder)
+        if array is not None:
+            _add(constants, node.output[0], array)
+        elif any(node.output):
+            nodes.append(node)
+    inputs = [i for i in graph.input if i.name not in constants]
+    outputs = {o.name for o in graph.output}
+    kept = ModelProto()
+    kept.CopyFrom(_without_data(proto))
+    kept.graph.node.extend(n for n in nodes)
+    kept.graph.input.extend(inputs)
+    for name in outputs & constants.keys():
+        raise ModelError(f"output {name!r} is a constant: there is nothing to explain")
+    kept.ir_version = min(max(kept.ir_version, OLDEST_IR), NEWEST_IR)
+    return kept, constants
+
+
+def _add(constants: dict[str, NDArray[Any]], name: str, array: NDArray[Any]) -> None:
+    if name in constants:
+        raise ModelError(f"tensor {name!r} is written twice: the graph is not valid ONNX")
+    constants[name] = array
+
+
+def _without_data(proto: ModelProto) -> ModelProto:
+    """Return ``proto`` without nodes, inputs, initializers and stale type information."""
+    graph = proto.graph
+    for field in ("initializer", "node", "input", "quantization_annotation", "doc_string"):
+        graph.ClearField(field)
+    graph.ClearField("value_info")
+    proto.ClearField("functions")
+    proto.ClearField("training_info")
+    return proto
+
+
+def _raised(proto: ModelProto, constants: dict[str, NDArray[Any]], opset: int) -> ModelProto:
+    """Return ``proto`` at opset 18 or newer."""
+    newest = onnx.defs.onnx_opset_version()
+    if not 0 < opset <= newest:
+        known = f"the installed onnx {onnx.__version__} knows 1 to {newest}; upgrade onnx, or export an older one"
+        raise ModelError(f"the model is written in opset {opset} of ai.onnx; {known}")
+    nodes = legacy_nodes(proto.graph.node, constants)
+    del proto.graph.node[:]
+    proto.graph.node.extend(nodes)
+    check_graph(proto, constants)
+    if opset >= OPSET:
+        return proto
+    foreign = [o for o in proto.opset_import if o.domain]
+    try:
+        raised = onnx.version_converter.convert_version(closed(proto, constants), OPSET)
+    except Exception as error:  # the converter raises RuntimeError, ValidationError and others
+        raise ModelError(f"opset {opset} cannot be raised to {OPSET}: {error}") from None
+    present = {o.domain for o in raised.opset_import}
+    raised.opset_import.extend(o for o in foreign if o.domain not in present)
+    opened = _opened(raised, constants)
+    if opset < 11:
+        nodes = resizes_of_before_11(opened.graph.node, constants)
+        del opened.graph.node[:]
+        opened.graph.node.extend(nodes)
+    return opened
+
+
+def _opened(closed: ModelProto, constants: dict[str, NDArray[Any]]) -> ModelProto:
+    """Take the constants out again, those that the tool added included."""
+    constants |= {t.name: numpy_helper.to_array(t) for t in closed.graph.initializer}
+    nodes = []
+    for node in closed.graph.node:
+        array = constant_node(node, None)
+        if array is None:
+            nodes.append(node)
+        else:
+            constants[node.output[0]] = array
+    inputs = [i for i in closed.graph.input if i.name not in constants]
+    del closed.graph.node[:], closed.graph.input[:], closed.graph.initializer[:], closed.graph.value_info[:]
+    closed.graph.node.extend(nodes)
+    closed.graph.input.extend(inputs)
+    return closed
+
+
+def _bind_input(info: ValueInfoProto, shape: Shape | None) -> None:
+    """Write ``shape`` into the input's free dimensions; the first, when free, is the batch."""
+    dims = info.type.tensor_type.shape.dim
+    if shape is not None and len(shape) != len(dims):
+        raise ModelError(f"input {info.name!r} has {len(dims)} dimensions, {list(shape)} has {len(shape)}")
+    for i, dim in enumerate(dims):
+        fixed = dim.dim_value if dim.HasField("dim_value") and dim.dim_value > 0 else None
+        wanted: Dim = shape[i] if shape is not None else None
+        if fixed is not None and isinstance(wanted, int) and wanted != fixed:
+            raise ModelError(f"input {info.name!r} has size {fixed} at dimension {i}, not {wanted}")
+        if fixed is None and isinstance(wanted, int) and i > 0:
+            dim.dim_value = wanted
+        elif fixed is None and i == 0 and len(dims) > 1:
+            dim.dim_param = BATCH
+        elif fixed is None:
+            dim.dim_param = dim.dim_param or f"{info.name}_{i}"

@@ -1,0 +1,144 @@
+"""Compare :mod:`fgcam_onnx.compat` with pytorch-grad-cam, and write what it gives as a golden for the tests.
+
+Needs torch, grad-cam (1.5.5 or newer), onnx and onnxruntime in one environment of their own:
+
+    python tools/peers/peers_compat.py --write tests/goldens/compat.npz
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+import torchvision_cpu  # noqa: F401  before what imports torchvision
+
+import pytorch_grad_cam  # isort: skip
+from pytorch_grad_cam.utils import model_targets
+from pytorch_grad_cam.utils.image import show_cam_on_image
+
+sys.path[:0] = [str(Path(__file__).parents[2]), str(Path(__file__).parents[2] / "tests" / "support")]
+
+from nets import BASE, images, small_cnn, small_weights  # noqa: E402
+
+from fgcam_onnx import compat  # noqa: E402
+from fgcam_onnx.errors import OptionError  # noqa: E402
+
+FIRST = "/layer1/relu/Relu_output_0"
+SIZE = (31, 23)
+CALLS: dict[str, tuple[str, list[str], Any, dict[str, Any]]] = {
+    "top": ("GradCAM", [BASE], None, {}),
+    "class": ("GradCAM", [BASE], [("ClassifierOutputTarget", 3)] * 3, {}),
+    "mixed": ("GradCAM", [BASE], [("ClassifierOutputTarget", c) for c in (0, 4, 2)], {}),
+    "layers": ("GradCAM", [FIRST, BASE], [("ClassifierOutputTarget", 1)] * 3, {}),
+    "augmented": ("GradCAM", [BASE], [("ClassifierOutputTarget", 1)] * 3, {"aug_smooth": True}),
+    "probability": ("GradCAM", [BASE], [("ClassifierOutputSoftmaxTarget", 2)] * 3, {}),
+    "rest": ("GradCAM", [BASE], [("ClassifierOutputReST", 2)] * 3, {}),
+}
+OTHERS = ("FullGrad", "GradCAMElementWise", "GradCAMPlusPlus", "HiResCAM", "LayerCAM", "XGradCAM")
+SIGNED = ("EigenCAM", "EigenGradCAM")
+"""Whose sign pytorch-grad-cam leaves to the singular value decomposition."""
+
+
+class Net(torch.nn.Module):
+    """The small_cnn of tests/support/nets.py in torch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        w = {n: torch.from_numpy(a) for n, a in small_weights().items()}
+        self.one, self.two = torch.nn.Conv2d(3, 8, 3, padding=1), torch.nn.Conv2d(8, 16, 3, padding=1)
+        self.fc = torch.nn.Linear(16, 5)
+        for module, name in ((self.one, "layer1.conv"), (self.two, "layer2.conv"), (self.fc, "fc")):
+            module.weight.data, module.bias.data = w[f"{name}.weight"], w[f"{name}.bias"]
+        self.relu1, self.relu2 = torch.nn.ReLU(), torch.nn.ReLU()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:  # noqa: D102
+        x = torch.nn.functional.max_pool2d(self.relu1(self.one(x)), 2)
+        return self.fc(self.relu2(self.two(x)).mean((2, 3)))
+
+
+class Segmenter(torch.nn.Module):
+    """The features of the net, and a map of two classes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.relu1, self.head = Net().one, torch.nn.ReLU(), torch.nn.Conv2d(8, 2, 1)
+        self.head.weight.data = torch.from_numpy(segmentation_head())
+        self.head.bias.data.zero_()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:  # noqa: D102
+        return self.head(self.relu1(self.one(x)))
+
+
+def segmentation_head() -> Any:
+    return np.random.default_rng(21).standard_normal((2, 8, 1, 1)).astype(np.float32)
+
+
+def segmentation_mask() -> Any:
+    return (np.random.default_rng(22).random(SIZE) < 0.3).astype(np.float32)
+
+
+def theirs(name: str, layers: list[str], targets: Any, options: dict[str, Any]) -> Any:
+    net = Net().eval()
+    modules = {FIRST: net.relu1, BASE: net.relu2}
+    made = None if targets is None else [getattr(model_targets, t)(a) for t, a in targets]
+    with getattr(pytorch_grad_cam, name)(model=net, target_layers=[modules[x] for x in layers]) as cam:
+        return cam(input_tensor=torch.from_numpy(images(3, size=SIZE)), targets=made, **options)
+
+
+def ours(name: str, layers: list[str], targets: Any, options: dict[str, Any]) -> Any:
+    made = None if targets is None else [getattr(compat, t)(a) for t, a in targets]
+    with getattr(compat, name)(model=small_cnn(size=SIZE), target_layers=layers) as cam:
+        return cam(input_tensor=images(3, size=SIZE), targets=made, **options)
+
+
+def picture() -> tuple[Any, Any]:
+    rng = np.random.default_rng(5)
+    return rng.random((20, 30, 3)).astype(np.float32), rng.random((20, 30)).astype(np.float32)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--write", type=Path)
+    golden: dict[str, Any] = {}
+    for key, call in CALLS.items():
+        golden[key] = theirs(*call)
+        print(f"{call[0]:20s} {key:12s} {np.abs(golden[key] - ours(*call)).max():.1e}")
+    for name in SIGNED:
+        call = (name, [BASE], [("ClassifierOutputTarget", c) for c in (0, 4, 2)], {})
+        apart = np.abs(theirs(*call) - ours(*call)).max((1, 2))
+        print(f"{name:20s} {'mixed':12s} {apart.min():.1e}, {int((apart > 1e-3).sum())} of 3 with the other sign")
+    for name in OTHERS:
+        call = (name, [BASE], [("ClassifierOutputTarget", c) for c in (0, 4, 2)], {})
+        try:
+            found = ours(*call)
+        except OptionError as error:
+            print(f"{name:20s} not here: {str(error).split(';')[0]}")
+            continue
+        golden[name] = theirs(*call)
+        print(f"{name:20s} {'mixed':12s} {np.abs(golden[name] - found).max():.1e}")
+    net = Segmenter().eval()
+    with pytorch_grad_cam.GradCAM(model=net, target_layers=[net.relu1]) as cam:
+        made = [model_targets.SemanticSegmentationTarget(1, segmentation_mask())] * 2
+        golden["region"] = cam(input_tensor=torch.from_numpy(images(2, size=SIZE)), targets=made)
+    image, mask = picture()
+    for number in (cv2.COLORMAP_JET, cv2.COLORMAP_VIRIDIS, cv2.COLORMAP_TURBO, cv2.COLORMAP_BONE):
+        for rgb in (False, True):
+            wanted = show_cam_on_image(image, mask, use_rgb=rgb, colormap=number, image_weight=0.3)
+            found = compat.show_cam_on_image(image, mask, use_rgb=rgb, colormap=number, image_weight=0.3)
+            golden[f"shown/{number}/{int(rgb)}"] = wanted
+            print(f"colormap {number} rgb {rgb}: at most {np.abs(wanted.astype(int) - found).max()} of 255")
+    steps = np.arange(256, dtype=np.uint8)[:, None]
+    golden["jet"] = cv2.applyColorMap(steps, cv2.COLORMAP_JET)[:, 0, ::-1]
+    path = parser.parse_args().write
+    if path is not None:
+        np.savez_compressed(path, **golden)
+        print(f"{path}: {path.stat().st_size / 1024:.0f} kB")
+
+
+if __name__ == "__main__":
+    main()
