@@ -63,10 +63,7 @@ def quantus_explain(explainer: Explainer, *, layer: str | None = None) -> Explai
         axes = picture_sides(explainer.model, explainer.input)
         if axes is None:
             raise InputError(f"Quantus' attributions are of pictures, not of inputs of {list(x.shape)}")
-        rows, columns = (
-            resize_matrix(n, x.shape[a], scale=x.shape[a] / n, mode="linear")
-            for n, a in zip(raw.shape[1:], axes, strict=True)
-        )
+        rows, columns = (resize_matrix(n, x.shape[a]) for n, a in zip(raw.shape[1:], axes, strict=True))
         return np.asarray(rows @ raw @ columns.T, np.float32)[:, None]
 
     return explain

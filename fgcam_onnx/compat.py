@@ -204,9 +204,7 @@ def _scaled(maps: Any) -> NDArray[np.float32]:
 
 def _enlarged(values: NDArray[np.float32], size: tuple[int, ...]) -> NDArray[np.float32]:
     """Resize a map bilinearly with half-pixel centres, as OpenCV does: without averaging where it becomes smaller."""
-    rows, columns = (
-        resize_matrix(n, out, scale=out / n, mode="linear") for n, out in zip(values.shape, size, strict=True)
-    )
+    rows, columns = (resize_matrix(n, out) for n, out in zip(values.shape, size, strict=True))
     return np.asarray(rows @ values @ columns.T, np.float32)
 
 

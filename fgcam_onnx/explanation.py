@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from .arithmetic import Arithmetic
 from .cam.fusion import fuse
+from .emptiness import emptiness
 from .errors import InputError, LayerError
 
 if TYPE_CHECKING:
@@ -123,6 +124,14 @@ class Explanation:
             raise LayerError(f"there are maps of {len(self.maps)} layers; choose from .maps: {', '.join(self.maps)}")
         return next(iter(self.maps.values()))
 
+    @property
+    def empty(self) -> dict[str, tuple[str, ...]]:
+        """What is to be said of each layer's maps, image by image, that show nothing; "" of those that do.
+
+        ``zero everywhere``, or ``nothing positive``: an overlay shows positive values, unless it is signed.
+        """
+        return {name: tuple(emptiness(m) for m in maps) for name, maps in self.maps.items()}
+
     def fused(self, how: str = "mean", *, size: tuple[int, int] | None = None) -> NDArray[np.float32]:
         """Return one map of all layers, of shape (N, H, W), values in [0, 1].
 
@@ -227,12 +236,14 @@ class Explanation:
         return [*paths, save_json(folder / "explanation.json", self.summary())]
 
     def summary(self) -> dict[str, Any]:
-        """Return target, score, conservation and integer arithmetic as plain Python values."""
+        """Return target, score, conservation, integer arithmetic and which maps show nothing as plain Python values."""
+        empty = {name: said for name, said in self.empty.items() if any(said)}
         return {
             **({"int8": self.int8} if self.int8 else {}),
             "target": self.target.tolist(),
             **({"described": list(self.described)} if self.described else {}),
             "score": [round(float(s), 6) for s in self.score],
+            **({"empty": {n: list(said) for n, said in empty.items()}} if empty else {}),
             "conservation": {
                 n: [None if np.isnan(v) else round(float(v), 6) for v in c] for n, c in self.conservation.items()
             },

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 import os
@@ -17,11 +18,11 @@ from .errors import InputError, OptionError, OutputError, TargetError, check_kno
 from .explainer import Explainer
 from .graph.emitter import Emitter
 from .graph.model import Model, TensorSpec
-from .graph.value import Value
+from .graph.value import Array, Value
 from .loading.loading import load
 from .methods import Options, find_method
 from .program import Scored, append_scores, scored_by
-from .saving.ends import NORMALIZE, RESIZE, prepared, widened
+from .saving.ends import NORMALIZE, RESIZE, finite, marked, prepared, widened
 from .saving.half import halved
 from .saving.portable import weights_apart
 from .saving.saving import (
@@ -100,7 +101,8 @@ def export(
 
     The file has the model's own outputs, and besides ``explanation`` (N, h, w) — with several layers,
     ``explanation/<layer>`` for each —, ``explanation_target`` (N,) and ``explanation_score`` (N,), the class and
-    its logit. Where the model has a tensor of such a name, ours is ``fgcam/output/<name>``.
+    its logit. Where the model has a tensor of such a name, ours is ``fgcam/output/<name>``. Where an image's input,
+    logits or maps hold NaN or infinite numbers, its maps (0 as uint8) and score are NaN.
 
     Parameters
     ----------
@@ -158,6 +160,10 @@ def append_explanation(
     """Return the model of ``explainer`` with its explanation appended; arguments as for :func:`export`."""
     for name, value, known in (("resize", resize, RESIZE), ("normalize", normalize, NORMALIZE)):
         check_known(name, value, known)
+    if batch is not None and (isinstance(batch, bool) or not isinstance(batch, int | np.integer) or batch < 1):
+        raise OptionError(f"batch {batch!r}: a whole number from 1, or None to leave it free")
+    if not isinstance(target, str) and (isinstance(target, bool) or not isinstance(target, int | np.integer)):
+        raise TargetError(f"target {target!r}: a file explains argmax, input, or one class by its index")
     if explainer.aug_smooth:
         raise OptionError("aug_smooth runs a method again and again from outside: it cannot be exported")
     options, names = explainer.options(_bound_size(explainer, size))
@@ -179,15 +185,17 @@ def append_explanation(
     found = append(options, emitter, scored)
     emitter.scope = "finish"
     given: dict[str, str] = {}
-    for i, name in enumerate(names):
-        m: Value = found[f"map/{i}"].astype(np.float32)
+    maps: list[Value] = [found[f"map/{i}"].astype(np.float32) for i in range(len(names))]
+    good = _all_finite(emitter, options, [append_scores(emitter, options.score.logits, source=options.input), *maps])
+    for i, (name, m) in enumerate(zip(names, maps, strict=True)):
         m = widened(m, _picture_size(options)) if resize == "input" else m
         if explainer.frame is not None and explainer.frame.flat and options.layers[i].op == "Input":
             m = m.reshape((*m.shape[:1], *m.shape[2:]))
         title = EXPLANATION if len(names) == 1 else f"{EXPLANATION}/{name}"
-        given[emitter.output(title, NORMALIZE[normalize](m))] = f"map at {name}"
+        given[emitter.output(title, marked(NORMALIZE[normalize](m), good))] = f"map at {name}"
     given[emitter.output(f"{EXPLANATION}_target", scored.target)] = "class that is explained"
-    given[emitter.output(f"{EXPLANATION}_score", scored.score.astype(np.float32))] = "its logit"
+    score = marked(scored.score.astype(np.float32), good)
+    given[emitter.output(f"{EXPLANATION}_score", score)] = "its logit; NaN where a number was not finite"
     built = emitter.build(inputs=taken)
     built = unframed(built, explainer.frame) if explainer.frame is not None else built
     built = with_batch(weights_apart(built), names=given, size=batch)
@@ -206,6 +214,19 @@ def append_explanation(
         **_source(explainer.model),
     }
     return Program(described(built, told), told)
+
+
+def _all_finite(emitter: Emitter, options: Options, made: list[Value]) -> Array:
+    """Return for each image whether its input, and what is ``made`` of it, are finite: what an `Explainer` refuses.
+
+    Where images share an answer, one that is not finite tells of all of them.
+    """
+    x = emitter.value(options.input)
+    read = [x] if x.dtype.kind == "f" and x.rank > 1 else []
+    each: list[Array] = [finite(v) for v in (*read, *made)]
+    if options.flow.bag:
+        each = [v.astype(np.float32).min(axis=(0,), keepdims=True) > 0 for v in each]
+    return functools.reduce(np.logical_and, each)
 
 
 def _bound_size(explainer: Explainer, size: tuple[int, int] | None) -> tuple[int, ...]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from .cam.fusion import check_fusion, fuse
 from .cam.perturbation import softmax
+from .emptiness import ZERO, emptiness
 from .errors import AbsentError, FgcamError, NumericsError
 from .explainer import Explainer
 from .explanation import Explanation, unused
@@ -64,9 +65,14 @@ class Explained:
         """The first of the label's names."""
         return self.label.split(",")[0]
 
+    @property
+    def empty(self) -> dict[str, str]:
+        """What is to be said of the maps that show nothing, by layer (`emptiness`)."""
+        return {name: said for name, values in self.maps.items() if (said := emptiness(values))}
+
     def summary(self) -> dict[str, Any]:
         """Return everything but the maps as plain values."""
-        traced = {"trace": self.trace} if self.trace else {}
+        traced = ({"trace": self.trace} if self.trace else {}) | ({"empty": self.empty} if self.empty else {})
         return traced | {
             "method": self.method,
             "target": self.target,
@@ -113,6 +119,18 @@ class Picture:
                 methods.setdefault(f"methods for {e.name}", {}).setdefault(e.method, values)
         found = {what: likenesses(maps) for what, maps in {**classes, **methods}.items()}
         return {what: pairs for what, pairs in found.items() if pairs}
+
+    def emptiness(self, *, signed: bool = False) -> str:
+        """Return what is to be said of its maps that show nothing, in one line; "" where all show something.
+
+        ``signed`` overlays show negative values, too.
+        """
+        return "; ".join(
+            f"{said} in the map of {e.label.split(',')[0]} at {layer}"
+            for e in self.explained
+            for layer, said in e.empty.items()
+            if said == ZERO or not signed
+        )
 
     def summary(self) -> dict[str, Any]:
         """Return the result as plain values."""

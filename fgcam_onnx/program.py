@@ -17,6 +17,7 @@ from .graph.value import Value
 from .layers.flow import Flow, flow_of
 from .layers.layers import Layer
 from .lrp.canonize import canonized
+from .lrp.pairs import in_pairs
 from .lrp.trace import Step, traced
 from .quantized import on_real_values, per_real_unit, real
 from .vjp.rule import Rules
@@ -197,6 +198,8 @@ def append_relevance(
         return {output: seed}
     behind = [x for x in layers if x != output]
     tape = tape_between(emitter, sources=behind, output=output)
+    if not derivative:
+        tape = in_pairs(tape)
     if canonize:
         tape = canonized(tape)
     walk = on_real_values(pullback, units=derivative)

@@ -174,6 +174,10 @@ def command(ctx: click.Context, /, **options: Any) -> None:
             trace_tables(results)
     if summary["int8"] == "saturating":
         click.echo(told(explainers[0].model), err=True)
+    for picture in results:
+        said = picture.emptiness(signed=options["signed"])
+        if said:
+            click.echo(f"{picture.path}: {said}", err=True)
     _report_failures(results)
 
 

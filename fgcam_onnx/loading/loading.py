@@ -14,10 +14,11 @@ from onnx import ModelProto, NodeProto, ValueInfoProto, numpy_helper
 
 from ..errors import ModelError
 from ..graph.model import Model
+from ..graph.rounding import settled
 from ..graph.value import Dim, Shape
 from .batching import apart, first_symbols, typed
 from .bodies import written_out
-from .canonical import canonical_nodes, legacy_nodes
+from .canonical import canonical_nodes, legacy_nodes, resizes_of_before_11, without_chains
 from .checking import check_extents, check_graph, check_text
 from .contrib import claimed, standardized
 from .folding import closed
@@ -95,7 +96,7 @@ def bind(model: Model, shapes: Mapping[str, Shape]) -> Model:
     for info in proto.graph.output:
         if info.name in types:
             info.type.CopyFrom(types[info.name])
-    nodes = canonical_nodes(proto.graph.node, types)
+    nodes = settled(canonical_nodes(proto.graph.node, types), types, constants, opset=model.opsets[""])
     del proto.graph.node[:]
     proto.graph.node.extend(nodes)
     notes = (*model.notes, note) if note else model.notes
@@ -135,7 +136,7 @@ def _split(proto: ModelProto, folder: Path | None) -> tuple[ModelProto, dict[str
     for tensor in graph.initializer:
         _add(constants, tensor.name, read_tensor(tensor, folder))
     nodes: list[NodeProto] = []
-    for node in graph.node:
+    for node in without_chains(graph.node, outputs={o.name for o in graph.output}):
         node.domain = "" if node.domain == "ai.onnx" else node.domain
         array = constant_node(node, folder)
         if array is not None:
@@ -190,7 +191,12 @@ def _raised(proto: ModelProto, constants: dict[str, NDArray[Any]], opset: int) -
         raise ModelError(f"opset {opset} cannot be raised to {OPSET}: {error}") from None
     present = {o.domain for o in raised.opset_import}
     raised.opset_import.extend(o for o in foreign if o.domain not in present)
-    return _opened(raised, constants)
+    opened = _opened(raised, constants)
+    if opset < 11:
+        nodes = resizes_of_before_11(opened.graph.node, constants)
+        del opened.graph.node[:]
+        opened.graph.node.extend(nodes)
+    return opened
 
 
 def _opened(closed: ModelProto, constants: dict[str, NDArray[Any]]) -> ModelProto:
