@@ -20,10 +20,11 @@ from .arguments import (
     placed_in,
     repeated,
 )
-from .arithmetic import arithmetic_of, computed
+from .arithmetic import computed
+from .assembling import assembled
 from .cam.perturbation import Progress
 from .errors import OptionError, TargetError
-from .explanation import Explanation, conservation_of, trace_of
+from .explanation import Explanation
 from .forward import Forward, forward
 from .graph.model import Model, TensorSpec
 from .graph.score import Score, find_score
@@ -34,7 +35,6 @@ from .methods.choosing import base_layer_of, chosen, chosen_layers
 from .methods.method import Compiled
 from .methods.taking import refuse_unused
 from .program import SEED, TARGET
-from .runtime import check_finite
 from .saving.saving import check_plain
 from .surgery.framing import framed
 from .targets import Aim, AnyTarget, Objective, Predicted, aimed, fitted_classes, objectives_of
@@ -273,24 +273,9 @@ class Explainer:
                 raise TargetError("a bag of images is explained for one class at a time")
             feeds = repeated(feeds, each, self.model.inputs, image=self.input)
         found = compiled.run(feeds)
-        check_finite({"logits": found["scores"]}, "the model")
-        maps = {name: found[f"map/{i}"].astype(np.float32) for i, name in enumerate(compiled.names)}
-        if self.frame is not None and self.frame.flat:
-            at = {n for n, x in zip(compiled.names, compiled.options.layers, strict=True) if x.name == self.input}
-            maps = {n: m.reshape(len(m), -1) if n in at else m for n, m in maps.items()}
-        check_finite(maps, "the explanation")
-        return Explanation(
-            maps,
-            found["target"] if aim is None else np.full(count, -1, np.int64),
-            found["score"].astype(np.float32) if aim is None else aim.score,
-            found["scores"].astype(np.float32),
-            conservation_of(found, compiled.names),
-            () if aim is None else aim.described,
-            each,
-            trace_of(found),
-            placed_in(x[self.input] if isinstance(x, Mapping) else x, compiled.options.model, self.input, images),
-            arithmetic_of(self.model),
-        )
+        given = x[self.input] if isinstance(x, Mapping) else x
+        placements = placed_in(given, compiled.options.model, self.input, images)
+        return assembled(found, compiled, frame=self.frame, aim=aim, count=count, each=each, placements=placements)
 
     def predict(self, x: ArrayLike | Mapping[str, ArrayLike]) -> NDArray[np.float32]:
         """Return the model's output that is explained, before a trailing Softmax or Sigmoid, of shape (N, ...).

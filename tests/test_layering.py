@@ -20,7 +20,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("guessing",),
     ("targets",),
     ("methods",),
-    ("forward",),
+    ("assembling", "forward"),
     ("explainer",),
     ("adapters", "compat", "exporter", "feeding", "metrics", "pictures", "sweep"),
     ("written",),

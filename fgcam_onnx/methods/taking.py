@@ -45,6 +45,8 @@ def refuse_unused(
 ) -> None:
     """Refuse what was given of ``UNSAID`` and would change nothing.
 
+    A base layer that is also a layer asked for says where the net has none by default.
+
     Raises
     ------
     OptionError
@@ -53,7 +55,7 @@ def refuse_unused(
     found = taken(method, base=base)
     if layers is None:
         found |= {"base_layer"} if find_method(method).at in ("base", "stage") else frozenset()
-    elif "all" in layers:
+    elif "all" in layers or given.get("base_layer") in layers:
         found |= {"base_layer"}
     for name, value in given.items():
         if value != UNSAID[name] and name not in found:
