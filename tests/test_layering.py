@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parent.parent / "fgcam_onnx"
 LEVELS: tuple[tuple[str, ...], ...] = (
     ("errors", "version"),
     ("matrices", "wheels"),
-    ("imaging", "graph"),
+    ("imaging", "graph", "metrics", "stream"),
     ("loading", "layers", "surgery", "vjp", "backward", "runtime", "cam"),
     ("saving", "lrp", "quantized"),
     ("program", "subspace"),
@@ -21,8 +21,9 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("methods",),
     ("forward",),
     ("explainer",),
-    ("adapters", "compat", "exporter", "metrics", "pictures", "sweep"),
-    ("audit", "report", "scale"),
+    ("adapters", "compat", "exporter", "pictures", "sweep"),
+    ("evaluation",),
+    ("audit", "scale"),
     ("cli",),
     ("__main__",),
 )
