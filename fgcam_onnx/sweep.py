@@ -71,6 +71,11 @@ def stage_layers(model: Model, *, logits: str) -> list[Layer]:
     return sorted(best.values(), key=lambda layer: order.index(layer.name))
 
 
+def stage_names(model: Model, *, logits: str) -> tuple[str, ...]:
+    """Return the names of the input and of :func:`stage_layers`."""
+    return INPUT, *(_name(model, layer, logits) for layer in stage_layers(model, logits=logits))
+
+
 def sweep(
     model: Model | ModelProto | str | Path,
     x: ArrayLike,
@@ -112,11 +117,7 @@ def sweep(
     probe = Explainer(loaded, method="gradcam", **options)
     prediction = probe.options(np.asarray(x).shape[1:] if probe.sizes_are_free else ())[0]
     logits = prediction.score.logits
-    if layers is None:
-        stages = stage_layers(prediction.model, logits=logits)
-        names = (INPUT, *(_name(prediction.model, layer, logits) for layer in stages))
-    else:
-        names = tuple(dict.fromkeys(layers))
+    names = stage_names(prediction.model, logits=logits) if layers is None else tuple(dict.fromkeys(layers))
     found = {n: find_layer(prediction.model, n, logits=logits) for n in names}
     results = _Results(loaded, x, target, options)
     for method in chosen:

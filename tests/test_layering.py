@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parent.parent / "fgcam_onnx"
 LEVELS: tuple[tuple[str, ...], ...] = (
     ("errors", "version"),
     ("matrices", "wheels"),
-    ("imaging", "graph", "metrics", "stream"),
+    ("imaging", "graph", "metrics", "report", "stream"),
     ("loading", "layers", "surgery", "vjp", "backward", "runtime", "cam"),
     ("saving", "lrp", "quantized"),
     ("program", "subspace"),

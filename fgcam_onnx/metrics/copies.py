@@ -27,6 +27,11 @@ class Copies:
     one: ClassVar[bool] = False
     """Whether there is only ever one: formulas then take a number."""
 
+    @property
+    def runs(self) -> int:
+        """How many there are."""
+        return 1
+
     def __call__(self, case: Case, /) -> Iterator[Floats]:
         """Yield pictures (C, H, W)."""
         raise NotImplementedError
@@ -91,6 +96,11 @@ class Removed(Copies):
     baseline: str
     shares: tuple[float, ...] = SHARES
 
+    @property
+    def runs(self) -> int:
+        """One for each of them."""
+        return len(self.shares)
+
     def __call__(self, case: Case, /) -> Iterator[Floats]:
         """Yield a picture for each share."""
         return _replaced(case, case.picture.x, case.picture.baseline(self.baseline), self.shares)
@@ -102,6 +112,11 @@ class Kept(Copies):
 
     baseline: str
     shares: tuple[float, ...] = SHARES
+
+    @property
+    def runs(self) -> int:
+        """One for each of them."""
+        return len(self.shares)
 
     def __call__(self, case: Case, /) -> Iterator[Floats]:
         """Yield a picture for each share."""
@@ -126,6 +141,11 @@ class Imputed(Copies):
     most: bool
     portions: tuple[float, ...] = PERCENTILES
 
+    @property
+    def runs(self) -> int:
+        """One for each of them."""
+        return len(self.portions)
+
     def __call__(self, case: Case, /) -> Iterator[Floats]:
         """Yield a picture for each portion."""
         order = case.order if self.most else case.order[::-1]
@@ -143,6 +163,11 @@ class Squares(Copies):
     count: int = 32
     side: float = 0.25
     common: ClassVar[bool] = True
+
+    @property
+    def runs(self) -> int:
+        """One for each square."""
+        return self.count
 
     def places(self, picture: Picture) -> tuple[tuple[slice, slice], ...]:
         """Return the squares."""

@@ -57,6 +57,11 @@ class Metric:
         """Whether it needs other maps than the one it judges."""
         return any(isinstance(r, Second) for r in self.reads.values())
 
+    @property
+    def runs(self) -> int:
+        """How many copies of a picture the model is run on."""
+        return sum(r.runs for r in self.reads.values() if isinstance(r, Copies))
+
     def at(self, cells: int) -> Metric:
         """Return the metric for maps averaged over cells of ``cells`` pixels, ``name@cells``.
 
