@@ -18,7 +18,8 @@ VGG = "vgg_shapes.dynamo.onnx"
 def test_it_prints_the_table_and_writes_three_files(fgcam: Any, bundled: Path, tmp_path: Path) -> None:
     ran = fgcam(
         "evaluate", bundled / VGG, bundled / "pictures", "--masks", bundled / "pictures" / "masks",
-        "--methods", "gradcam", "--layers", "input", "--layers", "features.24", "--metrics", "drop,energy_small", "-o", tmp_path / "out",
+        "--methods", "gradcam", "--layers", "input", "--layers", "features.24",
+        "--metrics", "drop,energy_small", "-o", tmp_path / "out",
     )  # fmt: skip
     assert ran.code == 0, ran.err
     assert {p.name for p in (tmp_path / "out").glob("evaluation.*")} == {
@@ -35,7 +36,8 @@ def test_boxes_classes_and_json(fgcam: Any, bundled: Path, tmp_path: Path) -> No
     (tmp_path / "classes.csv").write_text("file,class\nstar.png,star\n")
     ran = fgcam(
         "evaluate", bundled / VGG, bundled / "pictures" / "star.png", "--boxes", tmp_path / "boxes.csv",
-        "--labels-from", tmp_path / "classes.csv", "--method", "lrp+composite=epsilonplus", "--metric", "iou", "--no-controls", "--json",
+        "--labels-from", tmp_path / "classes.csv", "--method", "lrp+composite=epsilonplus",
+        "--metric", "iou", "--no-controls", "--json",
         "-o", tmp_path / "out",
     )  # fmt: skip
     assert ran.code == 0, ran.err
