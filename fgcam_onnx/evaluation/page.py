@@ -32,7 +32,7 @@ def write_page(found: Evaluation, work: Evaluating, items: Mapping[str, Item], p
         It cannot be written.
     """
     shown = striking(found, most=pictures)
-    over_depth = len({s.depth for s in found.subjects}) > 1
+    over_depth = len({s.variant.name for s in found.subjects}) < len(found.subjects)
     html = render(
         "evaluation.html",
         title=f"Maps of {found.about['model']}",
@@ -80,7 +80,8 @@ def verdict(found: Evaluation) -> str:
     shown = " and ".join(names) if len(names) < 4 else f"{len(names)} maps"
     of = f"the {len(sound)} metrics" if len(sound) > 1 else "the one metric"
     lost = len(found.metrics) - len(sound)
-    return f"Best by {top} of {of} that no control wins ({lost} won by one): {shown}."
+    beside = f" ({lost} won by one)" if lost else ""
+    return f"Best by {top} of {of} that no control wins{beside}: {shown}."
 
 
 def best_lines(found: Evaluation, metric: Metric) -> list[Line]:

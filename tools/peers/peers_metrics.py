@@ -168,10 +168,11 @@ def quantus_figures(
     """Return Quantus' metrics of the maps that have a counterpart here."""
     import quantus
 
+    pixels = masks[0].size
+
     common = {"disable_warnings": True, "display_progressbar": False, "abs": False, "normalise": False}
-    model = torch.nn.Sequential(net, torch.nn.Softmax(1)).eval()
-    batch = {"model": model, "x_batch": x, "y_batch": target, "s_batch": masks[:, None], "device": "cpu",
-             "softmax": False}  # fmt: skip
+    batch = {"model": net, "x_batch": x, "y_batch": target, "s_batch": masks[:, None], "device": "cpu",
+             "softmax": True}  # fmt: skip
     rows = {
         "energy": quantus.AttributionLocalisation(positive_attributions=True, **common),
         "pointing": quantus.PointingGame(**common),
@@ -179,7 +180,7 @@ def quantus_figures(
         "relevance rank": quantus.RelevanceRankAccuracy(**common),
         "entropy": quantus.Complexity(**common),
         "gini": quantus.Sparseness(**common),
-        "flipping": quantus.PixelFlipping(features_in_step=3 * 96 * 6, perturb_baseline=0.0, **common),
+        "flipping": quantus.PixelFlipping(features_in_step=3 * pixels // 12, perturb_baseline=0.0, **common),
     }
     # some of them change the maps that they are given
     return {n: np.array(metric(a_batch=maps[:, None].copy(), **batch), np.float64) for n, metric in rows.items()}
@@ -238,7 +239,7 @@ def main() -> None:
 
         theirs = quantus_figures(net, x, masks, maps, target)
         mine = own("energy", "top_pixels", "iou", "entropy", "gini")
-        mine |= own("deletion", shares=tuple(k / 16 for k in range(1, 16)))
+        mine |= own("deletion", shares=tuple(k / 12 for k in range(1, 12)))
         order = [np.argsort(-m.reshape(-1)) for m in maps]
         mine["pointing"] = np.array([f.pointing(o, m, tolerance=0) for o, m in zip(order, masks, strict=True)])
         mine["entropy"] = mine["entropy"] * np.log(pixels)
@@ -246,7 +247,7 @@ def main() -> None:
         theirs["iou"] = rank / (2 - rank)
         flips = theirs.pop("flipping")
         curve = np.column_stack([whole, flips])
-        theirs["deletion"] = np.trapezoid(curve, dx=1 / 16, axis=1)
+        theirs["deletion"] = np.trapezoid(curve, dx=1 / 12, axis=1)
         close += [compare("Quantus", n, mine[n], theirs[n]) for n in theirs]
     print(f"{sum(close)} of {len(close)} within {CLOSE:g}")
     sys.exit(not all(close))
