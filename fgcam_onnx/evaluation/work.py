@@ -169,8 +169,9 @@ class Evaluating:
 
     def _as_input(self, x: Floats) -> NDArray[Any]:
         """Return pictures (n, C, H, W) as the model takes them."""
-        last = self.preprocess.layout == "NHWC"
-        return like_input(np.moveaxis(x, 1, -1) if last else x, np.dtype(self.preprocess.dtype or "float32"))
+        given = np.moveaxis(x, 1, -1) if self.preprocess.layout == "NHWC" else x
+        dtype = np.dtype(self.preprocess.dtype or "float32")
+        return given if given.dtype == dtype else like_input(given, dtype)
 
 
 def _drawn(draw: Callable[[Picture], Floats], picture: Picture) -> Explain:

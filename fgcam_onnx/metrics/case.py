@@ -137,26 +137,30 @@ class Case:
         return positive_part(self.map)
 
     @cached_property
-    def _places(self) -> NDArray[np.int64]:
+    def _cell_places(self) -> NDArray[np.int64]:
         """Where each cell stands in the order from the highest to the lowest."""
-        order = descending(self._cells, seed=self.picture.seed)
-        places = np.empty_like(order)
-        places[order] = np.arange(len(order))
-        return places.reshape(self._cells.shape)
+        return _inverse(descending(self._cells, seed=self.picture.seed)).reshape(self._cells.shape)
+
+    @cached_property
+    def places(self) -> NDArray[np.int64]:
+        """Where each pixel stands in the order from the highest to the lowest, cell by cell, (H, W)."""
+        if self.cells == 1:
+            return self._cell_places
+        return _inverse(self.order).reshape(self.picture.size)
 
     @cached_property
     def order(self) -> Order:
         """The pixels (counted in rows) from the highest to the lowest, cell by cell."""
         if self.cells == 1:
-            return descending(self._cells, seed=self.picture.seed)
-        places = spread(self._places, cells=self.cells, size=self.picture.size)
-        return np.argsort(places.reshape(-1), kind="stable")
+            return _inverse(self._cell_places.reshape(-1))
+        places = spread(self._cell_places, cells=self.cells, size=self.picture.size).reshape(-1)
+        return np.argsort(places.astype(np.uint16) if self._cells.size < 2**16 else places, kind="stable")
 
     @cached_property
     def ranks(self) -> Floats:
         """The map's ranks, 1 for the highest cell to 0 for the lowest: the same histogram for every map, (H, W)."""
-        last = max(self._places.size - 1, 1)
-        return np.asarray(spread(1 - self._places / last, cells=self.cells, size=self.picture.size), np.float64)
+        ranks = 1 - self._cell_places / max(self._cell_places.size - 1, 1)
+        return np.asarray(spread(ranks, cells=self.cells, size=self.picture.size), np.float64)
 
     @property
     def region(self) -> Bools | None:
@@ -169,3 +173,10 @@ def positive_part(values: Floats) -> Floats:
     positive = np.maximum(values, 0)
     top = positive.max()
     return positive / top if top > 0 else positive
+
+
+def _inverse(order: Order) -> NDArray[np.int64]:
+    """Return the place of each element in an order; and the order, of places."""
+    places = np.empty_like(order)
+    places[order] = np.arange(len(order))
+    return places

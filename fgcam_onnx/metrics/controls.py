@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .case import Picture
-from .grids import Floats
+from .grids import Floats, smooth_noise
 
 Draw = Callable[[Picture], Floats]
 
@@ -27,7 +27,7 @@ def _random_pixels(picture: Picture) -> Floats:
 
 
 def _random_cells(picture: Picture) -> Floats:
-    return np.random.default_rng(picture.seed).random((7, 7))
+    return smooth_noise(picture.size, seed=picture.seed)
 
 
 def _gaussian(picture: Picture) -> Floats:

@@ -124,14 +124,8 @@ class Kept(Copies):
 
 
 def _replaced(case: Case, ground: Floats, above: Floats, shares: tuple[float, ...]) -> Iterator[Floats]:
-    copy, source = ground.copy().reshape(len(ground), -1), above.reshape(len(above), -1)
-    done = 0
     for share in shares:
-        count = round(share * len(case.order))
-        places = case.order[done:count]
-        copy[:, places] = source[:, places]
-        done = count
-        yield copy.reshape(ground.shape).copy()
+        yield np.where(case.places < round(share * case.places.size), above, ground)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,8 @@ Order = NDArray[np.int64]
 
 def enlarged(values: NDArray[np.floating], *, size: tuple[int, int]) -> Floats:
     """Bring maps (..., h, w) to ``size`` bilinearly, with half-pixel centres."""
+    if values.shape[-2:] == size:
+        return values.astype(np.float64)
     rows, columns = (_stretch(n, wide) for n, wide in zip(values.shape[-2:], size, strict=True))
     return np.asarray(rows @ values @ columns.T, np.float64)
 
@@ -41,14 +43,28 @@ def spread(values: NDArray[np.generic], *, cells: int, size: tuple[int, int]) ->
 
 
 def descending(values: Floats, *, seed: int) -> Order:
-    """Return the places of (h, w) values from the highest to the lowest; equal ones in an order drawn at random."""
-    drawn = _shuffled(values.size, seed)
-    return drawn[np.argsort(-values.reshape(-1)[drawn], kind="stable")]
+    """Return the places of (h, w) values from the highest to the lowest.
+
+    Equal ones come in the order of a smooth field that is drawn at random: where a map says nothing, masks made of its
+    order neither lean to a side nor are dust.
+    """
+    falling = -values.reshape(-1)
+    order = np.argsort(falling)
+    ordered = falling[order]
+    if (ordered[1:] != ordered[:-1]).all():
+        return order
+    drawn = _drawn((values.shape[0], values.shape[1]), seed)
+    return drawn[np.argsort(falling[drawn], kind="stable")]
 
 
 @functools.lru_cache(maxsize=4)
-def _shuffled(count: int, seed: int) -> Order:
-    return np.random.default_rng(seed).permutation(count)
+def _drawn(size: tuple[int, int], seed: int) -> Order:
+    return np.argsort(-smooth_noise(size, seed=seed + 1).reshape(-1), kind="stable")
+
+
+def smooth_noise(size: tuple[int, int], *, seed: int) -> Floats:
+    """Return even noise of 7 x 7 cells, made smooth, at ``size``."""
+    return enlarged(np.random.default_rng(seed).random((7, 7)), size=size)
 
 
 def gaussian_matrix(n: int, *, sigma: float) -> Floats:

@@ -140,6 +140,14 @@ def test_ranks_give_every_map_the_same_histogram() -> None:
         assert_allclose(histogram, np.linspace(0, 1, case.raw.size), atol=1e-12)
 
 
+def test_where_a_map_says_nothing_its_ranks_are_smooth_and_lean_to_no_side() -> None:
+    """Neighbours differ little, and over many seeds every place has the same mean rank."""
+    _, case = linear()
+    even = [Case(Picture(case.picture.x, seed=s), np.ones((2, 2)), case.explain).ranks for s in range(400)]
+    assert np.mean([np.abs(np.diff(r, axis=1)).mean() for r in even]) < 0.1
+    assert_allclose(np.mean(even, axis=0), 0.5, atol=0.08)
+
+
 def test_in_cells_a_map_and_its_means_over_the_cells_are_the_same() -> None:
     model, case = linear()
     means = case.raw.reshape(6, 4, 8, 4).mean((1, 3))
