@@ -21,8 +21,9 @@ from ..stream import Item, Journal, Kept, Lines, from_paths, run
 from ..sweep import USUAL as USUAL_METHODS
 from ..version import __version__
 from .results import Evaluation, check_regions
+from .statistics import FEWEST
 from .subjects import Chosen, Pool, Variant, choose
-from .truth import Regions, indexed
+from .truth import Boxes, Regions, indexed
 from .work import Evaluating
 
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ def evaluate(
     }
     kept = _kept(out, _identity(work, items, told, regions=regions, classes=classes))
     rows = run(items, work, batch=batch, progress=progress, **kept)
-    notes = [*(f"{label}: {why}" for label, why in chosen.failures.items()), *_notes(regions)]
+    notes = [*(f"{label}: {why}" for label, why in chosen.failures.items()), *_notes(regions, len(items))]
     found = Evaluation(rows, chosen_metrics, chosen.subjects, shown, reference, seed, told, notes)
     if out is not None:
         from .page import write_page
@@ -174,12 +175,18 @@ def _row(name: str, chosen: Chosen) -> str:
     return name
 
 
-def _notes(regions: Regions | None) -> list[str]:
-    by_class = getattr(regions, "by_class", None)
-    if by_class is None:
-        return []
-    which = "boxes of the class that is explained" if by_class else "all boxes: they do not name the model's classes"
-    return [f"where the object is: {which}"]
+def _notes(regions: Regions | None, count: int) -> list[str]:
+    few = (
+        [f"{count} picture{'s' * (count > 1)}: no difference between maps is sure below {FEWEST}"]
+        if count < FEWEST
+        else []
+    )
+    if not isinstance(regions, Boxes):
+        return few
+    which = "boxes of the class that is explained"
+    if not regions.by_class:
+        which = "all boxes, since they do not name the model's classes"
+    return [*few, f"where the object is: {which}"]
 
 
 def _kept(out: str | Path | None, identity: Mapping[str, Any]) -> dict[str, Any]:

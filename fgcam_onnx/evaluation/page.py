@@ -71,6 +71,8 @@ def about(found: Evaluation) -> str:
 
 def verdict(found: Evaluation) -> str:
     """Return which maps are best by most of the metrics that no control wins, in a sentence."""
+    if not found.items:
+        return "No picture could be judged."
     sound = [m for m in found.metrics if not found.won_by(m)]
     best = Counter(line.label for m in sound for line in best_lines(found, m))
     if not best:

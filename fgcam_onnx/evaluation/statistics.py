@@ -12,6 +12,8 @@ from ..metrics.grids import Floats
 
 RESAMPLES = 4000
 SURE = 0.95
+FEWEST = 6
+"""Of fewer pictures even differences that all have one sign come about by chance more than once in 20 (2 / 2^n)."""
 
 
 @dataclass(frozen=True)
@@ -25,8 +27,8 @@ class Interval:
 
     @property
     def excludes_zero(self) -> bool:
-        """Whether the interval lies on one side of 0."""
-        return self.low > 0 or self.high < 0
+        """Whether the interval lies on one side of 0, of pictures enough to say so."""
+        return self.n >= FEWEST and (self.low > 0 or self.high < 0)
 
     def plain(self) -> dict[str, float | int]:
         """Return it as plain values."""

@@ -44,7 +44,10 @@ def test_boxes_classes_and_json(fgcam: Any, bundled: Path, tmp_path: Path) -> No
     told = json.loads(ran.out)
     assert [row["row"] for row in told["rows"]] == ["lrp+composite=epsilonplus at input"]
     assert told["methods"]["lrp+composite=epsilonplus"] == {"method": "lrp", "composite": "epsilonplus"}
-    assert told["notes"] == ["where the object is: boxes of the class that is explained"]
+    assert told["notes"] == [
+        "1 picture: no difference between maps is sure below 6",
+        "where the object is: boxes of the class that is explained",
+    ]
 
 
 def test_a_picture_that_fails_is_said_and_the_code_is_one(fgcam: Any, bundled: Path, tmp_path: Path) -> None:

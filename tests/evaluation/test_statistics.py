@@ -31,8 +31,12 @@ def test_pairs_are_of_the_pictures_that_both_have() -> None:
     a, b = np.array([1.0, 2, np.nan, 4]), np.array([0.5, np.nan, 3, 3.5])
     found = paired(a, b, seed=0)
     assert (found.mean, found.n) == (0.5, 2)
-    assert found.excludes_zero
+    assert not found.excludes_zero
     assert paired(a, np.full(4, np.nan), seed=0) is None
+
+
+def test_a_difference_of_few_pictures_is_never_sure() -> None:
+    assert [interval(np.full(n, 0.1), seed=0).excludes_zero for n in (1, 5, 6, 40)] == [False, False, True, True]
 
 
 def test_paired_differences_are_surer_than_those_of_means() -> None:
