@@ -72,6 +72,12 @@ def stage_layers(model: Model, *, logits: str, source: str | None = None) -> lis
     return sorted(best.values(), key=lambda layer: order.index(layer.name))
 
 
+def stage_names(model: Model, *, logits: str, source: str | None = None) -> tuple[str, ...]:
+    """Return the names of the input and of :func:`stage_layers`."""
+    where: dict[str, Any] = {"logits": logits, "source": source}
+    return INPUT, *(_name(model, layer, where) for layer in stage_layers(model, **where))
+
+
 def sweep(
     model: Model | ModelProto | str | Path,
     x: ArrayLike | Mapping[str, ArrayLike],
@@ -114,11 +120,7 @@ def sweep(
         raise InputError(f"a sweep is of one picture, not of {shape[0]}")
     prediction = probe.options(shape[1:] if probe.sizes_are_free else ())[0]
     where: dict[str, Any] = {"logits": prediction.score.logits, "source": prediction.input}
-    if layers is None:
-        stages = stage_layers(prediction.model, **where)
-        names = (INPUT, *(_name(prediction.model, layer, where) for layer in stages))
-    else:
-        names = tuple(dict.fromkeys(layers))
+    names = stage_names(prediction.model, **where) if layers is None else tuple(dict.fromkeys(layers))
     found = {n: find_layer(prediction.model, n, **where) for n in names}
     results = _Results(loaded, x, target, options)
     for method in chosen:

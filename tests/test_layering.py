@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parent.parent / "fgcam_onnx"
 LEVELS: tuple[tuple[str, ...], ...] = (
     ("errors", "version"),
     ("emptiness", "matrices", "wheels"),
-    ("imaging", "graph"),
+    ("imaging", "graph", "metrics", "report", "stream"),
     ("loading", "layers", "surgery", "vjp", "backward", "runtime", "cam"),
     ("saving", "lrp", "quantized"),
     ("program", "subspace"),
@@ -22,9 +22,9 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("methods",),
     ("assembling", "forward"),
     ("explainer",),
-    ("adapters", "compat", "exporter", "feeding", "metrics", "pictures", "sweep"),
-    ("written",),
-    ("audit", "report", "scale"),
+    ("adapters", "compat", "exporter", "feeding", "pictures", "sweep"),
+    ("evaluation", "written"),
+    ("audit", "scale"),
     ("cli",),
     ("__main__",),
 )
