@@ -8,19 +8,32 @@ from .errors import FgcamError
 from .version import __version__
 
 if TYPE_CHECKING:
+    from .evaluation import evaluate
     from .explainer import Explainer, explain
     from .explanation import Explanation
     from .exporter import Exported, export
     from .graph.model import Model
     from .loading.loading import load
 
-__all__ = ["Explainer", "Explanation", "Exported", "FgcamError", "Model", "__version__", "explain", "export", "load"]
+__all__ = [
+    "Explainer",
+    "Explanation",
+    "Exported",
+    "FgcamError",
+    "Model",
+    "__version__",
+    "evaluate",
+    "explain",
+    "export",
+    "load",
+]
 
 _HOMES = {
     "Explainer": "explainer",
     "Explanation": "explanation",
     "Exported": "exporter",
     "Model": "graph.model",
+    "evaluate": "evaluation",
     "explain": "explainer",
     "export": "exporter",
     "load": "loading.loading",

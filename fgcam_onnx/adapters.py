@@ -17,7 +17,7 @@ from .explainer import Explainer
 from .forward import forward, picture_sides
 from .matrices import resize_matrix
 from .methods.method import Feeds, Options, runner, start
-from .program import SEED, TARGET, append_features, append_gradients, class_count
+from .program import SEED, TARGET, append_features, append_gradients
 from .targets import AnyTarget, aimed, fitted_classes, objectives_of
 
 INPUT_OUTPUT_GRADIENTS = "INPUT_OUTPUT_GRADIENTS"
@@ -63,10 +63,7 @@ def quantus_explain(explainer: Explainer, *, layer: str | None = None) -> Explai
         axes = picture_sides(explainer.model, explainer.input)
         if axes is None:
             raise InputError(f"Quantus' attributions are of pictures, not of inputs of {list(x.shape)}")
-        rows, columns = (
-            resize_matrix(n, x.shape[a], scale=x.shape[a] / n, mode="linear")
-            for n, a in zip(raw.shape[1:], axes, strict=True)
-        )
+        rows, columns = (resize_matrix(n, x.shape[a]) for n, a in zip(raw.shape[1:], axes, strict=True))
         return np.asarray(rows @ raw @ columns.T, np.float32)[:, None]
 
     return explain
@@ -159,7 +156,7 @@ def saliency_call(explainer: Explainer, *, target: AnyTarget = None, channels_la
             aim = aimed(objectives, predicted)
             feeds[SEED] = aim.weights.reshape(len(x), -1)
         else:
-            feeds[TARGET], _ = fitted_classes(chosen, len(x), class_count(options.model, options.score.logits))
+            feeds[TARGET], _ = fitted_classes(chosen, len(x), options.flow.classes)
         found = run(feeds)
         found[OUTPUT_LAYER_VALUES] = aim.score if objectives else found["score"]
         if turned:

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .errors import InputError, NumericsError, TargetError, suggest
-from .graph.model import TensorSpec
+from .errors import InputError, ModelError, NumericsError, TargetError, suggest
+from .graph.facts import facts_of
+from .graph.model import Model, TensorSpec
+from .graph.value import Shape
+from .layers.flow import Flow
+from .loading.loading import bind
+from .surgery.framing import Frame
+
+if TYPE_CHECKING:
+    from .imaging import Placement
 
 Target = int | Sequence[int] | Sequence[Sequence[int]] | NDArray[np.integer[Any]] | None
 """Classes: one for all images, one or several for each, or the top one."""
@@ -31,6 +39,14 @@ def image_input(inputs: Sequence[TensorSpec], name: str | None = None) -> Tensor
     if name is not None and name not in specs:
         raise InputError(f"no input {name!r}; the model has {', '.join(specs)}.{suggest(name, specs)}")
     return specs[name] if name is not None else next(iter(specs.values()))
+
+
+def picture_size(model: Model, name: str) -> tuple[int, int] | None:
+    """Return height and width of input ``name``; None where it has no two sides of known size beside the channels."""
+    shape = next(i.shape for i in model.inputs if i.name == name)
+    axis = facts_of(model).channel_axis.get(name, 1)
+    sides = [d for i, d in enumerate(shape) if i and i != axis and isinstance(d, int)]
+    return (sides[0], sides[1]) if len(sides) == 2 else None
 
 
 def fitted_feeds(
@@ -80,11 +96,108 @@ def fitted(given: ArrayLike, spec: TensorSpec) -> NDArray[Any]:
         if axis and isinstance(wanted, int) and size != wanted:
             raise InputError(f"input {spec.name!r} is {_sizes(spec.shape)}, got shape {array.shape}")
     if array.dtype != spec.dtype and not (array.dtype.kind == "f" and _floating(spec.dtype)):
-        raise InputError(
-            f"input {spec.name!r} takes {spec.dtype}, got {array.dtype}; pass .astype({str(spec.dtype)!r})"
-        )
+        raise InputError(f"input {spec.name!r} takes {spec.dtype}, got {array.dtype}; {_way(array, spec)}")
     with np.errstate(over="ignore"):
         return array.astype(spec.dtype, copy=False)
+
+
+def placed_in(x: object, model: Model, name: str, count: int) -> tuple[Placement, ...]:
+    """Return where ``count`` images lie in the pictures that they were made of, as far as array ``x`` knows."""
+    from .imaging import Placement, placements_of
+
+    known, size = placements_of(x), picture_size(model, name)
+    if size is None or (len(known) == count and all(p.view == size for p in known)):
+        return known if size else ()
+    return (Placement.whole(size),) * count
+
+
+def bound_to(model: Model, shapes: Mapping[str, Shape]) -> Model:
+    """Return ``model`` with inputs of ``shapes``.
+
+    Raises
+    ------
+    InputError
+        They do not fit.
+    """
+    try:
+        return bind(model, shapes)
+    except ModelError as error:
+        sizes = ", ".join(" x ".join(str(d) for d in s if d is not None) for s in shapes.values())
+        raise InputError(f"an input of {sizes} does not fit the model: {error}") from error
+
+
+def repeated(
+    feeds: dict[str, NDArray[Any]], each: int, inputs: Sequence[TensorSpec], *, image: str
+) -> dict[str, NDArray[Any]]:
+    """Return ``feeds`` with what belongs to the images ``each`` times."""
+    first = next(i.shape[0] for i in inputs if i.name == image)
+    rows = {i.name for i in inputs if i.shape and i.shape[0] == first}
+    return {n: a.repeat(each, 0) if n in rows and each > 1 else a for n, a in feeds.items()}
+
+
+def open_inputs(model: Model, image: str, *, given: Collection[str] | None = None) -> list[str]:
+    """Return the inputs beside ``image`` that leave sizes open, a batch that is that of the images aside.
+
+    Raises
+    ------
+    InputError
+        One of them is not among those ``given``.
+    """
+    specs = {i.name: i.shape for i in model.inputs}
+    batch = specs[image][:1]
+    shapes = {n: s[1:] if s[:1] == batch else s for n, s in specs.items() if n != image}
+    found = [n for n, s in shapes.items() if not all(isinstance(d, int) for d in s)]
+    if given is not None and (missing := [n for n in found if n not in given]):
+        raise InputError(f"no value for input {', '.join(map(repr, missing))}")
+    return found
+
+
+def fitted_frame(given: ArrayLike, frame: Frame) -> ArrayLike:
+    """Return an array of the shape that the file's input has as pictures; what is of another rank as it is.
+
+    Raises
+    ------
+    InputError
+        It does not fit.
+    """
+    if np.ndim(given) != len(frame.given.shape):
+        return given
+    array = fitted(given, frame.given)
+    try:
+        return frame.into(array)
+    except ValueError:
+        raise InputError(
+            f"input {frame.given.name!r} is {_sizes(frame.given.shape)}, got shape {array.shape}"
+        ) from None
+
+
+def fitted_answers(flow: Flow, count: int) -> int:
+    """Return how many answers a model gives to ``count`` images.
+
+    Raises
+    ------
+    InputError
+        They are no whole number of bags, or change one another's answers.
+    """
+    if flow.mixed and count > 1:
+        raise InputError(
+            f"the answers to the {count} images depend on one another: the model mixes the images of a batch. "
+            "Give them one at a time."
+        )
+    if flow.bag and isinstance(flow.images, int) and count % flow.images:
+        raise InputError(f"the model gives one answer for {flow.images} images: {count} are not a multiple of that")
+    return flow.answers_to(count)
+
+
+def _way(array: NDArray[Any], spec: TensorSpec) -> str:
+    """Return what to do about an array of another type: pixels are prepared, not converted."""
+    if array.ndim in (3, 4) and array.dtype.kind in "iu" and _floating(spec.dtype):
+        return (
+            "whole numbers look like pixels, which have to be prepared as in training: "
+            "fgcam_onnx.imaging.preprocess_from('imagenet').bound(spec.shape, spec.dtype)(picture), or another "
+            "preset or file; only where the model was trained on 0 to 255, that is 'none'"
+        )
+    return f"pass .astype({str(spec.dtype)!r})"
 
 
 def _floating(dtype: np.dtype[Any]) -> bool:

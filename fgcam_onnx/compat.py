@@ -173,8 +173,9 @@ class BaseCAM:
         size = tuple(x.shape[a] for a in self._axes(explainer, x))
         e = explainer(x, target=targets)
         shape = tuple(next(o.shape for o in explainer.model.outputs if o.name == explainer.score.output)[1:])
-        whole = all(isinstance(d, int) for d in shape) and int(np.prod(shape)) == e.scores.shape[1]
-        self.outputs = e.scores.reshape(-1, *shape) if whole else e.scores
+        sizes = [d for d in shape if isinstance(d, int)]
+        whole = len(sizes) == len(shape) and int(np.prod(sizes)) == e.scores.shape[1]
+        self.outputs = e.scores.reshape(-1, *sizes) if whole else e.scores
         layers = [[_enlarged(m, size) for m in _scaled(np.maximum(raw, 0))] for raw in e.maps.values()]
         return _scaled(np.mean(layers, axis=0))
 
@@ -203,9 +204,7 @@ def _scaled(maps: Any) -> NDArray[np.float32]:
 
 def _enlarged(values: NDArray[np.float32], size: tuple[int, ...]) -> NDArray[np.float32]:
     """Resize a map bilinearly with half-pixel centres, as OpenCV does: without averaging where it becomes smaller."""
-    rows, columns = (
-        resize_matrix(n, out, scale=out / n, mode="linear") for n, out in zip(values.shape, size, strict=True)
-    )
+    rows, columns = (resize_matrix(n, out) for n, out in zip(values.shape, size, strict=True))
     return np.asarray(rows @ values @ columns.T, np.float32)
 
 

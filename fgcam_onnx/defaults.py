@@ -2,3 +2,6 @@
 
 METHOD = "fgcam"
 """How a prediction is explained."""
+
+BASE = "gradcam"
+"""The CAM that is refined, where the kind of net does not decide."""

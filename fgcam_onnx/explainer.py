@@ -2,47 +2,48 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .arguments import fitted_feeds, image_input
+from .arguments import (
+    bound_to,
+    fitted_answers,
+    fitted_feeds,
+    fitted_frame,
+    image_input,
+    open_inputs,
+    placed_in,
+    repeated,
+)
+from .arithmetic import computed
+from .assembling import assembled
 from .cam.perturbation import Progress
 from .defaults import METHOD
-from .errors import InputError, ModelError, OptionError
-from .explanation import Explanation, conservation_of, trace_of
+from .errors import OptionError, TargetError
+from .explanation import Explanation
 from .forward import Forward, forward
 from .graph.model import Model, TensorSpec
 from .graph.score import Score, find_score
-from .loading.loading import bind, load
-from .methods import Options, Run, augmented, find_method
+from .layers.flow import Flow, flow_of
+from .loading.loading import load
+from .methods import Options, augmented, find_method
 from .methods.choosing import chosen, chosen_layers
-from .methods.grounds import Ground, ground_of
+from .methods.grounds import ground_of
+from .methods.method import Compiled
 from .methods.remarks import remarks_of
-from .program import SEED, TARGET, class_count
-from .runtime import check_finite
+from .methods.taking import refuse_unused
+from .program import SEED, TARGET
 from .saving.saving import check_plain
-from .targets import Aim, AnyTarget, Objective, Predicted, aimed, fitted_classes, objectives_of
+from .surgery.framing import framed
+from .targets import AnyTarget, Predicted, aimed, fitted_classes, objectives_of
 
 if TYPE_CHECKING:
     from onnx import ModelProto
-
-
-CANCELS = 1e-5
-"""A target whose weights sum to less than this share of their magnitude is a contrast."""
-
-
-@dataclass(frozen=True)
-class Compiled:
-    """A method built for one input size: its options, the names of its layers, and what runs it."""
-
-    options: Options
-    names: tuple[str, ...]
-    run: Run
 
 
 class Explainer:
@@ -58,21 +59,19 @@ class Explainer:
         every candidate between the input and the base layer. Default: the input for methods that reach it,
         the base layer for class activation maps.
     base : str, optional
-        The CAM whose components FG-CAM refines, a row of ``methods.BASES``; default ``gradcam`` for fgcam, what suits
-        the kind of net for auto.
+        The CAM that is refined, a row of ``methods.BASES``; default ``gradcam``, of auto what suits the kind of net.
     base_layer : str, optional
-        Where they are taken; default the deepest layer with spatial extent, for auto as above.
+        Where it is taken; default the deepest layer with spatial extent, of auto what suits the kind of net.
     grid : (int, int), optional
         Height and width of a transformer's grid of tokens, where the graph does not show it; tokens before the
         last ``height * width`` are left out.
     denoise : bool
         Keep the leading singular directions of the components.
     eigen_smooth : bool
-        Of a class activation map, or of FG-CAM's base: the first principal component of the components over the
-        positions, in place of their sum over the channels.
+        Of a CAM, refined or not: its components' first principal component in place of their sum over the channels.
     residual : {"positive", "signed", "ratio"}, optional
-        How a residual Add shares relevance; default ``positive`` for fgcam, as published ``signed`` for
-        relevancecam, and what the composite says for lrp.
+        How a residual Add shares relevance; default ``positive`` for fgcam, ``signed`` for relevancecam, as published,
+        and what the composite says for lrp.
     products : {"value", "split"}, optional
         How a product of two tensors that both depend on the input shares relevance: a gate or attention weight
         takes nothing (``value``, the default but for AttnLRP), or each operand half (``split``).
@@ -80,13 +79,14 @@ class Explainer:
         What relevance starts from at the logits; default ``contrastive`` for relevancecam, ``logit`` for
         deeptaylor, ``signed`` for lrp where its rules turn with the logit's sign, else ``plain``.
     aug_smooth : bool
-        Average the raw maps of each image and its mirror image, both times 0.9, 1 and 1.1, as pytorch-grad-cam
-        does: six runs.
+        Average the raw maps of each image and its mirror image, both times 0.9, 1 and 1.1: six runs (pytorch-grad-cam).
     trace : bool
         Also note what every operator gets and hands on, as ``Explanation.trace``.
     saturation : bool
-        Stop the gradient where a quantizer cuts off at 0, as the ReLU that it stands for does (default), or let it
-        pass.
+        Stop the gradient where a quantizer cuts off at 0, as the ReLU that it stands for does, or let it pass.
+    int8 : {"deployed", "exact"}
+        How sums of integer products are computed: as this processor's kernels do, of which x86 without VNNI cuts sums
+        of uint8 times int8 off at 16 bits; or exactly everywhere, with the weights stored unsigned.
     device : {"cpu", "cuda", "auto"}
     threads : int
         Threads inside an operator; 0 lets ONNX Runtime choose.
@@ -124,6 +124,7 @@ class Explainer:
         aug_smooth: bool = False,
         trace: bool = False,
         saturation: bool = True,
+        int8: str = "deployed",
         device: str = "cpu",
         threads: int = 0,
         batch: int = 16,
@@ -152,15 +153,20 @@ class Explainer:
         )
         if trace and aug_smooth:
             raise OptionError("a trace is of one run, aug_smooth averages several: choose one")
-        self.model = model if isinstance(model, Model) else load(model)
-        check_plain(self.model)
         self.layers = (layers,) if isinstance(layers, str) else None if layers is None else tuple(layers)
+        refuse_unused(method, {"base_layer": base_layer}, base=base, layers=self.layers)
+        loaded = model if isinstance(model, Model) else load(model)
+        check_plain(loaded)
+        self.input = image_input(loaded.inputs, input).name
+        self.int8 = int8
+        self.model, self.frame = framed(computed(loaded, int8), self.input)
         self.base_layer = base_layer
         self.grid = None if grid is None else (int(grid[0]), int(grid[1]))
         self.aug_smooth = aug_smooth
         self.output, self.before_softmax = output, before_softmax
-        self.input = image_input(self.model.inputs, input).name
         self._compiled: dict[tuple[tuple[int, ...], bool], Compiled] = {}
+        self._models: dict[tuple[int, ...], Model] = {}
+        self._siblings: dict[Any, Explainer] = {}
         self._forwards: dict[tuple[tuple[int, ...], bool], Forward] = {}
         if not self.sizes_are_free:
             self._compile((), seeded=False)
@@ -172,17 +178,23 @@ class Explainer:
 
     @property
     def base(self) -> str | None:
-        """The CAM that is refined, where the method refines one."""
-        if find_method(self.method).base is None:
-            return None
-        built = next(iter(self._compiled.values()), None)
-        return self.choices.base if built is None else built.options.base
+        """The CAM that is refined, where the method refines one; empty where it would, and the kind of net has none."""
+        return None if find_method(self.method).base is None else (self._built or self.choices).base
 
     @property
     def remarks(self) -> tuple[str, ...]:
         """What is known to be wrong with the method at these layers, a sentence each; known once it is built."""
-        built = next(iter(self._compiled.values()), None)
-        return () if built is None else remarks_of(self.method, built.options)
+        return () if self._built is None else remarks_of(self.method, self._built)
+
+    @property
+    def _built(self) -> Options | None:
+        every = (c for e in (self, *self._siblings.values()) for c in e._compiled.values())
+        return next((c.options for c in every), None)
+
+    @property
+    def bag(self) -> bool:
+        """Whether the model gives several images one answer, as far as its sizes are fixed."""
+        return self._flow(()).bag
 
     @property
     def _spec(self) -> TensorSpec:
@@ -191,7 +203,7 @@ class Explainer:
     @property
     def sizes_are_free(self) -> bool:
         """Whether the model takes images of several sizes: it is then compiled for each that comes."""
-        return not all(isinstance(d, int) for d in self._spec.shape[1:])
+        return not all(isinstance(d, int) for d in self._spec.shape[1:]) or bool(open_inputs(self.model, self.input))
 
     def options(self, size: tuple[int, ...] = (), *, seeded: bool = False) -> tuple[Options, tuple[str, ...]]:
         """Return what the method is built from for inputs of ``size``, and the names its layers were asked by.
@@ -199,25 +211,23 @@ class Explainer:
         ``size`` is all dimensions but the batch; empty when fixed. ``seeded`` is whether the target is given as
         weights of the logits.
         """
-        model = self._bound(size) if size else self.model
+        model = self._model(size)
         score = find_score(model, self.output, before_softmax=self.before_softmax)
-        ground = self._ground(model, score.logits)
-        base = ground.layer
-        layers = chosen_layers(model, self.layers, method=self.method, base=base, logits=score.logits, grid=self.grid)
+        where: dict[str, Any] = {"logits": score.logits, "source": self.input, "grid": self.grid}
+        ground = ground_of(model, method=self.method, base=self.choices.base, layer=self.base_layer, **where)
+        layers = chosen_layers(model, self.layers, method=self.method, base=ground.layer, **where)
         options = Options(
             **{**vars(self.choices), "base": ground.base},
             model=model,
             input=self.input,
             score=score,
             layers=tuple(layers.values()),
-            base_layer=base,
+            base_layer=ground.layer,
             seeded=seeded,
         )
+        if options.trace and (options.flow.bag or options.flow.axis):
+            raise OptionError("a trace is of models that give each image an answer of its own, one row for each")
         return options, tuple(layers)
-
-    def _ground(self, model: Model, logits: str) -> Ground:
-        kind = find_method(self.method).base == ""
-        return ground_of(model, base=self.choices.base, layer=self.base_layer, kind=kind, logits=logits, grid=self.grid)
 
     def _compile(self, size: tuple[int, ...], *, seeded: bool) -> Compiled:
         if (size, seeded) not in self._compiled:
@@ -226,11 +236,15 @@ class Explainer:
             self._compiled[size, seeded] = Compiled(options, names, augmented(run, options) if self.aug_smooth else run)
         return self._compiled[size, seeded]
 
-    def _bound(self, size: tuple[int, ...]) -> Model:
-        try:
-            return bind(self.model, {self.input: (None, *size)})
-        except ModelError as error:
-            raise InputError(f"an input of {' x '.join(map(str, size))} does not fit the model: {error}") from error
+    def _model(self, size: tuple[int, ...]) -> Model:
+        if size and size not in self._models:
+            self._models[size] = bound_to(self.model, {self.input: (None, *size)})
+        return self._models[size] if size else self.model
+
+    def _flow(self, size: tuple[int, ...]) -> Flow:
+        model = self._model(size)
+        score = find_score(model, self.output, before_softmax=self.before_softmax)
+        return flow_of(model, logits=score.logits, source=self.input)
 
     def __call__(self, x: ArrayLike | Mapping[str, ArrayLike], *, target: AnyTarget = None) -> Explanation:
         """Explain ``x``.
@@ -256,39 +270,27 @@ class Explainer:
             The model's outputs or the maps are not finite.
         """
         feeds = self.feeds(x)
-        count, size = len(feeds[self.input]), self._size(feeds)
+        if (closed := self._closed(feeds)) is not self:
+            return closed(x, target=target)
+        size, images = self._size(feeds), len(feeds[self.input])
+        count = fitted_answers(self._flow(size), images)
         aim, each = None, 1
         if objectives := objectives_of(target, count):
             compiled = self._compile(size, seeded=True)
-            aim = self._aim(feeds, objectives)
+            aim = aimed(objectives, self._forward(feeds, others=any(o.reads_others for o in objectives)))
             feeds[SEED] = aim.weights.reshape(count, -1)
         else:
             compiled = self._compile(size, seeded=False)
-            classes = class_count(compiled.options.model, compiled.options.score.logits)
+            classes = compiled.options.flow.classes
             feeds[TARGET], each = fitted_classes(target, count, classes)
-            feeds = self._repeated(feeds, each)
+            if each > 1 and compiled.options.flow.bag:
+                raise TargetError("a bag of images is explained for one class at a time")
+            feeds = repeated(feeds, each, self.model.inputs, image=self.input)
         found = compiled.run(feeds)
-        check_finite({"logits": found["scores"]}, "the model")
-        maps = {name: found[f"map/{i}"].astype(np.float32) for i, name in enumerate(compiled.names)}
-        check_finite(maps, "the explanation")
-        return Explanation(
-            maps,
-            found["target"] if aim is None else np.full(count, -1, np.int64),
-            found["score"].astype(np.float32) if aim is None else aim.score,
-            found["scores"].astype(np.float32),
-            conservation_of(found, compiled.names),
-            () if aim is None else aim.described,
-            each,
-            trace_of(found),
-            self._relative(aim, count * each),
-        )
-
-    def _relative(self, aim: Aim | None, count: int) -> tuple[bool, ...]:
-        """Tell of each row whether 0 means nothing in its map: by the method, or as weights for and against cancel."""
-        if find_method(self.method).relative or aim is None:
-            return (find_method(self.method).relative,) * count
-        w = aim.weights.reshape(count, -1)
-        return tuple((abs(w.sum(1)) <= CANCELS * abs(w).sum(1)).tolist())
+        given = x[self.input] if isinstance(x, Mapping) else x
+        placements = placed_in(given, compiled.options.model, self.input, images)
+        known: dict[str, Any] = {"aim": aim, "count": count, "each": each, "placements": placements}
+        return assembled(found, compiled, method=self.method, frame=self.frame, **known)
 
     def predict(self, x: ArrayLike | Mapping[str, ArrayLike]) -> NDArray[np.float32]:
         """Return the model's output that is explained, before a trailing Softmax or Sigmoid, of shape (N, ...).
@@ -298,7 +300,21 @@ class Explainer:
         InputError
             The array does not fit the model's input.
         """
-        return self._forward(self.feeds(x), others=False).logits
+        feeds = self.feeds(x)
+        return self._closed(feeds)._forward(feeds, others=False).logits
+
+    def _closed(self, feeds: Mapping[str, NDArray[Any]]) -> Explainer:
+        """Return the same on a model of which further inputs have the sizes of ``feeds``."""
+        shapes = {n: feeds[n].shape for n in open_inputs(self.model, self.input, given=feeds)}
+        if not shapes:
+            return self
+        key = tuple(sorted(shapes.items()))
+        if key not in self._siblings:
+            other = copy.copy(self)
+            other.model = bound_to(self.model, shapes)
+            other._compiled, other._models, other._forwards, other._siblings = {}, {}, {}, {}
+            self._siblings[key] = other
+        return self._siblings[key]
 
     def _forward(self, feeds: dict[str, NDArray[Any]], *, others: bool) -> Predicted:
         size = self._size(feeds)
@@ -306,18 +322,8 @@ class Explainer:
             self._forwards[size, others] = forward(self.options(size)[0], others=others)
         return self._forwards[size, others](feeds)
 
-    def _aim(self, feeds: dict[str, NDArray[Any]], objectives: Sequence[Objective]) -> Aim:
-        return aimed(objectives, self._forward(feeds, others=any(o.reads_others for o in objectives)))
-
     def _size(self, feeds: Mapping[str, NDArray[Any]]) -> tuple[int, ...]:
         return tuple(feeds[self.input].shape[1:]) if self.sizes_are_free else ()
-
-    def _repeated(self, feeds: dict[str, NDArray[Any]], each: int) -> dict[str, NDArray[Any]]:
-        """Repeat what belongs to the images ``each`` times."""
-        if each == 1:
-            return feeds
-        batched = {i.name for i in self.model.inputs if i.shape and i.shape[0] == self._spec.shape[0]}
-        return {n: a.repeat(each, 0) if n in batched else a for n, a in feeds.items()}
 
     def feeds(self, x: ArrayLike | Mapping[str, ArrayLike]) -> dict[str, NDArray[Any]]:
         """Return ``x`` as the arrays that the model takes, by input.
@@ -328,6 +334,8 @@ class Explainer:
             It does not fit.
         """
         given = x if isinstance(x, Mapping) else {self.input: x}
+        if self.frame is not None and self.input in given:
+            given = {**given, self.input: fitted_frame(given[self.input], self.frame)}
         return fitted_feeds(given, self.model.inputs, image=self.input)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 import os
@@ -12,16 +13,16 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from .arguments import picture_size
 from .errors import InputError, OptionError, OutputError, TargetError, check_known
 from .explainer import Explainer
 from .graph.emitter import Emitter
-from .graph.facts import facts_of
 from .graph.model import Model, TensorSpec
-from .graph.value import Value
+from .graph.value import Array, Value
 from .loading.loading import load
 from .methods import Options, find_method
-from .program import Scored, append_scores, batch_of, class_count, scored_by
-from .saving.ends import NORMALIZE, RESIZE, prepared, widened
+from .program import Scored, append_scores, scored_by
+from .saving.ends import NORMALIZE, RESIZE, finite, marked, prepared, widened
 from .saving.half import halved
 from .saving.portable import weights_apart
 from .saving.saving import (
@@ -35,6 +36,8 @@ from .saving.saving import (
     write_whole,
     written,
 )
+from .surgery.framing import unframed
+from .surgery.products import products_of
 from .version import __version__
 
 if TYPE_CHECKING:
@@ -98,7 +101,8 @@ def export(
 
     The file has the model's own outputs, and besides ``explanation`` (N, h, w) — with several layers,
     ``explanation/<layer>`` for each —, ``explanation_target`` (N,) and ``explanation_score`` (N,), the class and
-    its logit. Where the model has a tensor of such a name, ours is ``fgcam/output/<name>``.
+    its logit. Where the model has a tensor of such a name, ours is ``fgcam/output/<name>``. Where an image's input,
+    logits or maps hold NaN or infinite numbers, its maps (0 as uint8) and score are NaN.
 
     Parameters
     ----------
@@ -157,6 +161,10 @@ def append_explanation(
     """Return the model of ``explainer`` with its explanation appended; arguments as for :func:`export`."""
     for name, value, known in (("resize", resize, RESIZE), ("normalize", normalize, NORMALIZE)):
         check_known(name, value, known)
+    if batch is not None and (isinstance(batch, bool) or not isinstance(batch, int | np.integer) or batch < 1):
+        raise OptionError(f"batch {batch!r}: a whole number from 1, or None to leave it free")
+    if not isinstance(target, str) and (isinstance(target, bool) or not isinstance(target, int | np.integer)):
+        raise TargetError(f"target {target!r}: a file explains argmax, input, or one class by its index")
     if explainer.aug_smooth:
         raise OptionError("aug_smooth runs a method again and again from outside: it cannot be exported")
     options, names = explainer.options(_bound_size(explainer, size))
@@ -178,16 +186,22 @@ def append_explanation(
     found = append(options, emitter, scored)
     emitter.scope = "finish"
     given: dict[str, str] = {}
-    for i, name in enumerate(names):
-        m: Value = found[f"map/{i}"].astype(np.float32)
+    maps: list[Value] = [found[f"map/{i}"].astype(np.float32) for i in range(len(names))]
+    good = _all_finite(emitter, options, [append_scores(emitter, options.score.logits, source=options.input), *maps])
+    for i, (name, m) in enumerate(zip(names, maps, strict=True)):
         m = widened(m, _picture_size(options)) if resize == "input" else m
         if find_method(explainer.method).relative and normalize != "none":
             m = m - m.min((1, 2), keepdims=True)
+        if explainer.frame is not None and explainer.frame.flat and options.layers[i].op == "Input":
+            m = m.reshape((*m.shape[:1], *m.shape[2:]))
         title = EXPLANATION if len(names) == 1 else f"{EXPLANATION}/{name}"
-        given[emitter.output(title, NORMALIZE[normalize](m))] = f"map at {name}"
+        given[emitter.output(title, marked(NORMALIZE[normalize](m), good))] = f"map at {name}"
     given[emitter.output(f"{EXPLANATION}_target", scored.target)] = "class that is explained"
-    given[emitter.output(f"{EXPLANATION}_score", scored.score.astype(np.float32))] = "its logit"
-    built = with_batch(weights_apart(emitter.build(inputs=taken)), names=given, size=batch)
+    score = marked(scored.score.astype(np.float32), good)
+    given[emitter.output(f"{EXPLANATION}_score", score)] = "its logit; NaN where a number was not finite"
+    built = emitter.build(inputs=taken)
+    built = unframed(built, explainer.frame) if explainer.frame is not None else built
+    built = with_batch(weights_apart(built), names=given, size=batch)
     told = {
         "version": __version__,
         "method": explainer.method,
@@ -197,11 +211,25 @@ def append_explanation(
         "preprocess": json.dumps(dataclasses.asdict(preprocess)) if preprocess is not None else "",
         "resize": resize,
         "normalize": normalize,
+        "int8": explainer.int8 if products_of(explainer.model) else "",
         "inputs": json.dumps(taken),
         "outputs": json.dumps(given),
         **_source(explainer.model),
     }
     return Program(described(built, told), told)
+
+
+def _all_finite(emitter: Emitter, options: Options, made: list[Value]) -> Array:
+    """Return for each image whether its input, and what is ``made`` of it, are finite: what an `Explainer` refuses.
+
+    Where images share an answer, one that is not finite tells of all of them.
+    """
+    x = emitter.value(options.input)
+    read = [x] if x.dtype.kind == "f" and x.rank > 1 else []
+    each: list[Array] = [finite(v) for v in (*read, *made)]
+    if options.flow.bag:
+        each = [v.astype(np.float32).min(axis=(0,), keepdims=True) > 0 for v in each]
+    return functools.reduce(np.logical_and, each)
 
 
 def _bound_size(explainer: Explainer, size: tuple[int, int] | None) -> tuple[int, ...]:
@@ -229,12 +257,11 @@ def _has_size(dims: tuple[Any, ...], size: tuple[int, int]) -> bool:
 
 def _picture_size(options: Options) -> tuple[int, int]:
     """Return height and width of the image input."""
-    shape = next(i.shape for i in options.model.inputs if i.name == options.input)
-    axis = facts_of(options.model).channel_axis.get(options.input, 1)
-    sides = [d for i, d in enumerate(shape) if i and i != axis and isinstance(d, int)]
-    if len(sides) != 2:
+    size = picture_size(options.model, options.input)
+    if size is None:
+        shape = next(i.shape for i in options.model.inputs if i.name == options.input)
         raise OptionError(f"input {options.input!r} has shape {list(shape)}, which has no height and width")
-    return sides[0], sides[1]
+    return size
 
 
 def _inputs(emitter: Emitter, options: Options, preprocess: Preprocess | None) -> dict[str, str]:
@@ -249,7 +276,7 @@ def _inputs(emitter: Emitter, options: Options, preprocess: Preprocess | None) -
         raise OptionError(f"preprocessing makes {bound.size}, but input {spec.name!r} has shape {list(spec.shape)}")
     emitter.scope = "prepare"
     first = len(emitter.nodes)
-    pixels = emitter.input(PIXELS, np.uint8, (batch_of(options.model), *_picture_size(options), 3))
+    pixels = emitter.input(PIXELS, np.uint8, (options.flow.images, *_picture_size(options), 3))
     emitter.feed(spec.name, prepared(pixels, bound), source=pixels, first=first)
     meaning = f"{'grey of ' if bound.channels == 'GREY' else ''}RGB pixels, 0 to 255"
     return {(PIXELS if n == spec.name else n): (meaning if n == spec.name else m) for n, m in taken.items()}
@@ -258,12 +285,12 @@ def _inputs(emitter: Emitter, options: Options, preprocess: Preprocess | None) -
 def _scored(emitter: Emitter, options: Options, target: Choice) -> Scored:
     """Append the choice of target."""
     logits = options.score.logits
-    scores, classes = append_scores(emitter, logits), class_count(emitter.model, logits)
+    scores, classes = append_scores(emitter, logits, source=options.input), options.flow.classes
     top = emitter.emit("ArgMax", scores, axis=1, keepdims=0)
     if target == "argmax":
         chosen = top
     elif target == "input":
-        given = emitter.input(TARGET, np.int64, (batch_of(emitter.model),))
+        given = emitter.input(TARGET, np.int64, (options.flow.answers,))
         chosen = emitter.where(given < 0, top, given)
     elif isinstance(target, str):
         raise OptionError(f"unknown target {target!r}; choose argmax, input or a class index")
@@ -273,7 +300,7 @@ def _scored(emitter: Emitter, options: Options, target: Choice) -> Scored:
         chosen = emitter.zeros_like(top, fill=target)
     column = emitter.reshape(chosen, (scores.shape[0], 1))
     numbers = emitter.emit("Range", *(emitter.constant(np.asarray(n)) for n in (0, classes, 1)))
-    scored = scored_by(emitter, logits, (numbers == column).astype(scores.dtype), chosen)
+    scored = scored_by(emitter, logits, (numbers == column).astype(scores.dtype), chosen, source=options.input)
     if target != "input":
         return scored
     # reading the element makes a runtime refuse a class that does not exist, where the product would be 0

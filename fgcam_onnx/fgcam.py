@@ -18,7 +18,7 @@ from .graph.value import Value
 from .layers.layers import Layer
 from .lrp.composites import Composite
 from .lrp.trace import Step, trace_outputs
-from .program import COMPONENTS, append_map, append_relevance, append_total, batch_of
+from .program import COMPONENTS, append_map, append_relevance, append_total
 from .subspace import leading_part
 
 DENOISE_SHARE = 0.1
@@ -119,8 +119,7 @@ def append_refinement(
 def refinement(model: Model, *, base: Layer, layers: tuple[Layer, ...], rules: Rules, trace: bool = False) -> Model:
     """Return the program that refines components given as input ``fgcam/components``, folded as at ``base``."""
     emitter = Emitter(model)
-    shape = (batch_of(model), *base.folded_shape[1:])
-    components = emitter.input(COMPONENTS, np.float32, shape)
+    components = emitter.input(COMPONENTS, np.float32, base.folded_shape)
     found = append_refinement(emitter, components, base=base, layers=layers, rules=rules, trace=trace)
     for name, value in found.items():
         emitter.output(name, value)

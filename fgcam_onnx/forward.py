@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -12,7 +13,7 @@ from .graph.model import Model
 from .graph.value import Dim
 from .methods import Options
 from .methods.method import Feeds, runner
-from .program import append_scores, batch_of
+from .program import append_scores
 from .runtime import check_finite
 from .targets import Predicted
 
@@ -32,9 +33,10 @@ def picture_sides(model: Model, name: str) -> tuple[int, int] | None:
 def forward(options: Options, *, others: bool = False) -> Forward:
     """Return what runs the model of ``options`` plainly; with ``others``, its other outputs are kept, too."""
     model, name = options.model, options.score.logits
-    emitter, batch = Emitter(model), batch_of(model)
+    emitter, flow = Emitter(model), options.flow
+    batch = flow.answers
     emitter.scope = "score"
-    emitter.output("logits", append_scores(emitter, name))
+    emitter.output("logits", append_scores(emitter, name, source=options.input))
 
     def of_batch(first: Dim) -> bool:
         return first == batch or not (isinstance(first, int) or isinstance(batch, int))
@@ -48,9 +50,9 @@ def forward(options: Options, *, others: bool = False) -> Forward:
                 and of_batch(spec.shape[0])
             ):
                 emitter.output(f"{OTHER}{spec.name}", emitter.value(spec.name))
-    whole = emitter.shape(name)
-    shape = tuple(d for d in whole[1:] if isinstance(d, int)) if of_batch(whole[0]) else (-1,)
-    axis = facts_of(model).channel_axis.get(name)
+    whole = math.prod(d for d in flow.answer_shape if isinstance(d, int)) == flow.classes
+    shape = tuple(d for d in flow.answer_shape if isinstance(d, int)) if whole else (-1,)
+    axis = facts_of(model).channel_axis.get(name) if not flow.axis else None
     sides = picture_sides(model, options.input)
     run = runner(options, emitter.build())
 

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from .cam.fusion import check_fusion, fuse
 from .cam.perturbation import softmax
+from .emptiness import NOT_POSITIVE, emptiness
 from .errors import AbsentError, FgcamError, NumericsError
 from .explainer import Explainer
-from .explanation import Explanation, drawn, raised, safe_name, unused
-from .imaging import Preprocess, panel, read_image, save_npy, save_png
+from .explanation import Explanation, raised, unused
+from .feeding import Read, joined, read_file
+from .imaging import Preprocess, Seen, likenesses
+from .imaging.likeness import Names
 from .targets import AnyTarget
 
 FUSED = "fused"
@@ -44,6 +47,8 @@ class Explained:
     maps : dict of str to ndarray of shape (h, w)
         Raw map per layer.
     conservation : dict of str to float or None
+    method : str
+        How it was explained.
     relative : bool
         Whether 0 means nothing in the maps, which are then shown from their least value to their largest.
     trace : list of dict
@@ -56,14 +61,31 @@ class Explained:
     probability: float | None
     maps: dict[str, NDArray[np.float32]]
     conservation: dict[str, float | None]
+    method: str = ""
     relative: bool = False
     files: list[str] = field(default_factory=list)
     trace: list[dict[str, Any]] = field(default_factory=list)
 
+    @property
+    def name(self) -> str:
+        """The first of the label's names."""
+        return self.label.split(",")[0]
+
+    @property
+    def empty(self) -> dict[str, str]:
+        """What is to be said of the maps that show nothing, by layer (`emptiness`)."""
+        found = {name: emptiness(values, relative=self.whole(name)) for name, values in self.maps.items()}
+        return {name: said for name, said in found.items() if said}
+
+    def whole(self, layer: str) -> bool:
+        """Tell whether the map of a layer is shown from its least value to its largest."""
+        return self.relative and layer != FUSED
+
     def summary(self) -> dict[str, Any]:
         """Return everything but the maps as plain values."""
-        traced = {"trace": self.trace} if self.trace else {}
+        traced = ({"trace": self.trace} if self.trace else {}) | ({"empty": self.empty} if self.empty else {})
         return traced | {
+            "method": self.method,
             "target": self.target,
             "label": self.label,
             "score": round(self.score, 6),
@@ -75,35 +97,79 @@ class Explained:
 
 @dataclass(frozen=True)
 class Picture:
-    """What became of one picture: its explanations, or the error that stopped it."""
+    """What became of one picture: its explanations, or the error that stopped it.
+
+    Attributes
+    ----------
+    path : Path
+    seen : Seen or None
+        The picture and what the model saw of it; None where it could not be read.
+    explained : list of Explained
+        By method, then by target.
+    error : str
+    sha256 : str
+        Of the file.
+    """
 
     path: Path
-    view: Image.Image | None
+    seen: Seen | None
     explained: list[Explained]
     error: str = ""
+    sha256: str = ""
+
+    @property
+    def likeness(self) -> dict[str, dict[Names, float]]:
+        """How alike the raw maps of classes are, by what they have in common, and those of methods."""
+        classes: dict[str, dict[str, NDArray[np.float32]]] = {}
+        methods: dict[str, dict[str, NDArray[np.float32]]] = {}
+        several = len({e.method for e in self.explained}) > 1
+        for e in self.explained:
+            for layer, values in e.maps.items():
+                by = f"by {e.method} " if several else ""
+                classes.setdefault(f"classes {by}at {layer}", {})[e.name] = values
+                methods.setdefault(f"methods for {e.name}", {}).setdefault(e.method, values)
+        found = {what: likenesses(maps) for what, maps in {**classes, **methods}.items()}
+        return {what: pairs for what, pairs in found.items() if pairs}
+
+    def emptiness(self, *, signed: bool = False) -> str:
+        """Return what is to be said of its maps that show nothing, in one line; "" where all show something.
+
+        ``signed`` overlays show negative values, too.
+        """
+        return "; ".join(
+            f"{said} in the map of {e.label.split(',')[0]} at {layer}"
+            for e in self.explained
+            for layer, said in e.empty.items()
+            if said != NOT_POSITIVE or not signed
+        )
 
     def summary(self) -> dict[str, Any]:
         """Return the result as plain values."""
-        if self.error:
+        if self.error or self.seen is None:
             return {"image": str(self.path), "error": self.error}
-        return {"image": str(self.path), "explanations": [e.summary() for e in self.explained]}
-
-
-@dataclass(frozen=True)
-class _Read:
-    path: Path
-    view: Image.Image
-    x: NDArray[Any]
+        alike = [
+            {"of": what, "maps": list(names), "correlation": round(value, 4)}
+            for what, pairs in self.likeness.items()
+            for names, value in pairs.items()
+        ]
+        return {
+            "image": str(self.path),
+            "sha256": self.sha256,
+            "placement": self.seen.placement.summary(),
+            "explanations": [e.summary() for e in self.explained],
+            **({"likeness": alike} if alike else {}),
+        }
 
 
 def explain_pictures(
-    explainer: Explainer,
+    explainers: Sequence[Explainer],
     paths: Iterable[Path],
     *,
     preprocess: Preprocess,
     targets: Targets = (None,),
     top: int = 0,
     labels: Sequence[str] = (),
+    feeds: Mapping[str, NDArray[Any]] = MappingProxyType({}),
     batch: int = 8,
     fusion: str | None = None,
 ) -> Iterator[Picture]:
@@ -111,7 +177,8 @@ def explain_pictures(
 
     Parameters
     ----------
-    explainer : Explainer
+    explainers : sequence of Explainer
+        Each of another method; all explain the same targets.
     paths : iterable of Path
     preprocess : Preprocess
     targets : sequence of targets
@@ -120,8 +187,10 @@ def explain_pictures(
         Where positive, the ``top`` classes of each picture are explained instead.
     labels : sequence of str
         Class names, by index.
+    feeds : mapping of str to ndarray
+        What further inputs take beside every picture.
     batch : int
-        Pictures explained at once.
+        Pictures explained at once; all of them, where the model gives one answer for a whole bag.
     fusion : {"mean", "max", "product"}, optional
         How the maps of all layers are made one more, ``fused``, at the size of the model's input.
 
@@ -132,23 +201,26 @@ def explain_pictures(
     """
     if fusion is not None:
         check_fusion(fusion)
+    paths, bag = list(paths), explainers[0].bag
     waiting = iter(paths)
-    while chunk := list(islice(waiting, batch)):
-        read = {p: _read(p, preprocess) for p in chunk}
-        good = [r for r in read.values() if isinstance(r, _Read)]
-        done = _explain(explainer, good, targets, top, labels)
+    while chunk := list(islice(waiting, len(paths) if bag else batch)):
+        read = {p: _read(p, explainers[0], preprocess) for p in chunk}
+        good = [r for r in read.values() if isinstance(r, Read)]
+        lost = next((r for r in read.values() if isinstance(r, str)), "") if bag else ""
+        done = [] if lost else [_explain(e, good, targets, top, labels, feeds) for e in explainers]
         for path in chunk:
             result = read[path]
-            if isinstance(result, _Read):
-                explained = done[path]
-                if isinstance(explained, str):
-                    yield Picture(path, result.view, [], explained)
-                else:
-                    if fusion is not None:
-                        _fuse(explained, fusion, size=(result.view.height, result.view.width))
-                    yield Picture(path, result.view, explained)
-            else:
+            if isinstance(result, str):
                 yield Picture(path, None, [], result)
+                continue
+            each = [found[path] for found in done]
+            failed = [why for why in each if isinstance(why, str)]
+            explained = [e for found in each if not isinstance(found, str) for e in found]
+            if fusion is not None:
+                _fuse(explained, fusion, size=result.seen.placement.view)
+            unread = f"a bag has one answer, and not all of it could be read: {lost}" if lost else ""
+            error = failed[0] if failed else unread
+            yield Picture(path, result.seen, [] if error else explained, error, result.sha256)
 
 
 def _fuse(explained: Sequence[Explained], how: str, *, size: tuple[int, int]) -> None:
@@ -157,43 +229,53 @@ def _fuse(explained: Sequence[Explained], how: str, *, size: tuple[int, int]) ->
         e.maps[FUSED] = np.asarray(fuse(maps, how, size=size)[0], np.float32)
 
 
-def _read(path: Path, preprocess: Preprocess) -> _Read | str:
+def _read(path: Path, explainer: Explainer, preprocess: Preprocess) -> Read | str:
     try:
-        image = read_image(path)
-        return _Read(path, preprocess.view(image), preprocess(image))
+        return read_file(path, explainer=explainer, preprocess=preprocess)
     except FgcamError as error:
         return str(error)
 
 
 def _explain(
-    explainer: Explainer, read: Sequence[_Read], targets: Targets, top: int, labels: Sequence[str]
+    explainer: Explainer,
+    read: Sequence[Read],
+    targets: Targets,
+    top: int,
+    labels: Sequence[str],
+    feeds: Mapping[str, NDArray[Any]],
 ) -> dict[Path, list[Explained] | str]:
     """Explain pictures together; where one does not show the target, or its numbers go wrong, each alone."""
     if not read:
         return {}
     try:
-        return dict(zip((r.path for r in read), _batch(explainer, read, targets, top, labels), strict=True))
+        return dict(zip((r.path for r in read), _batch(explainer, read, targets, top, labels, feeds), strict=True))
     except (AbsentError, NumericsError) as error:
-        if len(read) == 1:
-            return {read[0].path: str(error)}
-        return {r.path: _explain(explainer, [r], targets, top, labels)[r.path] for r in read}
+        if len(read) == 1 or explainer.bag:
+            return {r.path: str(error) for r in read}
+        return {r.path: _explain(explainer, [r], targets, top, labels, feeds)[r.path] for r in read}
 
 
 def _batch(
-    explainer: Explainer, read: Sequence[_Read], targets: Targets, top: int, labels: Sequence[str]
+    explainer: Explainer,
+    read: Sequence[Read],
+    targets: Targets,
+    top: int,
+    labels: Sequence[str],
+    feeds: Mapping[str, NDArray[Any]],
 ) -> list[list[Explained]]:
-    x, squash = np.concatenate([r.x for r in read]), explainer.score.skipped
-    results: list[list[Explained]] = [[] for _ in read]
+    x, squash = joined(explainer, read, feeds), explainer.score.skipped
+    rows: list[list[Explained]] = [[] for r in read for _ in r.x]
     if not top:
         for target in targets:
-            _collect(results, explainer(x, target=target), labels, squash)
-        return results
-    first = explainer(x)
-    _collect(results, first, labels, squash)
-    ranked = np.argsort(-first.scores, axis=1, kind="stable")
-    for rank in range(1, min(top, ranked.shape[1])):
-        _collect(results, explainer(x, target=ranked[:, rank]), labels, squash)
-    return results
+            _collect(rows, explainer(x, target=target), labels, squash, explainer.method)
+    else:
+        first = explainer(x)
+        _collect(rows, first, labels, squash, explainer.method)
+        ranked = np.argsort(-first.scores, axis=1, kind="stable")
+        for rank in range(1, min(top, ranked.shape[1])):
+            _collect(rows, explainer(x, target=ranked[:, rank]), labels, squash, explainer.method)
+    waiting = iter(rows)
+    return [[e for own in islice(waiting, len(r.x)) for e in own] for r in read]
 
 
 def _probabilities(scores: NDArray[np.float32], squash: str) -> NDArray[np.float32]:
@@ -203,52 +285,28 @@ def _probabilities(scores: NDArray[np.float32], squash: str) -> NDArray[np.float
     return np.asarray(0.5 * (1 + np.tanh(scores / 2)), np.float32)
 
 
-def _collect(results: list[list[Explained]], e: Explanation, labels: Sequence[str], squash: str) -> None:
+def _collect(rows: list[list[Explained]], e: Explanation, labels: Sequence[str], squash: str, method: str) -> None:
+    """Add what was found to the explanations of each image; a bag's answer is that of each of its images."""
     probabilities = _probabilities(e.scores, squash)
-    for row, target in enumerate(e.target.tolist()):
-        kept = {k: None if np.isnan(v[row]) else round(float(v[row]), 6) for k, v in e.conservation.items()}
-        label = e.described[row] if e.described else labels[target] if target < len(labels) else str(target)
-        results[row // e.each].append(
+    images = len(rows) * e.each
+    for row in range(images):
+        answer = row * len(e.target) // images
+        target = int(e.target[answer])
+        kept = {k: None if np.isnan(v[answer]) else round(float(v[answer]), 6) for k, v in e.conservation.items()}
+        label = e.described[answer] if e.described else labels[target] if target < len(labels) else str(target)
+        rows[row // e.each].append(
             Explained(
                 target,
                 label,
-                float(e.score[row]),
-                None if e.described else float(probabilities[row, target]),
-                {k: m[row] for k, m in e.maps.items()},
+                float(e.score[answer]),
+                None if e.described else float(probabilities[answer, target]),
+                {k: m[row * len(m) // images] for k, m in e.maps.items()},
                 kept,
-                bool(e.relative) and e.relative[row],
-                trace=[step.summary(row) for step in e.trace],
+                method,
+                e.relative[answer],
+                trace=[step.summary(answer) for step in e.trace],
             )
         )
-
-
-def write_picture(picture: Picture, folder: Path, *, stem: str, raw: bool = False, **style: Any) -> None:
-    """Write a picture's maps into ``folder`` and note the files in its explanations.
-
-    An overlay (PNG) of each map, and a sheet of all beside the picture where there are several; with
-    ``raw`` the maps themselves (NPY, float32, signed).
-
-    Raises
-    ------
-    OutputError
-        A file cannot be written.
-    """
-    if picture.view is None:
-        return
-    tiles: list[tuple[str, Image.Image]] = []
-    taken: set[str] = set()
-    for explained in picture.explained:
-        for layer, values in explained.maps.items():
-            label = safe_name(explained.label.split(",")[0])
-            name = unused(f"{stem}.{safe_name(layer)}.{label}", taken)
-            if raw:
-                explained.files.append(str(save_npy(folder / f"{name}.npy", values)))
-                continue
-            over = drawn(picture.view, values, relative=explained.relative and layer != FUSED, **style)
-            explained.files.append(str(save_png(folder / f"{name}.png", over)))
-            tiles.append((f"{explained.label.split(',')[0]} at {layer}", over))
-    if len(tiles) > 1:
-        save_png(folder / f"{stem}.sheet.png", panel(picture.view, tiles))
 
 
 def unique_stems(paths: Sequence[Path]) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -11,13 +10,15 @@ import numpy as np
 from . import vjp
 from .backward import Pullback, backward
 from .cells import in_cells
-from .errors import LayerError, TargetError
+from .errors import LayerError
 from .graph.emitter import Emitter
 from .graph.model import Model
 from .graph.tape import Record, tape_between
-from .graph.value import Dim, Value
+from .graph.value import Value
+from .layers.flow import Flow, flow_of
 from .layers.layers import Layer
 from .lrp.canonize import canonized
+from .lrp.pairs import in_pairs
 from .lrp.trace import Step, traced
 from .quantized import on_real_values, per_real_unit, real
 from .vjp.rule import Rules
@@ -34,79 +35,95 @@ class Scored:
 
     Attributes
     ----------
-    seed : Value
-        Cotangent of the logits, of their shape.
     weights : Value of shape (N, K)
-        The same for each image: how much each logit counts; one-hot where a class is explained.
+        How much each logit of each answer counts; one-hot where a class is explained.
     target : Value of shape (N,), int64
         The class that is explained: as given, or the top one where -1 was given.
     score : Value of shape (N,)
         The target's logit, or the weighted sum.
     scores : Value of shape (N, K)
         All logits.
+    logits : Value
+        The same as the model has them.
+    axis : int or None
+        Their axis of the answers.
     """
 
-    seed: Value
     weights: Value
     target: Value
     score: Value
     scores: Value
+    logits: Value
+    axis: int | None
+
+    def spread(self, weights: Value) -> Value:
+        """Return ``weights`` (N, K) in the shape of the logits."""
+        emitter, like = weights.emitter, self.logits
+        if not self.axis:
+            return emitter.reshape_like(weights, like)
+        order = _first(self.axis, like.rank)
+        sizes = [like.shape[a] for a in order]
+        return weights.reshape([None, *sizes[1:]]).transpose([order.index(a) for a in range(like.rank)])
+
+    @property
+    def seed(self) -> Value:
+        """The cotangent of the logits, of their shape."""
+        return self.spread(self.weights)
 
 
-def batch_of(model: Model) -> Dim:
-    """Return the batch dimension: free where any input's is, else an int."""
-    first = [i.shape[0] for i in model.inputs if i.shape]
-    return next((d for d in first if not isinstance(d, int)), first[0] if first else 1)
-
-
-def class_count(model: Model, logits: str) -> int:
-    """Return how many elements of ``logits`` belong to one image: the targets to choose from.
+def class_count(model: Model, logits: str, *, source: str | None = None) -> int:
+    """Return how many elements of ``logits`` belong to one answer: the targets to choose from.
 
     Raises
     ------
     TargetError
         When the number is not fixed.
     """
-    shape, batch = Emitter(model).shape(logits), batch_of(model)
-    rest = shape[1:]
-    if isinstance(batch, int) and all(isinstance(d, int) for d in shape):
-        return math.prod(d for d in shape if isinstance(d, int)) // batch
-    if not shape or not all(isinstance(d, int) for d in rest):
-        raise TargetError(f"the output {logits!r} has shape {list(shape)}: the number of targets is not known")
-    return math.prod(d for d in rest if isinstance(d, int))
+    return flow_of(model, logits=logits, source=source).classes
 
 
-def append_scores(emitter: Emitter, logits: str) -> Value:
-    """Append the logits as (N, K), K elements for each image."""
-    value = emitter.value(logits)
-    batch, classes = batch_of(emitter.model), class_count(emitter.model, logits)
-    flat = emitter.reshape(value, (batch if isinstance(batch, int) else None, classes))
-    return _wide(flat)
+def append_scores(emitter: Emitter, logits: str, *, source: str | None = None) -> Value:
+    """Append the logits as (N, K), K elements for each of N answers to the images of input ``source``."""
+    flow, value = flow_of(emitter.model, logits=logits, source=source), emitter.value(logits)
+    if flow.axis:
+        value = value.transpose(_first(flow.axis, value.rank))
+    return _wide(emitter.reshape(value, (_rows(flow), flow.classes)))
 
 
-def append_target(emitter: Emitter, logits: str, *, seeded: bool = False) -> Scored:
-    """Append the choice of target, one per image.
+def append_target(emitter: Emitter, logits: str, *, source: str | None = None, seeded: bool = False) -> Scored:
+    """Append the choice of target, one per answer.
 
     It is an int64 input ``fgcam/target``, -1 for the top class; with ``seeded`` an input ``fgcam/seed`` (N, K),
     the weight of each logit.
     """
-    scores = append_scores(emitter, logits)
-    batch, classes = scores.shape[0], class_count(emitter.model, logits)
+    flow, scores = (
+        flow_of(emitter.model, logits=logits, source=source),
+        append_scores(emitter, logits, source=source),
+    )
     top = emitter.emit("ArgMax", scores, axis=1, keepdims=0)
     if seeded:
-        return scored_by(emitter, logits, emitter.input(SEED, scores.dtype, (batch_of(emitter.model), classes)), top)
-    given = emitter.input(TARGET, np.int64, (batch_of(emitter.model),))
+        given = emitter.input(SEED, scores.dtype, (flow.answers, flow.classes))
+        return scored_by(emitter, logits, given, top, source=source)
+    given = emitter.input(TARGET, np.int64, (flow.answers,))
     target = emitter.where(given < 0, top, given)
-    column = emitter.reshape(target, (batch if isinstance(batch, int) else None, 1))
-    one_hot = (emitter.constant(np.arange(classes)[None]) == column).astype(scores.dtype)
-    return scored_by(emitter, logits, one_hot, target)
+    column = emitter.reshape(target, (_rows(flow), 1))
+    one_hot = (emitter.constant(np.arange(flow.classes)[None]) == column).astype(scores.dtype)
+    return scored_by(emitter, logits, one_hot, target, source=source)
 
 
-def scored_by(emitter: Emitter, logits: str, weights: Value, target: Value) -> Scored:
+def scored_by(emitter: Emitter, logits: str, weights: Value, target: Value, *, source: str | None = None) -> Scored:
     """Return what a program knows of the score that is the sum of ``weights`` (N, K) times the logits."""
-    scores = append_scores(emitter, logits)
-    seed = emitter.reshape_like(weights, emitter.value(logits))
-    return Scored(seed, weights, target, (weights * scores).sum(1), scores)
+    scores, flow = append_scores(emitter, logits, source=source), flow_of(emitter.model, logits=logits, source=source)
+    return Scored(weights, target, (weights * scores).sum(1), scores, emitter.value(logits), flow.axis)
+
+
+def _rows(flow: Flow) -> int | None:
+    return flow.answers if isinstance(flow.answers, int) else None
+
+
+def _first(axis: int, rank: int) -> list[int]:
+    """Return the order of axes that puts ``axis`` in front."""
+    return [axis, *(a for a in range(rank) if a != axis)]
 
 
 def require_reach(layers: Iterable[Layer]) -> None:
@@ -190,6 +207,8 @@ def append_relevance(
         return {output: seed}
     behind = [x for x in layers if x != output]
     tape = tape_between(emitter, sources=behind, output=output)
+    if not derivative:
+        tape = in_pairs(tape)
     if canonize:
         tape = canonized(tape)
     shared = in_cells(pullback, derivative=derivative) if cells else pullback

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from .errors import DeviceError, FgcamError, InputError, NumericsError
 from .graph.emitter import OUTPUT
 from .graph.model import Model, element_type, smallest_program
+from .surgery.products import overflowing_program
 from .wheels import FATAL_ONLY, is_installed, onnxruntime_module
 
 if TYPE_CHECKING:
@@ -68,6 +69,18 @@ def _cuda_problem() -> str | None:
         "onnxruntime-gpu is installed, but a CUDA library is missing (cuBLAS, cuDNN or the driver); "
         'pip install "fgcam-onnx[gpu]" brings the libraries, the NVIDIA driver must be there'
     )
+
+
+@functools.cache
+def saturates() -> bool:
+    """Return whether this processor's kernels cut sums of integer products off at 16 bits, found by such a product."""
+    runtime = onnxruntime_module()
+    program, feeds, exact = overflowing_program()
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = FATAL_ONLY
+    (found,) = runtime.InferenceSession(program, options, providers=["CPUExecutionProvider"]).run(None, feeds)
+    return bool((found != exact).any())
 
 
 @dataclass(eq=False)

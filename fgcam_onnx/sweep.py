@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from .graph.model import Model
 from .layers.layers import INPUT, Layer, candidate_layers, default_base, find_layer, ranked_layers
 from .loading.loading import load
 from .methods import METHODS, find_method
+from .methods.taking import UNSAID, shared_out
 from .targets import AnyTarget
 
 if TYPE_CHECKING:
@@ -59,24 +60,30 @@ class Sweep:
     relative: frozenset[str] = frozenset()
 
 
-def stage_layers(model: Model, *, logits: str) -> list[Layer]:
+def stage_layers(model: Model, *, logits: str, source: str | None = None) -> list[Layer]:
     """Return the best-ranked layer of each spatial resolution, from the input's side to the deepest.
 
     Only layers that all of the score passes through, down to the default base layer.
     """
-    order = [layer.name for layer in candidate_layers(model, logits=logits)]
-    last = order.index(default_base(model, logits=logits).name)
+    order = [layer.name for layer in candidate_layers(model, logits=logits, source=source)]
+    last = order.index(default_base(model, logits=logits, source=source).name)
     best: dict[tuple[int, ...], Layer] = {}
-    for layer in ranked_layers(model, logits=logits):
+    for layer in ranked_layers(model, logits=logits, source=source):
         at = order.index(layer.name)
         if layer.every_path and layer.reach != "none" and 0 < at <= last and layer.op != "Input":
             best.setdefault(layer.spatial, layer)
     return sorted(best.values(), key=lambda layer: order.index(layer.name))
 
 
+def stage_names(model: Model, *, logits: str, source: str | None = None) -> tuple[str, ...]:
+    """Return the names of the input and of :func:`stage_layers`."""
+    where: dict[str, Any] = {"logits": logits, "source": source}
+    return INPUT, *(_name(model, layer, where) for layer in stage_layers(model, **where))
+
+
 def sweep(
     model: Model | ModelProto | str | Path,
-    x: ArrayLike,
+    x: ArrayLike | Mapping[str, ArrayLike],
     *,
     methods: Sequence[str] | None = None,
     layers: Sequence[str] | None = None,
@@ -89,6 +96,7 @@ def sweep(
     ----------
     model : Model, ModelProto or path
     x : array of shape (1, C, H, W), or as the model takes it
+        A mapping of input names where the model has several inputs.
     methods : sequence of str, optional
         Default: those of ``USUAL`` that are there.
     layers : sequence of str, optional
@@ -105,26 +113,22 @@ def sweep(
         place, not of all; where none succeeds, the first is raised.
     """
     chosen = tuple(dict.fromkeys(methods or [m for m in USUAL if m in METHODS]))
-    for method in chosen:
-        find_method(method)
     if "method" in options:
         raise OptionError("sweep takes methods, not method")
+    own = shared_out(chosen, {n: options.pop(n) for n in UNSAID if n in options})
     loaded = model if isinstance(model, Model) else load(model)
-    if len(np.asarray(x)) != 1:
-        raise InputError(f"a sweep is of one picture, not of {len(np.asarray(x))}")
     probe = Explainer(loaded, method="gradcam", **options)
-    prediction = probe.options(np.asarray(x).shape[1:] if probe.sizes_are_free else ())[0]
-    logits = prediction.score.logits
-    if layers is None:
-        stages = stage_layers(prediction.model, logits=logits)
-        names = (INPUT, *(_name(prediction.model, layer, logits) for layer in stages))
-    else:
-        names = tuple(dict.fromkeys(layers))
-    found = {n: find_layer(prediction.model, n, logits=logits) for n in names}
+    shape = probe.feeds(x)[probe.input].shape
+    if shape[0] != 1:
+        raise InputError(f"a sweep is of one picture, not of {shape[0]}")
+    prediction = probe.options(shape[1:] if probe.sizes_are_free else ())[0]
+    where: dict[str, Any] = {"logits": prediction.score.logits, "source": prediction.input}
+    names = stage_names(prediction.model, **where) if layers is None else tuple(dict.fromkeys(layers))
+    found = {n: find_layer(prediction.model, n, **where) for n in names}
     results = _Results(loaded, x, target, options)
     for method in chosen:
         wanted = [n for n in names if layers is not None or n != INPUT or find_method(method).at == "input"]
-        results.add(method, wanted)
+        results.add(method, wanted, own[method])
     if results.one is None:
         raise results.errors[0] if results.errors else LayerError("there is no layer to explain at")
     return Sweep(
@@ -140,11 +144,11 @@ def sweep(
     )
 
 
-def _name(model: Model, layer: Layer, logits: str) -> str:
+def _name(model: Model, layer: Layer, where: Mapping[str, Any]) -> str:
     """Return the exporter's module path where it means this layer, else the tensor's name."""
     if layer.scope:
         try:
-            if find_layer(model, layer.scope, logits=logits).name == layer.name:
+            if find_layer(model, layer.scope, **where).name == layer.name:
                 return layer.scope
         except LayerError:
             pass
@@ -154,7 +158,9 @@ def _name(model: Model, layer: Layer, logits: str) -> str:
 class _Results:
     """Collects maps; what fails at one layer is tried at each alone."""
 
-    def __init__(self, model: Model, x: ArrayLike, target: AnyTarget, options: dict[str, Any]) -> None:
+    def __init__(
+        self, model: Model, x: ArrayLike | Mapping[str, ArrayLike], target: AnyTarget, options: dict[str, Any]
+    ) -> None:
         self._model, self._x, self._target, self._options = model, x, target, options
         self.maps: dict[tuple[str, str], NDArray[np.float32]] = {}
         self.failures: dict[tuple[str, str], str] = {}
@@ -162,17 +168,17 @@ class _Results:
         self.relative: set[str] = set()
         self.one: Explanation | None = None
 
-    def add(self, method: str, layers: Sequence[str]) -> None:
-        """Explain at ``layers`` by ``method``."""
+    def add(self, method: str, layers: Sequence[str], own: Mapping[str, Any]) -> None:
+        """Explain at ``layers`` by ``method`` with options of its ``own``."""
         if not layers:
             return
         try:
-            explainer = Explainer(self._model, method=method, layers=list(layers), **self._options)
+            explainer = Explainer(self._model, method=method, layers=list(layers), **self._options, **own)
             e = explainer(self._x, target=self._target)
         except FgcamError as error:
             if len(layers) > 1:
                 for layer in layers:
-                    self.add(method, [layer])
+                    self.add(method, [layer], own)
             else:
                 self.failures[layers[0], method] = str(error)
                 self.errors.append(error)

@@ -159,9 +159,10 @@ def test_a_notebook_shows_the_maps(explainer: Explainer, tmp_path: Path) -> None
 
 
 def test_an_overlay_has_the_size_of_the_picture(explainer: Explainer) -> None:
-    picture = Image.new("RGB", (50, 60), "grey")
     e = explainer(images())
-    assert e.overlay(picture, layer="input", index=1).size == (50, 60)
+    height, width = e.maps["input"].shape[1:]
+    picture = Image.new("RGB", (width, height), "grey")
+    assert e.overlay(picture, layer="input", index=1).size == (width, height)
     with pytest.raises(LayerError, match="layer1"):
         e.overlay(picture)
     with pytest.raises(LayerError, match=r"'layer2'.*layer1"):

@@ -13,7 +13,7 @@ from PIL import Image
 import fgcam_onnx
 from fgcam_onnx.cli import cli
 from fgcam_onnx.explainer import Explainer
-from fgcam_onnx.imaging import overlay
+from fgcam_onnx.imaging import overlay, shaded
 from fgcam_onnx.targets import Difference, Probability, Sum
 
 PICTURE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (12, 10, 3), np.uint8))
@@ -28,6 +28,25 @@ def test_recipro_cam_is_shown_from_its_least_value_to_its_largest() -> None:
     assert np.abs(shown.astype(int) - np.asarray(overlay(PICTURE, below.map[0]))).max() > 20
     np.testing.assert_array_equal(below.overlay(PICTURE, signed=True), overlay(PICTURE, below.map[0], signed=True))
     assert np.ptp(below.fused()) == 1
+
+
+def test_the_colour_scale_of_such_a_map_goes_from_its_least_value_to_its_largest() -> None:
+    values = np.array([[-3, -2.5], [-1, -2]])
+    shades = shaded(values, relative=True, percentile=100)
+    assert shades.range == (-3, -1)
+    np.testing.assert_allclose(shades.shares, (values + 3) / 2, rtol=1e-6, atol=0)
+    assert shaded(values, percentile=100).range == (0, 0)
+    assert shaded(values, relative=True, signed=True, percentile=100).range == (-3, 3)
+
+
+def test_what_shows_nothing_of_such_a_map_is_that_it_is_even_not_that_it_is_negative() -> None:
+    e = fgcam_onnx.explain(small_cnn(), images(), method="reciprocam")
+    (name,) = e.maps
+    even = np.full_like(e.map[0], 0.25)
+    below = type(e)(**{**vars(e), "maps": {name: np.stack([e.map[0] - e.map[0].max() - 1, even])}})
+    assert below.empty == {name: ("", "the same everywhere")}
+    assert type(e)(**{**vars(below), "relative": ()}).empty == {name: ("nothing positive", "")}
+    assert shaded(even, relative=True).notes == ("map: the same everywhere",)
 
 
 def test_a_contrast_is_shown_whole_and_other_targets_are_not() -> None:
@@ -102,6 +121,26 @@ def test_the_page_that_a_remark_names_has_that_section() -> None:
     assert f"## {section}" in (Path(__file__).parent.parent / page).read_text()
 
 
+def test_pictures_are_written_as_explanations_are_drawn(tmp_path: Path) -> None:
+    """Recipro-CAM beside a method in whose maps 0 means something, and both fused over one layer."""
+    from fgcam_onnx.imaging import Preprocess
+
+    PICTURE.save(tmp_path / "p.png")
+    model = written(small_cnn(), tmp_path)
+    done = CliRunner().invoke(
+        cli, ["explain", str(model), str(tmp_path / "p.png"), "--method", "reciprocam", "--method", "layercam",
+               "-o", str(tmp_path / "out"), "--preprocess", "unit", "--no-bar", "--on", "model"],
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    explainer = Explainer(model, method="reciprocam")
+    spec = explainer.model.inputs[0]
+    x = Preprocess().bound(spec.shape, spec.dtype)(PICTURE)
+    for method in ("reciprocam", "layercam"):
+        (path,) = (tmp_path / "out").glob(f"p.{method}.*.png")
+        expected = fgcam_onnx.explain(model, x, method=method).overlay(PICTURE)
+        np.testing.assert_array_equal(np.asarray(Image.open(path)), np.asarray(expected))
+
+
 def test_explain_prints_what_is_wrong_with_a_map(tmp_path: Path) -> None:
     model = written(small_cnn(), tmp_path)
     PICTURE.save(tmp_path / "p.png")
@@ -113,6 +152,7 @@ def test_explain_prints_what_is_wrong_with_a_map(tmp_path: Path) -> None:
     assert "note: gradcam at" in done.stderr
 
 
-def test_inspect_says_what_auto_takes_and_why(tmp_path: Path) -> None:
+def test_inspect_says_what_auto_takes_and_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
     done = CliRunner().invoke(cli, ["inspect", str(written(small_cnn(), tmp_path))])
     assert f"auto: gradcam at {BASE}, the deepest layer that is never negative; refined to the input" in done.output

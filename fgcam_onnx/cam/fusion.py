@@ -35,8 +35,8 @@ def resized(maps: Array, size: tuple[int, int]) -> Array:
     height, width = maps.shape[1:]
     if (height, width) == tuple(size):
         return maps
-    rows = resize_matrix(height, size[0], scale=size[0] / height, mode="linear").astype(np.float32)
-    columns = resize_matrix(width, size[1], scale=size[1] / width, mode="linear").astype(np.float32)
+    rows = resize_matrix(height, size[0]).astype(np.float32)
+    columns = resize_matrix(width, size[1]).astype(np.float32)
     return np.matmul(np.matmul(rows, maps), columns.T.copy())
 
 

@@ -25,8 +25,7 @@ def softmax(scores: Floats, axis: int = 1) -> Floats:
 def upsampling(size: tuple[int, ...], wide: tuple[int, ...], *, coordinates: str = "half_pixel") -> tuple[Floats, ...]:
     """Return the matrices, one for each axis, that bring maps of ``size`` to ``wide`` bilinearly."""
     return tuple(
-        resize_matrix(n, w, scale=w / n, mode="linear", coordinates=coordinates).astype(np.float32)
-        for n, w in zip(size, wide, strict=True)
+        resize_matrix(n, w, coordinates=coordinates).astype(np.float32) for n, w in zip(size, wide, strict=True)
     )
 
 

@@ -86,7 +86,7 @@ def rise_masks(
     ndarray of shape (n, *size), values in [0, 1]
     """
     sides = [-(-s // cells) for s in size]
-    ways = [resize_matrix(cells, (cells + 1) * s, scale=(cells + 1) * s / cells, mode="linear") for s in sides]
+    ways = [resize_matrix(cells, (cells + 1) * s) for s in sides]
     masks = np.empty((len(numbers), *size), np.float32)
     for mask, m in zip(masks, numbers, strict=True):
         rng = generator(seed, m)

@@ -18,7 +18,9 @@ COMMANDS = {
     "export": "Write a model and its explanation as one ONNX file, for any ONNX runtime.",
     "inspect": "Show what is in a model: inputs, outputs, layers to explain at, operators without rules.",
     "sweep": "Explain one picture at every stage by several methods, on one sheet.",
+    "evaluate": "Measure how good maps are: metrics with intervals, beside maps that know nothing of the model.",
     "methods": "List the methods: what each does, who published it, where its map is, its settings.",
+    "metrics": "List the metrics: what each says, which way is better, what it needs, who published it.",
 }
 
 

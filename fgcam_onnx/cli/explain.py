@@ -3,34 +3,42 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..defaults import METHOD
-from .options import DEVICE, PICTURES, RULES, STYLE
+from .feeding import FEED, check_fed, files_of, read_feeds
+from .options import DEVICE, DRAWN, INT8, PICTURES, RULES, STYLE
+from .preparing import OVERRIDES, prepare, recorded, untouched
+from .record import hashes, made_now, options_given, read_record, repeated
 from .targets import HELP, read_targets
-from .values import Size, parse_settings, resolve_preprocess
+from .values import Size, settings_by_method
 
 if TYPE_CHECKING:
     from ..explainer import Explainer
+    from ..graph.model import Model
+    from ..imaging import Style
     from ..pictures import Picture
 
 
-PASSED_ON = (
-    "method layers base base_layer grid denoise eigen_smooth residual products start trace aug_smooth saturation"
-    " device threads batch"
-).split()
-"""Options that the explainer knows by the same name."""
+PASSED_ON = "layers grid aug_smooth int8 device threads batch".split()
+"""Options that every explainer knows by the same name; those of some methods only are in ``methods.taking.UNSAID``."""
 
 
 @click.command(name="explain", context_settings={"show_default": True})
-@click.argument("model", type=click.Path(path_type=Path))
-@click.argument("images", nargs=-1, required=True)
-@click.option("--method", default=METHOD, help="How to explain; `fgcam methods` lists them all.")
-@click.option("--base", metavar="NAME", help="The CAM that fgcam refines.  [default: gradcam; auto: as suits the net]")
+@click.argument("model", type=click.Path(path_type=Path), required=False)
+@click.argument("images", nargs=-1)
+@click.option(
+    "--method", "methods", multiple=True, metavar="NAME",
+    help="How to explain, `fgcam methods` lists them all; repeatable: one sheet has them all.  "
+    f"[default: {METHOD}]",
+)  # fmt: skip
+@click.option("--base", metavar="NAME", help="The CAM that is refined.  [default: gradcam; auto: as suits the net]")
 @click.option(
     "--set", "pairs", multiple=True, metavar="NAME=VALUE",
     help="A setting of the method's own, such as masks=500 of rise; repeatable. `fgcam methods` lists them.",
@@ -58,71 +66,100 @@ PASSED_ON = (
 @click.option("--composite", metavar="NAME", help="The rules of lrp, such as epsilongammabox: --set composite=NAME.")
 @click.option("--trace", is_flag=True, help="Show what every operator makes of the relevance that reaches it.")
 @PICTURES
+@FEED
 @click.option("-o", "--out", type=click.Path(path_type=Path), default=Path("explanations"), help="Output folder.")
 @click.option("--overlay/--raw", default=True, help="Write overlays (PNG) or the raw signed maps (NPY).")
 @STYLE
 @click.option("--batch", type=click.IntRange(1), default=8, help="Pictures (Score-CAM: masks) run at once.")
+@INT8
 @DEVICE
+@click.option(
+    "--from", "record", type=click.Path(path_type=Path), metavar="FILE",
+    help="Repeat the run of an explanations.json, the files being what they were; -o and --json may differ.",
+)  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
-def command(model: Path, images: tuple[str, ...], **options: Any) -> None:
+@click.pass_context
+def command(ctx: click.Context, /, **options: Any) -> None:
     """Explain what MODEL sees in IMAGES: files, folders or globs.
 
-    Writes an overlay for each picture, layer and target, and explanations.json with targets, scores and
-    conservation (sum of the map over sum of the components it was refined from). The exit code is 1 when
-    a picture failed; the others are still done.
+    Writes an overlay for each picture, layer and target, and explanations.json with targets, scores,
+    conservation (sum of the map over sum of the components it was refined from) and all that is needed to
+    repeat the run. The exit code is 1 when a picture failed; the others are still done.
 
     \b
     fgcam explain model.onnx photos/ --labels labels.txt
     fgcam explain model.onnx dog.jpg --target "tabby cat" --layer input --layer layer2
     fgcam explain model.onnx dog.jpg --base scorecam --denoise --raw -o maps
     fgcam explain model.onnx dog.jpg --method lrp --composite epsilongammabox --signed --trace
+    fgcam explain model.onnx dog.jpg --method gradcam --method fgcam --method rise
+    fgcam explain --from explanations/explanations.json -o again
     """  # noqa: D301
     from ..arguments import image_input
+    from ..arithmetic import arithmetic_of, told
+    from ..errors import OptionError
+    from ..feeding import is_array
     from ..imaging import find_images, find_sidecar, make_folder, read_labels, save_json, sidecar_labels
     from ..loading.loading import load
-    from ..pictures import explain_pictures, unique_stems, write_picture
+    from ..pictures import explain_pictures, unique_stems
+    from ..surgery.framing import pictured
+    from ..written import write_picture
     from .progress import Meter
 
-    paths = find_images(images)
+    record = read_record(options["record"]) if options["record"] is not None else None
+    if record is not None:
+        options = repeated(ctx, record)
+    style = _style(ctx, options)
+    model, images = options.pop("model"), options.pop("images")
+    if model is None or not images:
+        raise click.UsageError("Name a MODEL and IMAGES, or a record with --from.", ctx)
+    paths = find_images(images) if record is None else [Path(i["image"]) for i in record["images"]]
     loaded = load(model)
-    image = image_input(loaded.inputs, options["input_name"])
-    overrides = {k: options[k] for k in ("size", "resize", "layout", "channels", "scale", "mean", "std")}
-    preprocess, origin = resolve_preprocess(model, options["spec"], image, **overrides)
+    for note in loaded.notes:
+        click.echo(f"note: {note}", err=True)
+    image = pictured(loaded, image_input(loaded.inputs, options["input_name"]))
+    overrides = {k: options[k] for k in OVERRIDES}
+    if record is not None:
+        prepared = recorded(record["preprocess"])
+    elif all(map(is_array, paths)) and options["spec"] is None and _liked(options["target"]) is None:
+        prepared = untouched()
+    else:
+        prepared = prepare(loaded, options["spec"], image=image, **overrides)
     sidecar = find_sidecar(model)
     labels_file = options["labels_file"] or (sidecar_labels(sidecar) if sidecar else None)
     labels = read_labels(labels_file) if labels_file else ()
-    explainer = _explainer(loaded, options, meter := Meter(quiet=options["as_json"]))
+    feeds = read_feeds(options["feeds"], model=loaded, image=image, spec=options["spec"], **overrides)
+    if not any(path.suffix.lower() == ".npz" for path in paths):
+        check_fed(list(feeds), model=loaded, image=image)
+    explainers = _explainers(loaded, options, meter := Meter(quiet=options["as_json"]))
+    if (frame := explainers[0].frame) is not None and frame.flat and options["overlay"]:
+        raise OptionError(f"input {image.name!r} is a vector, and nothing is drawn on one: pass --raw")
     targets, top = read_targets(
-        options["target"], labels=labels, explainer=explainer, preprocess=preprocess,
+        options["target"], labels=labels, explainer=explainers[0], preprocess=prepared.preprocess,
         seed=options["seed"], boxes=options["boxes"],
     )  # fmt: skip
     make_folder(options["out"])
     results: list[Picture] = []
-    style = {"colormap": options["colormap"], "alpha": options["alpha"], "signed": options["signed"]}
     with meter.pictures(len(paths)) as advance:
         found = explain_pictures(
-            explainer, paths, preprocess=preprocess, targets=targets, top=top, labels=labels,
-            batch=options["batch"], fusion=options["fuse"],
+            explainers, paths, preprocess=prepared.preprocess, targets=targets, top=top, labels=labels,
+            feeds=feeds, batch=options["batch"], fusion=options["fuse"],
         )  # fmt: skip
         for picture, stem in zip(found, unique_stems(paths), strict=True):
-            write_picture(
-                picture, options["out"], stem=stem, raw=not options["overlay"],
-                **(style if options["overlay"] else {}),
-            )  # fmt: skip
+            write_picture(picture, options["out"], stem=stem, style=style, notes=prepared.notes)
             results.append(picture)
             advance()
+    files = [f for f in (labels_file, options["seed"], _liked(options["target"])) if f is not None]
+    files += files_of(options["feeds"])
     summary = {
         "model": str(model),
-        "method": options["method"],
-        "base": explainer.base or None,
-        "settings": explainer.choices.settings,
-        "aug_smooth": options["aug_smooth"],
-        "eigen_smooth": options["eigen_smooth"],
-        "fuse": options["fuse"],
-        "denoise": options["denoise"],
+        **_told(explainers, options),
         "layers": sorted({name for p in results for e in p.explained for name in e.maps}),
-        "preprocess": origin,
+        "int8": arithmetic_of(explainers[0].model),
+        "preprocess": prepared.summary(),
         "images": [p.summary() for p in results],
+        **made_now(),
+        "options": options_given({"model": model, "images": images, **options}),
+        "files": hashes([model, *_beside(loaded), *files]),
     }
     path = save_json(options["out"] / "explanations.json", summary)
     if options["as_json"]:
@@ -130,13 +167,23 @@ def command(model: Path, images: tuple[str, ...], **options: Any) -> None:
     else:
         from .tables import explanations_table
 
-        explanations_table(results, preprocess=origin, summary=path)
+        explanations_table(results, preprocess=prepared.told, summary=path)
         if options["trace"]:
             from .trace import trace_tables
 
             trace_tables(results)
-    for remark in explainer.remarks:
+    for remark in dict.fromkeys(remark for explainer in explainers for remark in explainer.remarks):
         click.echo(f"note: {remark}", err=True)
+    if summary["int8"] == "saturating":
+        click.echo(told(explainers[0].model), err=True)
+    for picture in results:
+        said = picture.emptiness(signed=options["signed"])
+        if said:
+            click.echo(f"{picture.path}: {said}", err=True)
+    _report_failures(results)
+
+
+def _report_failures(results: Sequence[Picture]) -> None:
     failed = [p for p in results if p.error]
     for picture in failed:
         named = picture.error.startswith(str(picture.path))
@@ -146,14 +193,63 @@ def command(model: Path, images: tuple[str, ...], **options: Any) -> None:
         sys.exit(1)
 
 
-def _explainer(model: Any, options: dict[str, Any], meter: Any) -> Explainer:
+def _explainers(model: Model, options: dict[str, Any], meter: Any) -> list[Explainer]:
+    """Return an explainer for each method, each with the options that it takes."""
     from ..explainer import Explainer
+    from ..methods.taking import UNSAID, shared_out
 
+    methods = list(dict.fromkeys(options["methods"] or (METHOD,)))
     same = {name: options[name] for name in PASSED_ON} | {"layers": options["layers"] or None}
+    same |= {"input": options["input_name"], "output": options["output_name"], "progress": meter.masks}
+    given = {name: options[name] for name in UNSAID}
+    own = shared_out(methods, given, layers=options["layers"] or None) if len(methods) > 1 else {methods[0]: given}
     pairs = list(options["pairs"])
     if options["composite"]:
         pairs.append(f"composite={options['composite']}")
-    settings = parse_settings(pairs, method=options["method"], base=options["base"])
-    return Explainer(
-        model, **same, input=options["input_name"], output=options["output_name"], progress=meter.masks, **settings
-    )
+    settings = settings_by_method(pairs, methods=methods, base=options["base"])
+    return [Explainer(model, method=m, **same, **own[m], **settings[m]) for m in methods]
+
+
+def _told(explainers: Sequence[Explainer], options: dict[str, Any]) -> dict[str, Any]:
+    """Return the methods and what they were built with; each by itself where there are several."""
+    from ..methods.taking import taken
+
+    def one(explainer: Explainer) -> dict[str, Any]:
+        choices, takes = explainer.choices, taken(explainer.method, base=explainer.base)
+        names = ("denoise", "eigen_smooth", "residual", "products", "start", "saturation")
+        told = {"method": explainer.method, "settings": choices.settings, "base": explainer.base or None}
+        return told | {n: getattr(choices, n) if n in takes else None for n in names}
+
+    shared = {"aug_smooth": options["aug_smooth"], "fuse": options["fuse"]}
+    if len(explainers) == 1:
+        return one(explainers[0]) | shared
+    return {"method": [e.method for e in explainers], "methods": [one(e) for e in explainers]} | shared
+
+
+def _style(ctx: click.Context, options: dict[str, Any]) -> Style | None:
+    """Return how maps are drawn, None where they are not; refuse a way of drawing where nothing is drawn."""
+    from ..errors import OptionError
+    from ..imaging import Style
+
+    if options["overlay"]:
+        return Style(**{name: options[name] for name in DRAWN})
+    commanded = click.core.ParameterSource.COMMANDLINE
+    given = [p.opts[0] for p in ctx.command.params if p.name in DRAWN and ctx.get_parameter_source(p.name) is commanded]
+    if given:
+        raise OptionError(f"{', '.join(given)} changes nothing of --raw maps, which are not drawn: leave it out")
+    return None
+
+
+def _beside(model: Model) -> list[Path]:
+    """Return the files that hold the model's weights, where they lie beside it."""
+    from ..saving.saving import sources_of
+
+    assert model.path is not None
+    own = Path(os.path.realpath(model.path))
+    return [model.path.parent / path.name for path in sorted(sources_of(model) - {own})]
+
+
+def _liked(target: str | None) -> Path | None:
+    """Return the picture that a target names."""
+    form, _, rest = (target or "").partition(":")
+    return Path(rest) if form == "like" and rest else None

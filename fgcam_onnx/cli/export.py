@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..defaults import METHOD
-from .options import ENDS, PIXELS, RULES
-from .values import Size, parse_settings, parse_target, resolve_preprocess
+from .options import ENDS, INT8, PIXELS, RULES
+from .preparing import prepare
+from .values import Size, parse_target, settings_by_method
 
 if TYPE_CHECKING:
     from ..exporter import Choice, Exported
-    from ..graph.model import TensorSpec
+    from ..graph.model import Model, TensorSpec
     from ..imaging import Preprocess
 
-PASSED_ON = "method base base_layer denoise residual products start saturation".split()
+PASSED_ON = "method base base_layer denoise residual products start saturation int8".split()
 """Options that the explainer knows by the same name."""
 
 WRITTEN = "resize normalize size fp16".split()
@@ -32,7 +33,7 @@ OVERRIDES = "layout channels scale mean std".split()
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help="The ONNX file to write.")
 @click.option("--method", default=METHOD, help="Any method that is one graph; fgcam refines a CAM to the input's size.")
-@click.option("--base", metavar="NAME", help="The CAM that fgcam refines.  [default: gradcam; auto: as suits the net]")
+@click.option("--base", metavar="NAME", help="The CAM that is refined.  [default: gradcam; auto: as suits the net]")
 @click.option(
     "--set", "pairs", multiple=True, metavar="NAME=VALUE",
     help="A setting of the method's own, such as steps=32 of integratedgradients; `fgcam methods` lists them.",
@@ -66,6 +67,7 @@ OVERRIDES = "layout channels scale mean std".split()
 )  # fmt: skip
 @click.option("--batch", default="dynamic", metavar="dynamic|N", help="Leave the batch free, or fix it.")
 @click.option("--fp16", is_flag=True, help="Store weights and compute in half precision, inputs and outputs aside.")
+@INT8
 @click.option("--labels", "labels_file", type=click.Path(path_type=Path), help="Class names, for --target LABEL.")
 @ENDS
 @click.option("--json", "as_json", is_flag=True, help="Print what was written as JSON.")
@@ -94,13 +96,13 @@ def command(model: Path, out: Path, **options: Any) -> None:
         loaded,
         out,
         target=target,
-        preprocess=_preprocess(model, image_input(loaded.inputs, options["input_name"]), options),
+        preprocess=_preprocess(loaded, image_input(loaded.inputs, options["input_name"]), options),
         batch=batch,
         layers=options["layers"] or None,
         input=options["input_name"],
         output=options["output_name"],
         **{n: options[n] for n in (*PASSED_ON, *WRITTEN)},
-        **parse_settings(options["pairs"], method=options["method"], base=options["base"]),
+        **settings_by_method(options["pairs"], methods=[options["method"]], base=options["base"])[options["method"]],
     )
     if options["as_json"]:
         click.echo(json.dumps(_summary(found), indent=1))
@@ -133,7 +135,7 @@ def _batch(text: str) -> int | None:
     return int(text)
 
 
-def _preprocess(model: Path, spec: TensorSpec, options: dict[str, Any]) -> Preprocess | None:
+def _preprocess(model: Model, spec: TensorSpec, options: dict[str, Any]) -> Preprocess | None:
     from ..errors import OptionError
     from ..imaging import find_sidecar
 
@@ -144,9 +146,10 @@ def _preprocess(model: Path, spec: TensorSpec, options: dict[str, Any]) -> Prepr
         if given:
             raise OptionError(f"{', '.join(given)} change the preprocessing, which --preprocess puts into the file")
         return None
-    if named == "sidecar" and find_sidecar(model) is None:
-        raise OptionError(f"there is no preprocessing file beside {model}; name a preset or a file")
-    return resolve_preprocess(model, None if named == "sidecar" else named, spec, size=options["size"], **overrides)[0]
+    if named == "sidecar" and (model.path is None or find_sidecar(model.path) is None):
+        raise OptionError(f"there is no preprocessing file beside {model.path}; name a preset or a file")
+    spec_named = None if named == "sidecar" else named
+    return prepare(model, spec_named, image=spec, size=options["size"], **overrides).preprocess
 
 
 def _summary(found: Exported) -> dict[str, Any]:

@@ -70,13 +70,15 @@ def report_on(
 
     model = load(path)
     notes: list[str] = []
-    score, layers, support, ground = None, [], {}, None
+    score, image, layers, support, ground = None, None, [], {}, None
     explanation = _explanation(model)
     try:
+        notes += model.notes
         check_plain(model)
         score = find_score(model, output_name)
-        layers = ranked_layers(model, logits=score.logits, grid=grid)
-        ground = by_kind(model, base="", logits=score.logits, grid=grid) if layers else None
+        where: dict[str, Any] = {"logits": score.logits, "source": input_name, "grid": grid}
+        layers = ranked_layers(model, **where)
+        ground = by_kind(model, base="", **where) if layers else None
         image = image_input(model.inputs, input_name)
         support = support_of(model, logits=score.logits, input=image.name)
     except FgcamError as error:
@@ -94,17 +96,46 @@ def report_on(
         "nodes": len(model.nodes),
         "parameters": sum(int(a.size) for a in model.constants.values()),
         "preprocess": sidecar.name if sidecar else None,
+        "guess": None if sidecar else _guess(model, input_name),
         "inputs": _tensors(model.inputs),
         "outputs": _tensors(model.outputs),
-        "score": _score(model, score) if score else None,
+        "score": _score(model, score, image.name if image else None) if score else None,
         "layers": [_layer(i, x) for i, x in enumerate(layers, 1)],
         "support": {
             walk: {"missing": s.missing, "blocked": sum(x.name in s.blocked for x in layers)}
             for walk, s in support.items()
         },
         "auto": {"base": ground.base or None, "layer": ground.layer.name, "why": ground.why} if ground else None,
+        "int8": _products(model),
         "explanation": explanation,
         "notes": notes,
+    }
+
+
+def _guess(model: Model, input_name: str | None) -> str | None:
+    """Return how pictures would be prepared, and why, where nothing says it."""
+    from ..guessing import guess
+
+    named = [i for i in model.inputs if input_name in (None, i.name)]
+    if len(named) != 1 or len(named[0].shape) != 4:
+        return None
+    found = guess(model, named[0])
+    return f"{found.name}, since {found.evidence}"
+
+
+def _products(model: Model) -> dict[str, Any] | None:
+    """Return how many products of integers there are, how many can overflow, and what this processor makes of them."""
+    from ..arithmetic import arithmetic_of, told
+    from ..surgery.products import overflowing, products_of
+
+    here = arithmetic_of(model)
+    if here is None:
+        return None
+    return {
+        "products": len(products_of(model)),
+        "overflowing": len(overflowing(model)),
+        "here": here,
+        "line": told(model),
     }
 
 
@@ -112,17 +143,17 @@ def _explanation(model: Model) -> dict[str, Any] | None:
     """Return what an exported file says of its explanation, or None for any other model."""
     from ..saving.saving import metadata_of
 
-    plain = ("method", "normalize", "resize", "source", "source_sha256", "target", "version")
+    plain = ("int8", "method", "normalize", "resize", "source", "source_sha256", "target", "version")
     told = metadata_of(model)
     return {k: v if k in plain else json.loads(v or "null") for k, v in told.items()} or None
 
 
-def _score(model: Model, score: Score) -> dict[str, Any]:
+def _score(model: Model, score: Score, source: str | None) -> dict[str, Any]:
     from ..errors import FgcamError
     from ..program import class_count
 
     try:
-        classes: int | None = class_count(model, score.logits)
+        classes: int | None = class_count(model, score.logits, source=source)
     except FgcamError:
         classes = None
     return {"output": score.output, "logits": score.logits, "skipped": score.skipped, "classes": classes}

@@ -46,6 +46,7 @@ def rows_of(names: Sequence[str] = ()) -> list[dict[str, Any]]:
         No such method.
     """
     from ..methods import BASES, METHODS, find_method
+    from ..methods.taking import taken
 
     return [
         {
@@ -54,6 +55,7 @@ def rows_of(names: Sequence[str] = ()) -> list[dict[str, Any]]:
             "source": method.source,
             "map": PLACES[method.at],
             "settings": dict(method.settings),
+            "options": sorted(taken(name)),
             "one_graph": method.append is not None,
             "base": name in BASES and BASES[name].channels,
         }

@@ -44,10 +44,12 @@ PICTURES = _together(
         "--preprocess",
         "spec",
         metavar="PRESET|FILE",
-        help="imagenet, tf, caffe, unit, none, or a JSON/TOML file.  [default: the model's sidecar]",
+        help="imagenet, cifar, tf, caffe, unit, none, or a JSON/TOML file.  "
+        "[default: the model's sidecar, else a guess, which every picture is marked with]",
     ),
     click.option("--size", type=Size(), help="Model input size, where the model leaves it open."),
     click.option("--resize", type=click.Choice(["crop", "stretch", "pad"]), help="How pictures are brought to size."),
+    click.option("--white", type=click.IntRange(1, 65535), help="The grey that is white in pictures of 16 bits."),
     PIXELS,
     click.option("--labels", "labels_file", type=click.Path(path_type=Path), help="Class names: .txt or .json."),
     ENDS,
@@ -75,11 +77,47 @@ RULES = _together(
 """How gradients and relevance are handed back."""
 
 STYLE = _together(
+    click.option(
+        "--on",
+        type=click.Choice(["original", "model"]),
+        default="original",
+        help="Draw over the picture, the map at its place, or over what the model saw of it.",
+    ),
     click.option("--colormap", help="Any matplotlib colormap.  [default: turbo; seismic when signed]"),
     click.option("--alpha", type=click.FloatRange(0, 1), default=0.5, help="Strength of the overlay."),
     click.option("--signed", is_flag=True, help="Show what speaks against the class, too."),
+    click.option(
+        "--clip",
+        "percentile",
+        type=click.FloatRange(0, 100, min_open=True),
+        default=99.5,
+        help="Per cent of a map's values that the colours end above; 100: at the largest.",
+    ),
+    click.option(
+        "--smooth",
+        type=click.FloatRange(0, 1000),
+        help="Gaussian over the map, in pixels of the model's input; 0: none.  "
+        "[default: 1/224 of its side for fine maps, else 0]",
+    ),
+    click.option(
+        "--gamma",
+        type=click.FloatRange(0, min_open=True),
+        help="Power of the shares that colours show; 1: linear.  [default: 0.5 for fine maps, else 1]",
+    ),
+    click.option("--bar/--no-bar", default=True, help="The colour scale and the raw map's range below."),
 )
 """How maps are drawn."""
+
+DRAWN = ("on", "colormap", "alpha", "signed", "percentile", "smooth", "gamma", "bar")
+"""Their names, those of ``imaging.Style``."""
+
+INT8 = click.option(
+    "--int8",
+    type=click.Choice(["deployed", "exact"]),
+    default="deployed",
+    help="Products of integers as this processor computes them, or exact on every processor.",
+)
+"""How sums of integer products are computed."""
 
 DEVICE = _together(
     click.option("--device", default="auto", help="auto, cpu or cuda."),

@@ -31,6 +31,20 @@ class Meter:
             yield lambda: self._progress.advance(task)
         self._progress = None
 
+    @contextmanager
+    def batches(self) -> Iterator[Callable[[int, int], None]]:
+        """Show pictures that are done in batches; yields the function that takes how many are done, and of how many."""
+        with self.pictures(0) as advance:
+
+            def show(done: int, total: int) -> None:
+                if self._progress is None:
+                    return
+                task = self._progress.tasks[0].id
+                self._progress.update(task, total=total, completed=done)
+
+            yield show
+        del advance
+
     def masks(self, done: int, total: int) -> None:
         """Show how many of ``total`` masked runs are done."""
         if self._progress is None:

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import DEVICE, PICTURES, STYLE
+from .feeding import FEED, check_fed, read_feeds
+from .options import DEVICE, DRAWN, INT8, PICTURES, STYLE
+from .preparing import OVERRIDES, Preparation, prepare
 from .targets import HELP, read_targets
-from .values import resolve_preprocess
 
 if TYPE_CHECKING:
     from PIL import Image
 
+    from ..imaging import Seen, Style
     from ..sweep import Sweep
 
 
@@ -31,13 +33,15 @@ if TYPE_CHECKING:
 )  # fmt: skip
 @click.option("--target", metavar="TARGET", help=HELP.replace("top:K, the K top classes; ", ""))
 @click.option("--boxes", default="auto", help="How a detector writes boxes: auto, cxcywh, xyxy, yxyx or grid.")
-@click.option("--base", metavar="NAME", help="The CAM that fgcam refines.  [default: gradcam; auto: as suits the net]")
+@click.option("--base", metavar="NAME", help="The CAM that is refined.  [default: gradcam; auto: as suits the net]")
 @click.option("--base-layer", metavar="NAME", help="Where the base is computed.  [default: the deepest]")
 @PICTURES
+@FEED
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="The sheet, PNG.  [default: PICTURE.sweep.png]")
 @click.option("--tile", type=click.IntRange(64, 1024), default=224, help="Side of an overlay in pixels.")
 @STYLE
 @click.option("--batch", type=click.IntRange(1), default=8, help="Masks run at once, for methods that have some.")
+@INT8
 @DEVICE
 @click.option("--json", "as_json", is_flag=True, help="Print the layers, methods and failures as JSON.")
 def command(model: Path, picture: Path, **options: Any) -> None:
@@ -51,61 +55,83 @@ def command(model: Path, picture: Path, **options: Any) -> None:
     fgcam sweep model.onnx dog.jpg --method gradcam --method layercam --layer layer3 --layer layer4
     """  # noqa: D301
     from ..arguments import image_input
+    from ..arithmetic import arithmetic_of, told
     from ..errors import OptionError
     from ..explainer import Explainer
-    from ..imaging import find_sidecar, read_image, read_labels, save_png, sidecar_labels
+    from ..imaging import Seen, Style, find_sidecar, footed, read_image, read_labels, save_png, sidecar_labels
     from ..loading.loading import load
+    from ..surgery.framing import pictured
     from ..sweep import sweep
 
     out = options["out"] or Path(f"{picture.stem}.sweep.png")
     if out.suffix.lower() != ".png":
         raise OptionError(f"{out}: the sheet is a PNG; give a name that ends in .png")
     loaded = load(model)
-    image = image_input(loaded.inputs, options["input_name"])
-    overrides = {k: options[k] for k in ("size", "resize", "layout", "channels", "scale", "mean", "std")}
-    preprocess, origin = resolve_preprocess(model, options["spec"], image, **overrides)
+    image = pictured(loaded, image_input(loaded.inputs, options["input_name"]))
+    overrides = {k: options[k] for k in OVERRIDES}
+    prepared = prepare(loaded, options["spec"], image=image, **overrides)
+    feeds = read_feeds(options["feeds"], model=loaded, image=image, spec=options["spec"], **overrides)
+    check_fed(list(feeds), model=loaded, image=image)
+    preprocess = prepared.preprocess
     sidecar = find_sidecar(model)
     labels_file = options["labels_file"] or (sidecar_labels(sidecar) if sidecar else None)
     labels = read_labels(labels_file) if labels_file else ()
-    passed = {name: options[name] for name in ("base", "base_layer", "batch", "device", "threads")}
+    passed = {name: options[name] for name in ("batch", "int8", "device", "threads")}
     passed |= {"input": options["input_name"], "output": options["output_name"]}
+    explainer = Explainer(loaded, method="gradcam", **passed)
     targets, top = read_targets(
-        options["target"], labels=labels, explainer=Explainer(loaded, method="gradcam", **passed),
-        preprocess=preprocess, boxes=options["boxes"],
-    )  # fmt: skip
+        options["target"], labels=labels, explainer=explainer, preprocess=preprocess, boxes=options["boxes"]
+    )
     if top:
         raise OptionError("a sweep is of one target; `fgcam explain` takes top:K")
-    pixels = read_image(picture)
+    pixels = read_image(picture, white=preprocess.white)
     found = sweep(
-        loaded, preprocess(pixels), methods=options["methods"] or None, layers=options["layers"] or None,
-        target=targets[0], **passed,
+        loaded, {image.name: preprocess(pixels), **feeds}, methods=options["methods"] or None,
+        layers=options["layers"] or None, target=targets[0], base=options["base"], base_layer=options["base_layer"],
+        **passed,
     )  # fmt: skip
     name = found.described or (labels[found.target] if found.target < len(labels) else str(found.target))
-    style = {"colormap": options["colormap"], "alpha": options["alpha"], "signed": options["signed"]}
+    style = Style(**{name: options[name] for name in DRAWN})
+    seen = Seen(pixels, preprocess.view(pixels), preprocess.placement(pixels.size))
     title = f"{picture.name}: {name.split(',')[0]}, score {found.score:.4g}"
-    sheet = _drawn(found, preprocess.view(pixels), title=title, tile=options["tile"], **style)
+    sheet = _drawn(found, seen, title=title, tile=options["tile"], style=style)
     out.parent.mkdir(parents=True, exist_ok=True)
-    path = save_png(out, sheet)
-    _report(found, name=name, path=path, origin=origin, as_json=options["as_json"])
+    path = save_png(out, footed(sheet, notes=(*_alike(found), *prepared.notes)))
+    int8 = arithmetic_of(explainer.model)
+    _report(found, name=name, path=path, prepared=prepared, int8=int8, as_json=options["as_json"])
+    if int8 == "saturating":
+        click.echo(told(explainer.model), err=True)
 
 
-def _drawn(found: Sweep, view: Image.Image, *, title: str, tile: int, **style: Any) -> Image.Image:
-    from ..explanation import drawn
+def _alike(found: Sweep) -> list[str]:
+    """Return for each layer how alike the maps of methods are."""
+    from ..imaging import likenesses
+    from ..imaging.likeness import told
+
+    lines = []
+    for layer in found.layers:
+        maps = {m: found.maps[layer, m] for m in found.methods if (layer, m) in found.maps}
+        lines += told(likenesses(maps), what=f"methods at {layer}")
+    return lines
+
+
+def _drawn(found: Sweep, seen: Seen, *, title: str, tile: int, style: Style) -> Image.Image:
+    from ..imaging import drawn
     from ..imaging.grids import labelled_grid
 
     cells: dict[tuple[int, int], Image.Image | str] = {}
     for r, layer in enumerate(found.layers):
         for c, method in enumerate(found.methods):
             if (layer, method) in found.maps:
-                values = found.maps[layer, method]
-                cells[r, c] = drawn(view, values, relative=method in found.relative, **style)
+                relative = method in found.relative
+                cells[r, c] = drawn(seen, found.maps[layer, method], style=style, relative=relative, tile=tile)
             else:
                 cells[r, c] = found.failures.get((layer, method), "at a layer only")
     rows = list(zip(found.layers, found.places, strict=True))
-    return labelled_grid(cells, rows=rows, columns=found.methods, corner=view, title=title, tile=tile)
+    return labelled_grid(cells, rows=rows, columns=found.methods, corner=seen.shown(style)[0], title=title, tile=tile)
 
 
-def _report(found: Sweep, *, name: str, path: Path, origin: str, as_json: bool) -> None:
+def _report(found: Sweep, *, name: str, path: Path, prepared: Preparation, int8: str | None, as_json: bool) -> None:
     if as_json:
         failures = [{"layer": a, "method": b, "error": e} for (a, b), e in found.failures.items()]
         report = {
@@ -115,12 +141,13 @@ def _report(found: Sweep, *, name: str, path: Path, origin: str, as_json: bool) 
             "layers": found.layers,
             "methods": found.methods,
             "failures": failures,
-            "preprocess": origin,
+            "int8": int8,
+            "preprocess": prepared.summary(),
             "sheet": str(path),
         }
         click.echo(json.dumps(report, indent=1))
         return
     click.echo(f"{name}, score {found.score:.4g}: {len(found.maps)} maps at {len(found.layers)} layers in {path}")
-    click.echo(f"preprocessing: {origin}")
+    click.echo(f"preprocessing: {prepared.told}")
     for (layer, method), error in found.failures.items():
         click.echo(f"{method} at {layer}: {error}", err=True)

@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ..imaging.likeness import told as alike
+
 if TYPE_CHECKING:
     from ..pictures import Picture
 
@@ -31,22 +33,34 @@ def explanations_table(pictures: Sequence[Picture], *, preprocess: str, summary:
     rows: list[list[str | Text]] = []
     for picture in pictures:
         if picture.error:
-            rows.append([picture.path.name, Text("failed", style="red"), "", "", ""])
+            rows.append([picture.path.name, "", Text("failed", style="red"), "", "", ""])
         name = picture.path.name
+        several = len({e.method for e in picture.explained}) > 1
         for e in picture.explained:
             kept = [f"{v:.4f}" if v is not None else "-" for v in e.conservation.values()]
             label = e.label.split(",")[0]
             label = f"{e.target} {label}" if e.target >= 0 and label != str(e.target) else label
-            first = [name, label, f"{e.probability:.3f}" if e.probability is not None else f"score {e.score:.4g}"]
+            first = [
+                name,
+                e.method if several else "",
+                label,
+                f"{e.probability:.3f}" if e.probability is not None else f"score {e.score:.4g}",
+            ]
             for i, file in enumerate(e.files):
-                rows.append([*(first if not i else ["", "", ""]), kept[i] if i < len(kept) else "", Path(file).name])
+                rows.append(
+                    [*(first if not i else ["", "", "", ""]), kept[i] if i < len(kept) else "", Path(file).name]
+                )
             name = ""
     columns: list[tuple[str, Justify]] = [
-        ("picture", "left"), ("class", "left"), ("probability", "right"),
+        ("picture", "left"), ("method", "left"), ("class", "left"), ("probability", "right"),
         ("conserved", "right"), ("file", "left"),
     ]  # fmt: skip
     out = console()
     out.print(table_of(columns, rows))
+    for picture in pictures:
+        for line in (line for what, found in picture.likeness.items() for line in alike(found, what=what)):
+            if "hardly differ" in line:
+                out.print(Text(f"{picture.path.name}: {line}"), style="dim", soft_wrap=True)
     out.print(Text(f"preprocessing: {preprocess}"), style="dim", soft_wrap=True)
     out.print(Text(f"written to {summary.parent}/, summary in {summary.name}"), style="dim", soft_wrap=True)
 
@@ -83,13 +97,15 @@ def inspection(report: dict[str, Any], *, shown: int | None) -> None:
         )
     for line in explained(report["explanation"]) if report["explanation"] else []:
         out.print(Text(line), soft_wrap=True)
-    beside = report["preprocess"] or "no preprocessing file beside the model; pass --preprocess to explain"
+    guess = f" (a guess is {report['guess']})" if report["guess"] else ""
+    beside = report["preprocess"] or f"no preprocessing file beside the model; pass --preprocess to explain{guess}"
     out.print(Text(f"pictures: {beside}"), soft_wrap=True)
     if auto := report["auto"]:
         start = f"{auto['base']} at {auto['layer']}, {auto['why']}; refined to the input"
         out.print(Text(f"auto: {start if auto['base'] else auto['why']}"))
     lines = [_support(walk, found, len(report["layers"])) for walk, found in report["support"].items()]
-    for line in [*lines, *(f"note: {n}" for n in report["notes"])]:
+    products = [report["int8"]["line"]] if report["int8"] else []
+    for line in [*lines, *products, *(f"note: {n}" for n in report["notes"])]:
         out.print(Text(line), soft_wrap=True)
 
 
@@ -122,7 +138,8 @@ def explained(told: dict[str, Any]) -> list[str]:
         f"explanation: {told['method']} at {', '.join(told['layers'])}, target {told['target']} ({options})",
         f"written by fgcam {told['version']} from {source}, sha256 {told.get('source_sha256', 'not known')}",
         f"maps: resize {told['resize']}, normalize {told['normalize']}"
-        f"; preprocessing: {'inside' if told['preprocess'] else 'not in the file'}",
+        f"; preprocessing: {'inside' if told['preprocess'] else 'not in the file'}"
+        + (f"; int8 {told['int8']}" if told.get("int8") else ""),
     ]
 
 

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from ..errors import OptionError, TargetError
-
-if TYPE_CHECKING:
-    from ..graph.model import TensorSpec
-    from ..imaging import Preprocess
 
 
 class Size(click.ParamType):  # type: ignore[type-arg, unused-ignore]
@@ -79,7 +73,30 @@ SWITCHES = {"true": True, "yes": True, "on": True, "1": True, "false": False, "n
 WANTED = {int: "a whole number", float: "a number", bool: "true or false", tuple: "one number or several"}
 
 
-def parse_settings(pairs: Sequence[str], *, method: str, base: str | None) -> dict[str, Any]:
+def settings_by_method(pairs: Sequence[str], *, methods: Sequence[str], base: str | None) -> dict[str, dict[str, Any]]:
+    """Return for each method the settings given as ``NAME=VALUE`` that it has.
+
+    Raises
+    ------
+    OptionError
+        As for :func:`parse_settings`; none of the methods has a setting.
+    """
+    from ..methods import settings_of
+
+    base = base or ""
+    if len(methods) == 1:
+        return {methods[0]: parse_settings(pairs, method=methods[0], base=base)}
+    names = [pair.partition("=")[0].strip() for pair in pairs]
+    texts = dict(pair.partition("=")[::2] for pair in pairs)
+    known = {m: settings_of(m, base=base, given=texts).keys() for m in methods}
+    for pair, name in zip(pairs, names, strict=True):
+        if not any(name in each for each in known.values()):
+            parse_settings([pair], method=methods[0], base=base)
+    own = {m: [pair for pair, name in zip(pairs, names, strict=True) if name in known[m]] for m in methods}
+    return {m: parse_settings(own[m], method=m, base=base) for m in methods}
+
+
+def parse_settings(pairs: Sequence[str], *, method: str, base: str) -> dict[str, Any]:
     """Return the settings given as ``NAME=VALUE``, each of its default's type.
 
     Raises
@@ -97,9 +114,9 @@ def parse_settings(pairs: Sequence[str], *, method: str, base: str | None) -> di
         if name in texts:
             raise OptionError(f"--set {name} is given twice")
         texts[name] = text
-    known = settings_of(method, base=base or "", given=texts)
+    known = settings_of(method, base=base, given=texts)
     found = {n: _setting(n, text, known[n]) if n in known else text for n, text in texts.items()}
-    fitted_settings(method, found, base=base or "")
+    fitted_settings(method, found, base=base)
     return found
 
 
@@ -114,38 +131,3 @@ def _setting(name: str, text: str, default: Any) -> Any:
         wanted = WANTED.get(kind, kind.__name__)
         example = str(default).lower() if kind is not tuple else "-2.1,-2.0,-1.8"
         raise OptionError(f"--set {name}={text}: {name} is {wanted}, such as {example}") from None
-
-
-def resolve_preprocess(model: Path, spec: str | None, image: TensorSpec, **overrides: Any) -> tuple[Preprocess, str]:
-    """Return the preprocessing and where it comes from: the flag, a sidecar, or a guess.
-
-    Raises
-    ------
-    OptionError
-        The specification is not understood or does not fit the model's input.
-    """
-    from ..imaging import PRESETS, find_sidecar, preprocess_from
-
-    shape = image.shape
-    if len(shape) != 4:
-        sizes = " x ".join(map(str, shape))
-        raise OptionError(f"input {image.name!r} is {sizes}: pictures need N x C x H x W or N x H x W x C")
-    sidecar = None if spec is not None else find_sidecar(model)
-    if spec is not None:
-        found, origin = preprocess_from(spec), spec
-    elif sidecar is not None:
-        found, origin = preprocess_from(sidecar), sidecar.name
-    else:
-        guess = _guess(image)
-        found, origin = PRESETS[guess], f"{guess}, a guess: pass --preprocess to be sure"
-    changes = {k: v for k, v in overrides.items() if v is not None}
-    if changes:
-        found = dataclasses.replace(found, **changes)
-    return found.bound(shape, image.dtype), origin
-
-
-def _guess(image: TensorSpec) -> str:
-    """Return the preset that most models of this kind of input were trained with."""
-    if image.dtype.kind != "f":
-        return "none"
-    return "imagenet" if 3 in image.shape[1:] else "unit"

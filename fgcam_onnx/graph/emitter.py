@@ -16,6 +16,7 @@ from onnx import NodeProto, TypeProto, helper, numpy_helper
 from ..errors import FgcamError, UnsupportedOperatorError
 from .gaps import KEEPS_TYPE
 from .model import LARGE, Model, dims_of
+from .rounding import corrected
 from .subgraphs import reads
 from .value import Dim, Shape, Value
 
@@ -165,12 +166,13 @@ class Emitter:
             if n in self._constants and self._constants[n].size <= LARGE
         }
         try:
-            return dict(
+            found = dict(
                 onnx.shape_inference.infer_node_outputs(schema, node, types, data, opset_imports=self._opset_imports)
             )
         except Exception as error:  # onnx raises several unrelated types here
             shapes = ", ".join(f"{n}: {list(dims_of(t))}" for n, t in types.items())
             raise FgcamError(f"{node.op_type} does not accept its inputs ({shapes}): {error}") from error
+        return corrected(node, found, types, self._constants)
 
     @contextlib.contextmanager
     def aside(self, name: str) -> Iterator[list[NodeProto]]:

@@ -15,6 +15,7 @@ from .operators import (
     LINEAR_PREPROCESSING,
     NON_NEGATIVE,
     REARRANGES,
+    SHAPES,
     SPATIAL,
     VIEWS,
 )
@@ -29,6 +30,15 @@ Node = NodeProto
 def producers_of(model: Model) -> Mapping[str, Node]:
     """Return the node that makes each tensor, by the tensor's name."""
     return {o: n for n in model.nodes for o in n.output if o}
+
+
+def reached_from(model: Model, *sources: str) -> set[str]:
+    """Return ``sources`` and every tensor whose values depend on them."""
+    reached = set(sources)
+    for node in model.nodes:
+        if node.op_type not in SHAPES and not reached.isdisjoint(reads(node)):
+            reached.update(filter(None, node.output))
+    return reached
 
 
 @dataclass(frozen=True)
@@ -56,14 +66,12 @@ class Facts:
 @functools.lru_cache(maxsize=32)
 def facts_of(model: Model) -> Facts:
     """Return the facts of ``model``, found in a few sweeps over its nodes."""
-    varying = {i.name for i in model.inputs}
-    preprocessed = set(varying)
+    preprocessed = {i.name for i in model.inputs}
+    varying = reached_from(model, *preprocessed)
     for node in model.nodes:
         data = [i for i in reads(node) if i in varying]
-        if data and node.op_type not in ("Shape", "Size"):
-            varying.update(node.output)
-            if node.op_type in LINEAR_PREPROCESSING and len(data) == 1 and data[0] in preprocessed:
-                preprocessed.add(node.output[0])
+        if node.op_type in LINEAR_PREPROCESSING and len(data) == 1 and data[0] in preprocessed:
+            preprocessed.add(node.output[0])
     return Facts(
         frozenset(varying),
         frozenset(_non_negative(model, varying)),

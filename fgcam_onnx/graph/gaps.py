@@ -9,6 +9,8 @@ import numpy as np
 import onnx
 from onnx import ModelProto, NodeProto, TypeProto, helper
 
+from .rounding import with_sizes
+
 KEEPS_TYPE = frozenset({"GroupNormalization", "MeanVarianceNormalization"})
 """Functions of the standard that onnx finds no type for: their output has the type of their input."""
 
@@ -17,11 +19,30 @@ Dims = list[Any]
 
 
 def infer_shapes(proto: ModelProto, **options: Any) -> ModelProto:
-    """Infer shapes as onnx does, and go on where it stops at an operator that it does not know.
+    """Infer shapes as onnx does, go on where it stops at an operator that it does not know, and size as runtimes do."""
+    written = proto
+    while True:
+        try:
+            typed = _continued(written, **options)
+        except onnx.shape_inference.InferenceError:
+            typed = _continued(written, data_prop=True)
+            sized = with_sizes(written, _types(typed))
+            if sized is None:
+                raise
+        else:
+            sized = with_sizes(written, _types(typed))
+        if sized is None:
+            break
+        written = sized
+    if written is not proto:
+        for field in ("node", "initializer"):
+            typed.graph.ClearField(field)
+            getattr(typed.graph, field).extend(getattr(proto.graph, field))
+    return typed
 
-    Each round types the operators whose inputs have become known, writes that into the graph, and lets
-    onnx continue from there.
-    """
+
+def _continued(proto: ModelProto, **options: Any) -> ModelProto:
+    """Infer in rounds: each types the operators whose inputs have become known, and onnx goes on from there."""
     typed = onnx.shape_inference.infer_shapes(proto, **options)
     gaps = [n for n in proto.graph.node if key_of(n) in OUTPUT_SHAPES]
     while gaps:

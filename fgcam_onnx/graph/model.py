@@ -32,7 +32,7 @@ class TensorSpec:
     shape: Shape
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Model:
     """A handle on an ONNX graph whose transformations return new models.
 
@@ -48,6 +48,8 @@ class Model:
         The file it was read from.
     opset_read : int
         The opset the file was written in.
+    notes : tuple of str
+        What had to be settled that the file leaves open.
     """
 
     proto: onnx.ModelProto
@@ -55,6 +57,12 @@ class Model:
     types: Mapping[str, TypeProto]
     path: Path | None = None
     opset_read: int = 0
+    notes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        """Say what the model is, not its weights."""
+        ends = (", ".join(f"{t.name} {list(t.shape)}" for t in each) for each in (self.inputs, self.outputs))
+        return f"<Model {self.path or 'in memory'}: {len(self.nodes)} nodes, {' -> '.join(ends)}>"
 
     @property
     def opsets(self) -> dict[str, int]:

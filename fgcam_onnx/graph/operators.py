@@ -5,6 +5,9 @@ from __future__ import annotations
 VIEWS = frozenset({"Cast", "Dropout", "Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"})
 """Operators that show the same elements again."""
 
+SHAPES = frozenset({"Shape", "Size"})
+"""Operators that read only the shape of a tensor: nothing of its values goes through them."""
+
 NON_NEGATIVE = frozenset(
     [
         "Abs",

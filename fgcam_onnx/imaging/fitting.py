@@ -8,9 +8,12 @@ from typing import Literal
 from PIL import Image
 
 from fgcam_onnx.errors import ImageError, OptionError
+from fgcam_onnx.imaging.placing import Placement
 
 _MAX_RESIZED_PIXELS = 200_000_000
 _CHANNELS = (1, 3)
+_SMALLEST_GREY = 16
+"""Sides below this are rather those of a signal or a table than of a picture, where one channel is all there is."""
 
 FILTERS = {
     "bilinear": Image.Resampling.BILINEAR,
@@ -55,7 +58,8 @@ def input_form(shape: tuple[int | str | None, ...], *, layout: Literal["NCHW", "
     shape : tuple of int, str or None
         Rank 4, or 3 without the batch axis. What is not a positive int is free.
     layout : {"NCHW", "NHWC"} or None
-        None: NHWC where only the last axis can be channels (1 or 3), else NCHW.
+        None: NHWC where only the last axis can be channels (1 or 3), else NCHW. One channel and a side below 16
+        are then no picture: a table of 11 sensors by 60 steps has that shape, too.
 
     Returns
     -------
@@ -73,6 +77,7 @@ def input_form(shape: tuple[int | str | None, ...], *, layout: Literal["NCHW", "
             "Pass an array of that shape instead of a picture."
         )
     first, middle, last = (axis if isinstance(axis, int) and axis > 0 else None for axis in shape[-3:])
+    guessed = layout is None
     if layout is None:
         layout = "NHWC" if last in _CHANNELS and first not in _CHANNELS else "NCHW"
     channels, height, width = (last, first, middle) if layout == "NHWC" else (first, middle, last)
@@ -81,48 +86,72 @@ def input_form(shape: tuple[int | str | None, ...], *, layout: Literal["NCHW", "
             f"The model's input {tuple(shape)} read as {layout} has {channels} channels; a picture has 3 "
             "or 1. Set layout if that is wrong, or pass an array instead of a picture."
         )
+    shortest = min((side for side in (height, width) if side is not None), default=_SMALLEST_GREY)
+    if guessed and channels == 1 and shortest < _SMALLEST_GREY:
+        raise OptionError(
+            f"The model's input {tuple(shape)} may be a signal or a table: a grey picture of {height or 'any'} x "
+            f"{width or 'any'} is unlikely. Set layout (--layout {layout}) if it is a picture, or pass an array."
+        )
     return InputForm(layout=layout, channels=channels, height=height, width=width)
 
 
-def fit(
-    image: Image.Image,
+@dataclass(frozen=True)
+class Plan:
+    """How a picture becomes a view: resized to ``resized`` (width, height), its corner laid at ``at`` of the view."""
+
+    picture: tuple[int, int]
+    resized: tuple[int, int]
+    at: tuple[int, int]
+    view: tuple[int, int]
+
+    def __call__(self, image: Image.Image, *, fill: int, filter_name: str) -> Image.Image:
+        """Return the view of an RGB picture; what the picture does not reach is filled with grey."""
+        resized = image.resize(self.resized, FILTERS[filter_name])
+        if self.at == (0, 0) and self.resized == self.view:
+            return resized
+        canvas = Image.new("RGB", self.view, (fill, fill, fill))
+        canvas.paste(resized, self.at)
+        return canvas
+
+    @property
+    def placement(self) -> Placement:
+        """Where the view lies in the picture."""
+        (width, height), (left, top) = self.view, self.at
+        sx, sy = self.picture[0] / self.resized[0], self.picture[1] / self.resized[1]
+        box = (-left * sx, -top * sy, (width - left) * sx, (height - top) * sy)
+        return Placement((self.picture[1], self.picture[0]), (height, width), box)
+
+
+def plan(
+    picture: tuple[int, int],
     *,
     size: tuple[int, int],
     resize: Literal["crop", "stretch", "pad"],
     crop_share: float,
-    fill: int,
     corner: bool,
-    filter_name: str,
-) -> Image.Image:
-    """Resize an RGB picture to ``size`` (height, width); the options are those of `Preprocess`."""
+) -> Plan:
+    """Return how a picture of (width, height) becomes ``size`` (height, width); the options are `Preprocess`'s."""
     height, width = size
-    if resize == "stretch":
-        return image.resize((width, height), FILTERS[filter_name])
+    view = (width, height)
+    if resize == "stretch" or picture == view:
+        return Plan(picture, view, (0, 0), view)
     if resize == "pad":
-        share = min(height / image.height, width / image.width)
-        inner = (
-            min(width, max(1, round(image.width * share))),
-            min(height, max(1, round(image.height * share))),
-        )
-        canvas = Image.new("RGB", (width, height), (fill, fill, fill))
-        at = (0, 0) if corner else ((width - inner[0]) // 2, (height - inner[1]) // 2)
-        canvas.paste(image.resize(inner, FILTERS[filter_name]), at)
-        return canvas
-    whole = _covering(image, height=round(height / crop_share), width=round(width / crop_share))
-    resized = image.resize(whole, FILTERS[filter_name])
+        share = min(height / picture[1], width / picture[0])
+        inner = (min(width, max(1, round(picture[0] * share))), min(height, max(1, round(picture[1] * share))))
+        return Plan(picture, inner, (0, 0) if corner else ((width - inner[0]) // 2, (height - inner[1]) // 2), view)
+    whole = _covering(picture, height=round(height / crop_share), width=round(width / crop_share))
     # round(), half to even, as torchvision's CenterCrop has it.
-    left, top = round((whole[0] - width) / 2), round((whole[1] - height) / 2)
-    return resized.crop((left, top, left + width, top + height))
+    return Plan(picture, whole, (-round((whole[0] - width) / 2), -round((whole[1] - height) / 2)), view)
 
 
-def _covering(image: Image.Image, *, height: int, width: int) -> tuple[int, int]:
-    if image.width * height >= image.height * width:
-        whole = (image.width * height // image.height, height)
+def _covering(picture: tuple[int, int], *, height: int, width: int) -> tuple[int, int]:
+    if picture[0] * height >= picture[1] * width:
+        whole = (picture[0] * height // picture[1], height)
     else:
-        whole = (width, image.height * width // image.width)
+        whole = (width, picture[1] * width // picture[0])
     if whole[0] * whole[1] > _MAX_RESIZED_PIXELS:
         raise ImageError(
-            f"A picture of {image.width} x {image.height} becomes {whole[0]} x {whole[1]} before it is "
+            f"A picture of {picture[0]} x {picture[1]} becomes {whole[0]} x {whole[1]} before it is "
             "cropped. Crop it first, or set resize to 'pad' or 'stretch', or crop_share nearer to 1."
         )
     return whole

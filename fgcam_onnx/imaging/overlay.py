@@ -7,14 +7,18 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from fgcam_onnx.errors import InputError, OptionError, suggest
+from fgcam_onnx.imaging.placing import Placement
 from fgcam_onnx.imaging.reading import as_rgb
-from fgcam_onnx.imaging.resampling import gaussian, resized
+from fgcam_onnx.imaging.shading import Shades, checked, scaled, shaded
+from fgcam_onnx.imaging.sheets import INK, font_of, line_height
 
 COLORMAP = "turbo"
 SIGNED_COLORMAP = "seismic"
+SEEN, UNSEEN, LINE = 0.6, 0.25, 200.0
+"""How bright the grey is under a map, and where the model saw nothing; the brightness of the line between."""
 
 
 def normalize(values: NDArray[Any], *, signed: bool = False, percentile: float = 100.0) -> NDArray[np.float32]:
@@ -43,18 +47,7 @@ def normalize(values: NDArray[Any], *, signed: bool = False, percentile: float =
     OptionError
         If ``percentile`` is out of range.
     """
-    numbers = _checked(values)
-    if not 0 < percentile <= 100:
-        raise OptionError(f"percentile {percentile} must be above 0 and at most 100.")
-    if not signed:
-        numbers = np.maximum(numbers, 0)
-    magnitudes = np.abs(numbers)
-    shown = magnitudes[magnitudes > 0]
-    if not shown.size:
-        return np.full(numbers.shape, 0.5 if signed else 0.0, np.float32)
-    # The plain maximum apart: interpolating a percentile may fall a rounding below it.
-    top = shown.max() if percentile == 100 else np.percentile(shown, percentile)
-    shares: NDArray[np.float32] = (np.clip(numbers, -top, top) / top).astype(np.float32)
+    shares, _ = scaled(checked(values), signed=signed, percentile=percentile)
     return (shares + np.float32(1)) / np.float32(2) if signed else shares
 
 
@@ -83,43 +76,50 @@ def heatmap(
     OptionError
         If the colormap is not known, or ``percentile`` is out of range.
     """
-    table = _table(colormap or (SIGNED_COLORMAP if signed else COLORMAP))
-    return table[_steps(normalize(values, signed=signed, percentile=percentile))]
+    shares = normalize(values, signed=signed, percentile=percentile)
+    return colors_of(colormap, signed=signed)[np.rint(shares * 255).astype(np.uint8)]
+
+
+def colors_of(colormap: str | None, *, signed: bool = False) -> NDArray[np.uint8]:
+    """Return the 256 colours of a colormap, of shape (256, 3); ``colormap`` as for `heatmap`."""
+    return _table(colormap or (SIGNED_COLORMAP if signed else COLORMAP))
+
+
+def coloured(shades: Shades, *, colormap: str | None = None) -> Image.Image:
+    """Return a shaded map alone as a picture of its own size; ``colormap`` as for `heatmap`."""
+    return Image.fromarray(colors_of(colormap, signed=shades.signed)[shades.steps(shades.shares)])
 
 
 def overlay(
     image: Image.Image,
-    values: NDArray[Any],
+    values: NDArray[Any] | Shades,
     *,
+    placement: Placement | None = None,
     colormap: str | None = None,
     alpha: float = 0.5,
-    signed: bool = False,
-    percentile: float = 99.5,
-    smooth: float | None = None,
-    gamma: float | None = None,
+    **shading: Any,
 ) -> Image.Image:
     """Lay a map over its picture: clear where the map is near zero, so that the object stays visible.
 
-    The picture is dimmed towards grey by ``alpha`` so that colours are the map's alone.
+    The picture is dimmed towards grey by ``alpha`` so that colours are the map's alone; what the model did not see
+    of it is darker, beyond a thin line. Where the map shows nothing, words at the foot of the picture say so, if they
+    fit.
 
     Parameters
     ----------
     image : PIL.Image.Image
-        What the model saw (`Preprocess.view`), any mode.
-    values : ndarray, (h, w)
-        The map over the whole picture, at any size; brought to the picture's bilinearly.
+        Any mode.
+    values : ndarray, (h, w), or Shades
+        The map over what the model saw, at any size, or what `shaded` made of it.
+    placement : Placement or None
+        Where in ``image`` lies what the model saw (`Preprocess.placement`). None: ``image`` is that
+        (`Preprocess.view`).
     colormap : str or None
         As for `heatmap`.
     alpha : float
         0..1: from the picture alone to the strongest map.
-    signed, percentile
-        As for `normalize`, after the map is resized and smoothed.
-    smooth : float or None
-        Standard deviation of a Gaussian in pixels of the picture; 0 for none. None: 1/224 of the
-        picture's shorter side for a fine map (more than half the picture's size), 0 for a coarse one.
-    gamma : float or None
-        Power the shares are raised to, above 0. None: 0.5 for a fine map, whose points are few and
-        high, 1 for a coarse one.
+    **shading
+        Of `shading.shaded`: ``signed``, ``percentile``, ``smooth``, ``gamma``, ``relative``.
 
     Returns
     -------
@@ -129,49 +129,72 @@ def overlay(
     Raises
     ------
     InputError
-        As for `normalize`.
+        If ``values`` is not a finite (h, w) array, or ``image`` not of the placement's size.
     OptionError
         If the colormap is not known, or a number is out of range.
     """
-    if not (0 <= alpha <= 1 and (smooth is None or 0 <= smooth <= 1000) and (gamma is None or gamma > 0)):
-        raise OptionError(f"alpha {alpha} must be in 0..1, smooth {smooth} in 0..1000 and gamma {gamma} above 0.")
+    view = placement.view if placement is not None else (image.height, image.width)
+    shades = values if isinstance(values, Shades) else shaded(values, view=view, **shading)
+    over = laid(image, shades, placement=placement, colormap=colormap, alpha=alpha)
+    return _captioned(over, f"map: {shades.note}") if shades.note and alpha else over
+
+
+def laid(
+    image: Image.Image,
+    shades: Shades,
+    *,
+    placement: Placement | None = None,
+    colormap: str | None = None,
+    alpha: float = 0.5,
+) -> Image.Image:
+    """Return what `overlay` does, without words on it.
+
+    Raises
+    ------
+    InputError, OptionError
+        As for `overlay`.
+    """
+    if not 0 <= alpha <= 1:
+        raise OptionError(f"alpha {alpha} must be in 0..1.")
     picture = as_rgb(image)
-    table = _table(colormap or (SIGNED_COLORMAP if signed else COLORMAP))
-    numbers = _checked(values)
-    fine = 2 * numbers.shape[0] > picture.height and 2 * numbers.shape[1] > picture.width
-    if smooth is None:
-        smooth = min(picture.size) / 224 if fine else 0.0
-    if gamma is None:
-        gamma = 0.5 if fine else 1.0
-    spread = gaussian(resized(numbers, size=(picture.height, picture.width)), sigma=smooth)
-    shares = normalize(spread, signed=signed, percentile=percentile)
-    ways = 2 * shares - 1 if signed else shares
-    strength = np.abs(ways) ** np.float32(gamma)
-    steps = _steps((np.copysign(strength, ways) + 1) / 2 if signed else strength)
-    opacity = (1 - (1 - alpha) ** 2) * np.minimum(1, 1.25 * np.sqrt(strength))[:, :, None]
-    grey = np.asarray(picture.convert("L"), np.float32)[:, :, None]
-    ground = (1 - alpha) * np.asarray(picture, np.float32) + alpha * 0.6 * grey
-    mixed = (1 - opacity) * ground + opacity * table[steps]
+    size = (picture.height, picture.width)
+    placed = placement or Placement.whole(size)
+    if placed.picture != size:
+        height, width = placed.picture
+        raise InputError(f"the picture is {size[1]} x {size[0]}, but a placement in one of {width} x {height} is given")
+    table = colors_of(colormap, signed=shades.signed)
+    shares = placed.widened(shades.shares)
+    strength = shades.strength(shares)[:, :, None]
+    opacity = np.float32(1 - (1 - alpha) ** 2) * np.minimum(1, 1.25 * np.sqrt(strength))
+    mixed = (1 - opacity) * _ground(picture, placed, alpha=alpha) + opacity * table[shades.steps(shares)]
     return Image.fromarray(np.rint(mixed).astype(np.uint8))
 
 
-def _steps(shares: NDArray[Any]) -> NDArray[np.uint8]:
-    steps: NDArray[np.uint8] = np.rint(shares * 255).astype(np.uint8)
-    return steps
+def _captioned(image: Image.Image, text: str) -> Image.Image:
+    """Write ``text`` into a band at the foot of a picture; a picture that is too small for it stays as it is."""
+    font = font_of(max(10, min(image.size) // 14), plain=True)
+    line, pad = line_height(font), font.size / 2
+    if font.getlength(text) + 2 * pad > image.width or 3 * line > image.height:
+        return image
+    pen = ImageDraw.Draw(image)
+    pen.rectangle((0, image.height - line, image.width, image.height), fill="white")
+    pen.text((pad, image.height - line + line // 8), text, INK, font)
+    return image
 
 
-def _checked(values: NDArray[Any]) -> NDArray[np.float64]:
-    array = np.asarray(values)
-    if array.ndim != 2 or not array.size or array.dtype.kind not in "fiub":
-        raise InputError(
-            f"A map must be an array of numbers (height, width), not {array.dtype} {array.shape}. "
-            "Take one map out of the batch, and sum over channels."
-        )
-    numbers = array.astype(np.float64)
-    bad = int(np.count_nonzero(~np.isfinite(numbers)))
-    if bad:
-        raise InputError(f"The map of shape {array.shape} holds {bad} NaN or infinite values.")
-    return numbers
+def _ground(picture: Image.Image, placed: Placement, *, alpha: float) -> NDArray[np.float32]:
+    """Return the picture dimmed, more where the model did not see it."""
+    grey = np.asarray(picture.convert("L"), np.float32)[:, :, None]
+    ground: NDArray[np.float32] = (1 - alpha) * np.asarray(picture, np.float32) + alpha * np.float32(SEEN) * grey
+    x0, y0, x1, y1 = placed.seen
+    if (x0, y0, x1, y1) == (0, 0, picture.width, picture.height):
+        return ground
+    dim = (1 - alpha) * np.asarray(picture, np.float32) * np.float32(1 - alpha) + alpha * np.float32(UNSEEN) * grey
+    thick = max(1, round(max(picture.size) / 500))
+    dim[max(0, y0 - thick) : y1 + thick, max(0, x0 - thick) : x1 + thick] *= np.float32(1 - alpha)
+    dim[max(0, y0 - thick) : y1 + thick, max(0, x0 - thick) : x1 + thick] += np.float32(alpha * LINE)
+    dim[y0:y1, x0:x1] = ground[y0:y1, x0:x1]
+    return dim
 
 
 @functools.lru_cache(maxsize=8)

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from types import MappingProxyType
 from typing import Any, Literal, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from fgcam_onnx.errors import OptionError
 from fgcam_onnx.imaging.checks import DTYPES, cast, checked_size, dtype_name, number, per_channel, word
-from fgcam_onnx.imaging.fitting import fit, input_form
+from fgcam_onnx.imaging.fitting import Plan, input_form, plan
+from fgcam_onnx.imaging.placing import Placement, Prepared, prepared
 from fgcam_onnx.imaging.reading import as_rgb
 
 Resize = Literal["crop", "stretch", "pad"]
@@ -43,8 +43,8 @@ class Preprocess:
     size : (int, int) or None
         Height and width, 1..8192 each; None: what the model's input says (see `bound`).
     resize : {"crop", "stretch", "pad"}
-        ``crop``: the short side to ``size / crop_share``, then the centre; ``stretch``: straight to
-        ``size``; ``pad``: fitted inside ``size``, the rest filled with ``fill``.
+        ``crop``: the short side to ``size / crop_share``, then the centre, but a picture that has ``size`` is left
+        as it is; ``stretch``: straight to ``size``; ``pad``: fitted inside ``size``, the rest filled with ``fill``.
     crop_share : float
         Above 0, at most 1; 0.875 is 224 out of 256.
     fill : int
@@ -64,6 +64,8 @@ class Preprocess:
         A numpy name; None: the model's. For integers the result is rounded and clipped to the range.
     interpolation : {"bilinear", "bicubic", "nearest", "lanczos"}
         Pillow's filters, which average when scaling down.
+    white : int or None
+        The grey that is white, 1..65535, in pictures of more than 8 bits; None: see `imaging.read_image`.
 
     Raises
     ------
@@ -83,6 +85,7 @@ class Preprocess:
     std: tuple[float, ...] = (1.0,)
     dtype: str | None = None
     interpolation: Interpolation = "bilinear"
+    white: int | None = None
 
     def __post_init__(self) -> None:
         for name, known in _WORDS.items():
@@ -98,6 +101,8 @@ class Preprocess:
             raise OptionError(f"Preprocessing crop_share {share:g} must be above 0 and at most 1.")
         if isinstance(self.fill, bool) or not isinstance(self.fill, int) or not 0 <= self.fill <= 255:
             raise OptionError(f"Preprocessing fill {self.fill!r} must be a whole number in 0..255.")
+        if self.white is not None and (type(self.white) is not int or not 1 <= self.white <= 65535):
+            raise OptionError(f"Preprocessing white {self.white!r} must be a whole number in 1..65535.")
         if 3 in (len(self.mean), len(self.std)) and self.channels == "GREY":
             raise OptionError("Preprocessing mean and std need one value for GREY, not three.")
 
@@ -165,20 +170,32 @@ class Preprocess:
         ImageError
             If the picture is too elongated to be cropped, or its mode cannot be read.
         """
+        return self._plan(image.size)(as_rgb(image, white=self.white), fill=self.fill, filter_name=self.interpolation)
+
+    def placement(self, size: tuple[int, int]) -> Placement:
+        """Return where the view of a picture lies in it.
+
+        Parameters
+        ----------
+        size : (int, int)
+            Width and height of the picture, as Pillow has it.
+
+        Raises
+        ------
+        OptionError, ImageError
+            As for `view`.
+        """
+        return self._plan(size).placement
+
+    def _plan(self, size: tuple[int, int]) -> Plan:
         if self.size is None:
             raise OptionError("Preprocessing has no size yet. Set size, or bind it to a model with bound().")
-        return fit(
-            as_rgb(image),
-            size=self.size,
-            resize=self.resize,
-            crop_share=self.crop_share,
-            fill=self.fill,
-            corner=self.pad_at == "corner",
-            filter_name=self.interpolation,
+        return plan(
+            size, size=self.size, resize=self.resize, crop_share=self.crop_share, corner=self.pad_at == "corner"
         )
 
-    def __call__(self, image: Image.Image) -> NDArray[Any]:
-        """Return the array for a picture.
+    def __call__(self, image: Image.Image) -> Prepared:
+        """Return the array for a picture, which knows where in it it lies.
 
         Parameters
         ----------
@@ -187,8 +204,8 @@ class Preprocess:
 
         Returns
         -------
-        ndarray
-            ``(1, C, H, W)``, or ``(1, H, W, C)`` for NHWC, of ``dtype`` (float32 where None).
+        Prepared
+            An ndarray of shape ``(1, C, H, W)``, or ``(1, H, W, C)`` for NHWC, of ``dtype`` (float32 where None).
 
         Raises
         ------
@@ -207,7 +224,26 @@ class Preprocess:
         values = (pixels * work(self.scale) - np.asarray(self.mean, work)) / np.asarray(self.std, work)
         if self.layout != "NHWC":
             values = values.transpose(2, 0, 1)
-        return cast(values[None], target)
+        return prepared(cast(values[None], target), self.placement(image.size))
+
+    def described(self) -> str:
+        """Return, for people, how a picture is fitted and what its pixels become."""
+        at = " x ".join(map(str, self.size)) if self.size else "the model's size"
+        fits = {
+            "crop": f"short side to 1/{self.crop_share:.4g}, centre {at} (a picture of that size is left alone)",
+            "stretch": f"stretched to {at}",
+            "pad": f"fitted into {at}, the rest {self.fill}"
+            + (", in the upper left corner" if self.pad_at == "corner" else ""),
+        }
+        mean, std = (",".join(f"{v:.4g}" for v in values) for values in (self.mean, self.std))
+        by = f"x/{1 / self.scale:.4g}" if abs(self.scale) < 1 else f"x*{self.scale:.4g}"
+        shifted = f"{'x' if self.scale == 1 else by}{f' - ({mean})' if any(self.mean) else ''}"
+        divided = f"({shifted}) / ({std})" if set(self.std) != {1.0} else shifted
+        return f"{fits[self.resize]}, {self.interpolation}; {self.channels or 'RGB'}, {divided}"
+
+    def summary(self) -> dict[str, Any]:
+        """Return every field as plain values, such as `preprocess_from` reads again."""
+        return {f.name: list(v) if isinstance(v := getattr(self, f.name), tuple) else v for f in fields(self)}
 
     def _range(self) -> tuple[float, float]:
         mean, std = np.asarray(self.mean), np.asarray(self.std)
@@ -220,6 +256,7 @@ PRESETS: Mapping[str, Preprocess] = MappingProxyType(
     {
         "imagenet": Preprocess(mean=_MEAN, std=_STD),
         "tf": Preprocess(scale=1 / 127.5, mean=(1.0,)),
+        "cifar": Preprocess(mean=(0.4914, 0.4822, 0.4465), std=(0.2471, 0.2435, 0.2616)),
         "caffe": Preprocess(channels="BGR", scale=1.0, mean=(103.939, 116.779, 123.68)),
         "unit": Preprocess(),
         "none": Preprocess(scale=1.0),

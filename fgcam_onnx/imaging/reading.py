@@ -15,11 +15,16 @@ from fgcam_onnx.errors import FgcamError, ImageError
 _FORMATS = ("JPEG", "PNG", "BMP", "DIB", "GIF", "WEBP", "AVIF", "TIFF", "JPEG2000", "PPM", "TGA")
 
 
-def read_image(path: str | Path, *, max_pixels: int = 100_000_000) -> Image.Image:
+_TIFF_MAX_SAMPLE, _TIFF_BITS = 281, 258
+_WHITES = (255, 1023, 4095, 16383, 65535)
+"""What white is in grey of 8, 10, 12, 14 and 16 bits."""
+
+
+def read_image(path: str | Path, *, max_pixels: int = 100_000_000, white: int | None = None) -> Image.Image:
     """Read a picture file as an upright 8-bit RGB picture.
 
     The EXIF orientation is applied, transparency is laid on white, the first frame of an animation
-    is taken, and 16-bit grey is scaled (not clipped) to 8 bit. Colour profiles are not applied.
+    is taken, and deeper grey is scaled (not clipped) to 8 bit: see `as_rgb`. Colour profiles are not applied.
 
     Parameters
     ----------
@@ -28,6 +33,8 @@ def read_image(path: str | Path, *, max_pixels: int = 100_000_000) -> Image.Imag
     max_pixels : int
         Width times height above which the file is refused, before it is decoded. Pillow's own limit
         (``2 * PIL.Image.MAX_IMAGE_PIXELS``) holds besides.
+    white : int or None
+        As for `as_rgb`; None: what the file says (PNG's sBIT, TIFF's bits and largest sample).
 
     Returns
     -------
@@ -43,39 +50,50 @@ def read_image(path: str | Path, *, max_pixels: int = 100_000_000) -> Image.Imag
     if not os.path.isfile(where):
         raise ImageError(_missing(where))
     # Pillow warns about size, damaged metadata and palettes; each is either an error below or harmless.
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             with Image.open(where, formats=_known_formats()) as image:
                 _check_size(image, where=where, max_pixels=max_pixels)
                 image.load()
-                return as_rgb(_upright(image), name=str(where))
-        except FgcamError:
-            raise
-        except UnidentifiedImageError:
-            raise ImageError(
-                f"{where}: not a picture that can be read. Use a JPEG, PNG, WebP, BMP, GIF or TIFF file."
-            ) from None
-        except Image.DecompressionBombError:
-            raise ImageError(f"{where}: the picture is too large. Scale it down first.") from None
-        except PermissionError as error:
-            raise ImageError(f"{where}: cannot be opened ({error.strerror}). Check its permissions.") from error
-        except Exception as error:  # Decoders raise anything from struct.error to KeyError on damaged files.
-            raise ImageError(
-                f"{where}: the picture is damaged or cut short ({error}). Copy or export it again."
-            ) from error
+                upright = _upright(image)
+                said = _white_said(image, where) if _is_deep(image) else None
+                if not _is_deep(image):
+                    return as_rgb(upright, name=str(where))
+        return as_rgb(upright, name=str(where), white=white or said)
+    except FgcamError:
+        raise
+    except UnidentifiedImageError:
+        raise ImageError(
+            f"{where}: not a picture that can be read. Use a JPEG, PNG, WebP, BMP, GIF or TIFF file."
+        ) from None
+    except Image.DecompressionBombError:
+        raise ImageError(f"{where}: the picture is too large. Scale it down first.") from None
+    except PermissionError as error:
+        raise ImageError(f"{where}: cannot be opened ({error.strerror}). Check its permissions.") from error
+    except GreyGuessWarning:
+        raise
+    except Exception as error:  # Decoders raise anything from struct.error to KeyError on damaged files.
+        raise ImageError(f"{where}: the picture is damaged or cut short ({error}). Copy or export it again.") from error
 
 
-def as_rgb(image: Image.Image, *, name: str = "the picture") -> Image.Image:
+class GreyGuessWarning(UserWarning):
+    """What white is in a picture of deep grey was guessed from its values."""
+
+
+def as_rgb(image: Image.Image, *, name: str = "the picture", white: int | None = None) -> Image.Image:
     """Return a picture of any mode as a new 8-bit RGB picture, transparency laid on white.
 
     Parameters
     ----------
     image : PIL.Image.Image
-        Any mode. 16-bit grey (``I;16`` and ``I`` in 0..65535) is divided by 257. Float grey (``F``) is
-        read as 0..1 where it fits that range, else as 0..255, else as 0..65535.
+        Any mode. Grey of more than 8 bits (``I;16``, ``I``, ``F``) is scaled so that ``white`` becomes 255.
     name : str
         What to call the picture in an error.
+    white : int or None
+        The grey that is white, at least 1; of no effect on pictures of 8 bits. None: the smallest of 255, 1023, 4095,
+        16383 and 65535 that no value is above (for ``F`` also 1), with a `GreyGuessWarning` where the mode
+        leaves room for another: a dark picture of 16 bits looks like one of 12.
 
     Returns
     -------
@@ -87,8 +105,8 @@ def as_rgb(image: Image.Image, *, name: str = "the picture") -> Image.Image:
     ImageError
         If grey values are outside those ranges or not finite, or the mode cannot be converted.
     """
-    if image.mode.startswith("I") or image.mode == "F":
-        image = Image.fromarray(_grey_to_8bit(image, name=name))
+    if _is_deep(image):
+        image = Image.fromarray(_grey_to_8bit(image, name=name, white=white))
     try:
         result = _on_white(image) if image.has_transparency_data else image.convert("RGB")
     except ValueError as error:
@@ -135,16 +153,58 @@ def _upright(image: Image.Image) -> Image.Image:
         return image
 
 
-def _grey_to_8bit(image: Image.Image, *, name: str) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+def _is_deep(image: Image.Image) -> bool:
+    return image.mode.startswith("I") or image.mode == "F"
+
+
+def _white_said(image: Image.Image, where: Path) -> int | None:
+    """Return what the file says white is, if it does."""
+    if image.format == "PNG":
+        bits = _significant_bits(where)
+        return 2**bits - 1 if bits else None
+    tags = getattr(image, "tag_v2", {})
+    largest, bits = tags.get(_TIFF_MAX_SAMPLE), tags.get(_TIFF_BITS)
+    for value in (largest, bits):
+        if isinstance(value, tuple) and value:
+            value = value[0]
+        if isinstance(value, int) and value > 0:
+            white = value if largest is not None else 2**value - 1
+            return white if white <= _WHITES[-1] and (largest is not None or value not in (16, 32)) else None
+    return None
+
+
+def _significant_bits(where: Path) -> int | None:
+    """Return what the sBIT chunk of a grey PNG says, which Pillow passes over."""
+    with open(where, "rb") as file:
+        file.seek(8)
+        while len(head := file.read(8)) == 8:
+            length, kind = int.from_bytes(head[:4], "big"), head[4:]
+            if kind == b"sBIT" and length:
+                return file.read(1)[0] or None
+            if kind in (b"IDAT", b"IEND"):
+                return None
+            file.seek(length + 4, os.SEEK_CUR)
+    return None
+
+
+def _grey_to_8bit(
+    image: Image.Image, *, name: str, white: int | None
+) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
     values = np.asarray(image).astype(np.float64)
     low, high = float(values.min()), float(values.max())
-    if not (low >= 0 and high <= 65535):
+    if not (low >= 0 and high <= (white or _WHITES[-1])):
         raise ImageError(
-            f"{name}: grey values from {low:g} to {high:g} have no known range (0 to 65535 at most). "
-            "Convert it to 8 bit first."
+            f"{name}: grey values from {low:g} to {high:g} have no known range (0 to {white or _WHITES[-1]} at most). "
+            "Say what white is (--white), or convert it to 8 bit first."
         )
-    if image.mode != "F" or high > 255:
-        values /= 257
-    elif high <= 1:
-        values *= 255
-    return np.rint(values).astype(np.uint8)
+    if white is None:
+        white = 1 if image.mode == "F" and high <= 1 else next(each for each in _WHITES if high <= each)
+        usual = (1, 255, _WHITES[-1]) if image.mode == "F" else (_WHITES[-1],)
+        if high and white not in usual:
+            warnings.warn(
+                f"{name}: grey up to {high:g} of {image.mode} is read as 0 to {white}, a guess; say --white "
+                f"{_WHITES[-1]} (white=) if it is only dark",
+                GreyGuessWarning,
+                stacklevel=4,
+            )
+    return np.rint(values * (255 / white)).astype(np.uint8)

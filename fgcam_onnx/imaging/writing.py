@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import secrets
@@ -49,6 +50,21 @@ def write_atomically(path: str | Path, write: Callable[[BinaryIO], None]) -> Pat
         reason = error.strerror or str(error)
         raise OutputError(f"{path}: cannot be written ({reason}). Name a folder you may write to.") from error
     return Path(path)
+
+
+def sha256_of(path: str | Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal digits.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be read.
+    """
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be read ({error.strerror or error}), so it cannot be recorded.") from error
 
 
 def make_folder(path: str | Path) -> Path:

@@ -67,7 +67,9 @@ def attention_weights(model: Model, *, logits: str) -> list[str]:
     return found
 
 
-def tokens_of(model: Model, weights: str, *, logits: str, grid: Grid | None = None) -> Tokens:
+def tokens_of(
+    model: Model, weights: str, *, logits: str, source: str | None = None, grid: Grid | None = None
+) -> Tokens:
     """Return what the tokens are that attention ``weights`` are over; ``grid``, where it fits, is how they lie.
 
     Raises
@@ -76,7 +78,7 @@ def tokens_of(model: Model, weights: str, *, logits: str, grid: Grid | None = No
         The graph does not show how they lie in the picture.
     """
     count = _dims(model, weights)[-1]
-    grids = [*(x.grid for x in candidate_layers(model, logits=logits)), grid]
+    grids = [*(x.grid for x in candidate_layers(model, logits=logits, source=source)), grid]
     fitting = [g for g in grids if g is not None and g.extra + g.height * g.width == count]
     if not isinstance(count, int) or not fitting:
         raise LayerError(

@@ -11,10 +11,11 @@ from dataclasses import dataclass, replace
 from onnx import NodeProto
 
 from ..errors import LayerError, suggest
-from ..graph.facts import facts_of, producers_of
+from ..graph.facts import producers_of, reached_from
 from ..graph.model import Model, dims_of
 from ..graph.operators import VIEWS
 from ..graph.value import Array, Shape
+from .images import SCATTERED, images_of
 from .layout import Size, layouts_of
 from .paths import ancestors_of, bottlenecks_of, patch_bottlenecks
 from .reach import Mask, reach_of
@@ -106,26 +107,35 @@ def _size(dim: int | str | None) -> int:
     return dim if isinstance(dim, int) else 1
 
 
-def candidate_layers(model: Model, *, logits: str, grid: Size | None = None) -> list[Layer]:
+def candidate_layers(model: Model, *, logits: str, source: str | None = None, grid: Size | None = None) -> list[Layer]:
     """Return every layer on a path from an input to ``logits``, from the input to the deepest.
 
-    ``grid`` is the (height, width) of the tokens, where the graph does not show it or is to be overruled.
+    ``source`` is the input whose picture is explained, where there are several: only what depends on it is a layer
+    of it. ``grid`` is the (height, width) of the tokens, where the graph does not show it or is to be overruled.
     """
-    return list(_candidates(model, logits, grid).values())
+    return list(_layers(model, logits, source, grid).values())
+
+
+def _layers(model: Model, logits: str, source: str | None, grid: Size | None) -> Mapping[str, Layer]:
+    return _candidates(model, logits, grid, source if len(model.inputs) > 1 else None)
 
 
 @functools.lru_cache(maxsize=32)
-def _candidates(model: Model, logits: str, given: Size | None = None) -> Mapping[str, Layer]:
-    facts = facts_of(model)
+def _candidates(model: Model, logits: str, given: Size | None, source: str | None) -> Mapping[str, Layer]:
+    sources = [i.name for i in model.inputs if source in (None, i.name)]
+    varying = reached_from(model, *sources)
     ancestors = ancestors_of(model, logits)
-    gates = bottlenecks_of(model, logits, ancestors)
+    gates = bottlenecks_of(model, logits, ancestors, source)
     producers = producers_of(model)
     found: dict[str, Layer] = {}
-    layouts, reached = layouts_of(model, given), reach_of(model, logits)
-    for name in [i.name for i in model.inputs] + [o for n in model.nodes for o in n.output]:
-        if name not in ancestors or name not in facts.varying or name not in model.types:
+    layouts, reached = layouts_of(model, given, source), reach_of(model, logits)
+    for name in sources + [o for n in model.nodes for o in n.output]:
+        if name not in ancestors or name not in varying or name not in model.types:
             continue
         if name not in layouts:
+            continue
+        lie = images_of(model, sources[0]).get(name) if len(sources) == 1 else None
+        if lie is not None and (lie == SCATTERED or lie.axis):
             continue
         axis, grid = layouts[name]
         node = producers.get(name)
@@ -143,7 +153,7 @@ def _candidates(model: Model, logits: str, given: Size | None = None) -> Mapping
             found[name] = replace(layer, reach=_reach(layer, reached.asked.get(name)))
     start = [x for x in found.values() if x.every_path and x.grid is not None and x.grid.extra and x.reach == "all"]
     if start:
-        gates = patch_bottlenecks(model, start[-1].name, reached)
+        gates = patch_bottlenecks(model, start[-1].name, reached, source)
         found |= {n: replace(found[n], every_path=True) for n in gates if n in found and found[n].grid is not None}
     return found
 
@@ -158,29 +168,32 @@ def _reach(layer: Layer, mask: Mask | None) -> str:
     return "all" if seen.all() else "some" if seen.any() else "none"
 
 
-def default_base(model: Model, *, logits: str, grid: Size | None = None) -> Layer:
+def default_base(model: Model, *, logits: str, source: str | None = None, grid: Size | None = None) -> Layer:
     """Return the deepest layer that still has spatial extent, preferring one that all of the score passes.
+
+    ``source`` and ``grid`` are those of :func:`candidate_layers`.
 
     Raises
     ------
     LayerError
         When no tensor on the way to the score has spatial extent.
     """
-    layers = ranked_layers(model, logits=logits, grid=grid)
+    layers = ranked_layers(model, logits=logits, source=source, grid=grid)
     if not layers:
+        way = "on the way" if source is None or len(model.inputs) == 1 else f"on the way from input {source!r}"
         raise LayerError(
-            "no tensor on the way to the score has channels and spatial extent: a picture (N, C, H, W), "
-            "or tokens of a grid (N, T, C)"
+            f"no tensor {way} to the score has channels and spatial extent: a picture (N, C, H, W), "
+            "or tokens of a grid (N, T, C), which --grid HxW (grid=) names where the graph does not show it"
         )
     return layers[0]
 
 
-def ranked_layers(model: Model, *, logits: str, grid: Size | None = None) -> list[Layer]:
+def ranked_layers(model: Model, *, logits: str, source: str | None = None, grid: Size | None = None) -> list[Layer]:
     """Return the candidates, best base layer first: deepest, on every path, not a mere view.
 
     Tokens of which only a part reaches the score come behind, layers of which nothing does last.
     """
-    layers = [x for x in candidate_layers(model, logits=logits, grid=grid) if x.op != "Input"]
+    layers = [x for x in _layers(model, logits, source, grid).values() if x.op != "Input"]
     depth = {x.name: i for i, x in enumerate(layers)}
     return sorted(layers, key=lambda x: (_lacks(x), not x.every_path, x.op in VIEWS, -depth[x.name]))
 
@@ -190,21 +203,26 @@ def _lacks(layer: Layer) -> int:
     return 2 if layer.reach == "none" else int(layer.reach == "some" and layer.grid is not None)
 
 
-def find_layer(model: Model, name: str, *, logits: str, grid: Size | None = None) -> Layer:
+def find_layer(model: Model, name: str, *, logits: str, source: str | None = None, grid: Size | None = None) -> Layer:
     """Return the layer called ``name``: a tensor, a node, an exporter scope, or a unique prefix of one.
 
-    ``input`` is the graph's input whatever its name. A scope stands for the last tensor made inside it.
+    ``input`` is the graph's input (``source``, where there are several) whatever its name, and whatever inner tensor
+    is called so. A scope stands for the last tensor made inside it.
 
     Raises
     ------
     LayerError
         No such layer, several, or one without spatial extent or off the path to the score.
     """
-    layers = _candidates(model, logits, grid)
-    if name == INPUT and INPUT not in layers:
+    layers = _layers(model, logits, source, grid)
+    if name == INPUT:
         inputs = [x for x in layers.values() if x.op == "Input"]
-        if len(inputs) != 1:
-            raise LayerError("the graph's input has no channels and spatial extent; name another layer")
+        if len(inputs) > 1:
+            named = ", ".join(x.name for x in inputs)
+            raise LayerError(f"the graph has several inputs, {named}: choose one with input= (--input NAME)")
+        if not inputs:
+            which = "the graph's input" if source is None else f"input {source!r}"
+            raise LayerError(f"{which} has no channels and spatial extent; name another layer")
         return inputs[0]
     if name in layers:
         return layers[name]
@@ -219,18 +237,19 @@ def find_layer(model: Model, name: str, *, logits: str, grid: Size | None = None
         return next(iter(hits.values()))
     if hits:
         raise LayerError(f"layer {name!r} is not unique: {_some(list(hits))}")
-    raise LayerError(_refusal(model, name, everything))
+    raise LayerError(_refusal(model, name, everything, source))
 
 
-def _refusal(model: Model, name: str, known: Mapping[str, Layer]) -> str:
+def _refusal(model: Model, name: str, known: Mapping[str, Layer], source: str | None) -> str:
     kind = model.types.get(name)
     if kind is None:
         node = next((n for n in model.nodes if n.name == name and n.output), None)
         kind = model.types.get(node.output[0]) if node is not None else None
     if kind is not None:
         shape = list(dims_of(kind))
+        path = "no path to the score" if source is None else f"no path from input {source!r} to the score"
         return (
-            f"layer {name!r} has shape {shape}: it has no spatial extent, or no path to the score. "
+            f"layer {name!r} has shape {shape}: it has no spatial extent, or {path}. "
             "`fgcam inspect` lists the layers that can carry a map."
         )
     return f"no layer {name!r}.{suggest(name, known)} `fgcam inspect` lists them all."

@@ -6,12 +6,11 @@ import functools
 from collections.abc import Iterator, Mapping
 
 from ..errors import LayerError
-from ..graph.facts import facts_of
+from ..graph.facts import facts_of, reached_from
 from ..graph.model import Model, dims_of
-from ..graph.operators import PRODUCTS
 from ..graph.value import Shape
 from .places import Places, places_of
-from .tokens import Grid, grid_given, grid_guessed, grid_of, picture_axis, shows_picture
+from .tokens import Grid, grid_given, grid_of, picture_axis, shows_picture
 
 Size = tuple[int, int]
 Layout = tuple[int, Grid | None]
@@ -19,11 +18,13 @@ Layout = tuple[int, Grid | None]
 
 
 @functools.lru_cache(maxsize=32)
-def layouts_of(model: Model, given: Size | None = None) -> Mapping[str, Layout]:
+def layouts_of(model: Model, given: Size | None = None, source: str | None = None) -> Mapping[str, Layout]:
     """Return the layout of every tensor that is a picture or a grid of tokens.
 
     Parameters
     ----------
+    source : str, optional
+        The input whose picture is meant; default any.
     given : (height, width), optional
         The grid of the tokens, which are the last ``height * width`` of a sequence; overrules what the graph
         shows.
@@ -33,14 +34,13 @@ def layouts_of(model: Model, given: Size | None = None) -> Mapping[str, Layout]:
     LayerError
         There is no sequence for the grid that was given.
     """
-    facts, places = facts_of(model), places_of(model)
-    shapes = {n: dims_of(t) for n, t in model.types.items() if n in facts.varying and t.tensor_type.HasField("shape")}
+    facts, places = facts_of(model), places_of(model, source)
+    varying = facts.varying if source is None else reached_from(model, source)
+    shapes = {n: dims_of(t) for n, t in model.types.items() if n in varying and t.tensor_type.HasField("shape")}
     shown = {n: _shown(s, facts.channel_axis.get(n), places.get(n)) for n, s in shapes.items()}
     found = {n: layout for n, layout in shown.items() if layout is not None}
     if given is not None:
         return found | _given(model, shapes, given, found)
-    if not any(grid is not None for _, grid in found.values()):
-        found |= _guessed(model, shapes)
     return found
 
 
@@ -78,20 +78,3 @@ def _given(model: Model, shapes: Mapping[str, Shape], size: Size, shown: Mapping
             f"no sequence has {size[0]} x {size[1]} = {count} tokens, or a few more; the lengths there are: {every}"
         )
     return {n: (3, grid) for n, grid in fits.items() if n not in kept}
-
-
-def _guessed(model: Model, shapes: Mapping[str, Shape]) -> dict[str, Layout]:
-    """Guess the grid by the proportions of the picture, where tokens are normalised or multiplied by weights."""
-    pictures = [i for i in model.inputs if len(i.shape) == 4 and i.name in facts_of(model).channel_axis]
-    if len(pictures) != 1:
-        return {}
-    axis = facts_of(model).channel_axis[pictures[0].name]
-    height, width = (d for a, d in enumerate(pictures[0].shape) if a not in (0, axis))
-    if not isinstance(height, int) or not isinstance(width, int):
-        return {}
-    by_row = {"LayerNormalization": 0, "RMSNormalization": 0, **{op: ends[0] for op, ends in PRODUCTS.items()}}
-    tokens = {n.input[by_row[n.op_type]] for n in model.nodes if n.op_type in by_row}
-    lengths = dict(_sequences(model, shapes))
-    seen = {t for n, t in lengths.items() if n in tokens}
-    grids = {t: grid_guessed(t, (height, width)) for t in seen}
-    return {n: (3, grid) for n, t in lengths.items() if (grid := grids.get(t)) is not None}

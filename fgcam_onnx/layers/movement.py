@@ -52,6 +52,7 @@ def _slice(m: Move, x: Labels) -> list[Labels]:
     cut = [slice(None)] * x.ndim
     for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
         size = x.shape[axis]
+        start = max(start, -size)
         past = end if end >= 0 or step > 0 or end + size >= 0 else None
         cut[axis] = slice(start, past, step)
     return [x[tuple(cut)]]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from ..graph.facts import facts_of
+from ..graph.facts import reached_from
 from ..graph.model import Model
-from ..graph.operators import ELEMENTWISE, NORMALIZES, PRODUCTS
+from ..graph.operators import ELEMENTWISE, NORMALIZES, PRODUCTS, SHAPES
 from ..graph.subgraphs import reads
 from .movement import MOVES, NOWHERE
 from .places import places_of
@@ -22,22 +22,23 @@ def ancestors_of(model: Model, logits: str) -> set[str]:
     return needed
 
 
-def bottlenecks_of(model: Model, logits: str, ancestors: set[str]) -> set[str]:
-    """Return the tensors that every path from an input to ``logits`` passes."""
-    varying = facts_of(model).varying
-    order: dict[str, int] = {i.name: 0 for i in model.inputs}
+def bottlenecks_of(model: Model, logits: str, ancestors: set[str], source: str | None = None) -> set[str]:
+    """Return the tensors that every path to ``logits`` from ``source``, or from any input, passes."""
+    sources = [source] if source is not None else [i.name for i in model.inputs]
+    varying = reached_from(model, *sources)
+    order: dict[str, int] = dict.fromkeys(sources, 0)
     edges: list[tuple[int, int]] = []
     names: list[str] = [""]
     for node in model.nodes:
         if not any(o in ancestors for o in node.output) or not any(i in varying for i in reads(node)):
             continue
-        if node.op_type in ("Shape", "Size"):
+        if node.op_type in SHAPES:
             continue
         position = len(names)
         names.append(node.output[0])
         order |= {o: position for o in node.output if o}
         edges += [(order[i], position) for i in reads(node) if i in order]
-    result = {i.name for i in model.inputs} if len(model.inputs) == 1 else set()
+    result = set(sources) if len(sources) == 1 else set()
     return result | _not_jumped(names, edges)
 
 
@@ -56,13 +57,13 @@ def _not_jumped(names: Sequence[str], edges: Iterable[tuple[int, int]]) -> set[s
     return result
 
 
-def patch_bottlenecks(model: Model, start: str, reach: Reach) -> set[str]:
+def patch_bottlenecks(model: Model, start: str, reach: Reach, source: str | None = None) -> set[str]:
     """Return the tensors that the patch tokens of ``start`` must pass to reach the score.
 
     What only extra tokens carry on is no path of theirs: where a class token alone is read, the residual sum
     behind the last attention takes nothing of the patches, and all of them goes through its keys and values.
     """
-    places = places_of(model)
+    places = places_of(model, source)
     mixed: dict[str, bool] = {start: False}
     order, names, edges = {start: 0}, [start], []
 

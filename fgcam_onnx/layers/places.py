@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from onnx import NodeProto
 
-from ..graph.facts import facts_of
+from ..graph.facts import facts_of, reached_from
 from ..graph.model import Model
 from ..graph.operators import ELEMENTWISE, NORMALIZES, PRODUCTS, WINDOWED
 from ..graph.value import Shape
@@ -40,16 +40,21 @@ class Places:
 
 
 @functools.lru_cache(maxsize=4)
-def places_of(model: Model) -> Mapping[str, Places]:
-    """Return the places of every tensor of ``model`` whose layout the graph shows."""
+def places_of(model: Model, source: str | None = None) -> Mapping[str, Places]:
+    """Return the places of every tensor of ``model`` whose layout the graph shows.
+
+    With ``source`` they are places in that input's picture, and no others are known.
+    """
     facts = facts_of(model)
     places: dict[str, Places] = {}
-    for spec in model.inputs:
+    read = [i for i in model.inputs if source in (None, i.name)]
+    varying = reached_from(model, *(i.name for i in read))
+    for spec in read:
         axis = facts.channel_axis.get(spec.name)
         if axis is not None and len(spec.shape) == 4 and (found := in_order(_one(spec.shape), axis)) is not None:
             places[spec.name] = found
     for node in model.nodes:
-        if any(o in facts.varying for o in node.output):
+        if any(o in varying for o in node.output):
             found_here = _after(model, node, places)
             places |= {o: p for o, p in zip(node.output, found_here, strict=False) if p is not None and o}
     return places

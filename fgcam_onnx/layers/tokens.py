@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,9 +11,6 @@ from numpy.typing import NDArray
 from ..graph.value import Array, Dim, Shape, Value
 from .movement import NOWHERE, Labels
 from .places import Places, constant_along
-
-FEW = 9
-"""A guess allows for fewer extra tokens than this."""
 
 
 @dataclass(frozen=True)
@@ -120,16 +116,6 @@ def grid_given(length: int, size: tuple[int, int]) -> Grid | None:
     """Return a grid of ``size`` in a sequence, all other tokens in front; None where they would be the larger part."""
     count = size[0] * size[1]
     return Grid(length - count, 0, *size) if count <= length < 2 * count else None
-
-
-def grid_guessed(length: int, picture: tuple[int, int]) -> Grid | None:
-    """Return the grid that a sequence is if it has the proportions of ``picture``, with a few tokens in front."""
-    for before in range(min(FEW, length - 3)):
-        height = round(math.sqrt((length - before) * picture[0] / picture[1]))
-        width = (length - before) // max(height, 1)
-        if min(height, width) > 1 and before + height * width == length and height * picture[1] == width * picture[0]:
-            return Grid(before, 0, height, width)
-    return None
 
 
 def picture_axis(places: Places, *, batch: int) -> int | None:

@@ -1,26 +1,32 @@
 """Canonical forms: one way to say a thing, so that a rule needs to know only one.
 
-``auto_pad`` becomes explicit pads, and operators that left the standard before it had a schema are
+``auto_pad`` of convolutions becomes explicit pads, and operators that left the standard before it had a schema are
 written with those that stayed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from onnx import NodeProto, TypeProto, helper
 
+from ..errors import ModelError
 from ..graph.model import dims_of
+from ..graph.subgraphs import graphs_of, nodes_inside
 
-WINDOWED = ("Conv", "ConvTranspose", "MaxPool", "AveragePool", "LpPool", "ConvInteger", "QLinearConv")
+CONVOLUTIONS = ("Conv", "ConvInteger", "QLinearConv")
+WINDOWED = (*CONVOLUTIONS, "ConvTranspose", "MaxPool", "AveragePool", "LpPool")
 
 
 def canonical_nodes(nodes: Iterable[NodeProto], types: Mapping[str, TypeProto]) -> list[NodeProto]:
-    """Return ``nodes`` with ``auto_pad`` written as pads, where the shapes are known."""
-    return [_explicit_pads(n, types) if n.op_type in WINDOWED else n for n in map(_idle_pool, nodes)]
+    """Return ``nodes`` with ``auto_pad`` of convolutions written as pads, where the shapes are known.
+
+    Pools keep theirs, which runtimes read in a way of their own where there are dilations or ``ceil_mode``.
+    """
+    return [_explicit_pads(n, types) if n.op_type in CONVOLUTIONS else n for n in map(_idle_pool, nodes)]
 
 
 def _idle_pool(node: NodeProto) -> NodeProto:
@@ -38,7 +44,7 @@ def _idle_pool(node: NodeProto) -> NodeProto:
 def _explicit_pads(node: NodeProto, types: Mapping[str, TypeProto]) -> NodeProto:
     attrs = {a.name: helper.get_attribute_value(a) for a in node.attribute}
     auto = attrs.get("auto_pad", b"NOTSET").decode()
-    if auto == "NOTSET" or node.op_type == "ConvTranspose":
+    if auto == "NOTSET":
         return node
     x, y = types.get(node.input[0]), types.get(node.output[0])
     if x is None or y is None:
@@ -67,9 +73,39 @@ def _explicit_pads(node: NodeProto, types: Mapping[str, TypeProto]) -> NodeProto
     return explicit
 
 
+def without_chains(nodes: Sequence[NodeProto], *, outputs: Collection[str]) -> list[NodeProto]:
+    """Return ``nodes`` with the first of every chain of Identity operators alone; it stands for all of them.
+
+    What is an output, or is read from inside another node, keeps its name.
+    """
+    if sum(n.op_type == "Identity" for n in nodes) < 2:
+        return list(nodes)
+    kept = {
+        *outputs,
+        *(i for n in nodes for graph in graphs_of(n) for inner in nodes_inside(graph.node) for i in inner.input),
+    }
+    kept |= {o.name for n in nodes for graph in graphs_of(n) for o in graph.output}
+    first: dict[str, str] = {}
+    result: list[NodeProto] = []
+    for node in nodes:
+        for place, name in enumerate(node.input):
+            if first.get(name, name) != name:
+                node.input[place] = first[name]
+        if node.op_type != "Identity" or node.domain or len(node.input) != 1 or len(node.output) != 1:
+            result.append(node)
+            continue
+        x, y = node.input[0], node.output[0]
+        if x in first and y not in kept and y not in first:
+            first[y] = first[x]
+            continue
+        first.setdefault(y, y)
+        result.append(node)
+    return result
+
+
 def legacy_nodes(nodes: Iterable[NodeProto], constants: dict[str, NDArray[Any]]) -> list[NodeProto]:
     """Return ``nodes`` with operators of the experimental era, and parts of shapes, written in plain ones."""
-    written = {"ImageScaler": _image_scaler, "Shape": _part_of_shape}
+    written = {"ImageScaler": _image_scaler, "Pad": _plain_pad, "Shape": _part_of_shape}
     result: list[NodeProto] = []
     for node in nodes:
         result += written[node.op_type](node, constants) if node.op_type in written else [node]
@@ -91,6 +127,18 @@ def _part_of_shape(node: NodeProto, constants: dict[str, NDArray[Any]]) -> list[
     ]
 
 
+def _plain_pad(node: NodeProto, constants: dict[str, NDArray[Any]]) -> list[NodeProto]:
+    """Drop the value of a Pad that pads by elements of its own, which converters leave where it is not allowed."""
+    attrs = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+    if "value" not in attrs or attrs.get("mode", b"constant") == b"constant":
+        return [node]
+    plain = NodeProto()
+    plain.CopyFrom(node)
+    del plain.attribute[:]
+    plain.attribute.extend(a for a in node.attribute if a.name != "value")
+    return [plain]
+
+
 def _image_scaler(node: NodeProto, constants: dict[str, NDArray[Any]]) -> list[NodeProto]:
     """Write ``ImageScaler`` (x * scale + bias per channel) as Mul and Add."""
     attrs = {a.name: helper.get_attribute_value(a) for a in node.attribute}
@@ -102,3 +150,44 @@ def _image_scaler(node: NodeProto, constants: dict[str, NDArray[Any]]) -> list[N
         helper.make_node("Mul", [node.input[0], scale], [scaled], name=scaled),
         helper.make_node("Add", [scaled, bias], [name], name=node.name or name),
     ]
+
+
+def resizes_of_before_11(nodes: Iterable[NodeProto], constants: dict[str, NDArray[Any]]) -> list[NodeProto]:
+    """Return ``nodes`` with every Resize, raised from opset 10 or older, placing samples as it did there.
+
+    Converters leave it to the defaults of opset 11, which are others: a sample lay at its number divided by the scale,
+    and the nearest was the one below, or above where the axis shrinks.
+    """
+    result: list[NodeProto] = []
+    for node in nodes:
+        if node.op_type != "Resize" or node.domain:
+            result.append(node)
+            continue
+        mode = next((a.s.decode() for a in node.attribute if a.name == "mode"), "nearest")
+        scales = constants.get(node.input[2])
+        if mode != "nearest" or (scales is not None and np.all(scales >= 1)):
+            result.append(_asymmetric(node, node.input[0], node.input[2], node.output[0], "floor"))
+        elif scales is not None and np.all(scales <= 1):
+            result.append(_asymmetric(node, node.input[0], node.input[2], node.output[0], "ceil"))
+        elif scales is not None and np.any((scales > 1) & (scales < 2)):
+            raise ModelError(
+                f"Resize (node {node.name!r}) of an opset before 11 shrinks one axis and stretches another by less "
+                "than 2, which no later Resize does in the same way; export the model at opset 11 or newer"
+            )
+        else:
+            name = node.output[0]
+            one, down, up, smaller = (f"{name}/{part}" for part in ("one", "down", "up", "smaller"))
+            constants[one] = np.ones(1, np.float32)
+            result += [
+                helper.make_node("Min", [node.input[2], one], [down], name=down),
+                helper.make_node("Max", [node.input[2], one], [up], name=up),
+                _asymmetric(node, node.input[0], down, smaller, "ceil"),
+                _asymmetric(node, smaller, up, name, "floor"),
+            ]
+    return result
+
+
+def _asymmetric(node: NodeProto, x: str, scales: str, y: str, nearest: str) -> NodeProto:
+    attrs = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+    attrs |= {"coordinate_transformation_mode": "asymmetric", "nearest_mode": nearest}
+    return helper.make_node("Resize", [x, "", scales], [y], name=node.name if y == node.output[0] else y, **attrs)

@@ -14,14 +14,17 @@ from onnx import ModelProto, NodeProto, ValueInfoProto, numpy_helper
 
 from ..errors import ModelError
 from ..graph.model import Model
+from ..graph.rounding import settled
 from ..graph.value import Dim, Shape
+from .batching import apart, first_symbols, typed
 from .bodies import written_out
-from .canonical import canonical_nodes, legacy_nodes
+from .canonical import canonical_nodes, legacy_nodes, resizes_of_before_11, without_chains
 from .checking import check_extents, check_graph, check_text
 from .contrib import claimed, standardized
-from .folding import closed, folded
+from .folding import closed
 from .functions import inlined
-from .inference import BATCH, infer_types
+from .inference import BATCH
+from .ordering import import_once, in_order
 from .recurrent import RECURRENT
 from .rewriting import rewritten
 from .weights import constant_node, read_tensor
@@ -44,7 +47,7 @@ def load(path: str | Path | ModelProto, *, shapes: Mapping[str, Shape] | None = 
     path : path or ModelProto
         The file, of any opset from 7 on; external data must lie in the file's folder.
     shapes : mapping of str to shape, optional
-        Sizes for dynamic dimensions, by input name; a free batch stays free.
+        Sizes for dynamic dimensions, by input name; a free batch stays free where the graph fits any.
 
     Raises
     ------
@@ -70,7 +73,8 @@ def load(path: str | Path | ModelProto, *, shapes: Mapping[str, Shape] | None = 
 def bind(model: Model, shapes: Mapping[str, Shape]) -> Model:
     """Fix the dynamic dimensions given in ``shapes``, fold what is constant, and type every tensor.
 
-    The first dimension of an input stays free when it is dynamic; every input keeps its name.
+    The first dimension of an input stays free when it is dynamic, unless the graph fits one batch only, which is said
+    in ``notes``. Every input keeps its name.
     """
     proto = ModelProto()
     proto.CopyFrom(model.proto)
@@ -78,22 +82,25 @@ def bind(model: Model, shapes: Mapping[str, Shape]) -> Model:
     for name in shapes:
         if name not in known:
             raise ModelError(f"the model has no input {name!r}; it has {', '.join(sorted(known))}")
+    said = first_symbols(proto)
     for info in proto.graph.input:
         if info.type.HasField("tensor_type"):
-            _bind_input(info, shapes.get(info.name))
+            _bind_input(info, shapes.get(info.name), fresh=not model.types)
     for info in proto.graph.output:
         if info.type.HasField("tensor_type"):
             info.type.tensor_type.ClearField("shape")
-    proto, constants = folded(proto, model.constants)
-    types = infer_types(proto, constants)
+    wanted = [s[0] for s in shapes.values() if s and isinstance(s[0], int)]
+    proto = proto if model.types else apart(proto, model.constants, said)
+    proto, constants, types, note = typed(proto, model.constants, wanted=wanted)
     check_extents(proto, types)
     for info in proto.graph.output:
         if info.name in types:
             info.type.CopyFrom(types[info.name])
-    nodes = canonical_nodes(proto.graph.node, types)
+    nodes = settled(canonical_nodes(proto.graph.node, types), types, constants, opset=model.opsets[""])
     del proto.graph.node[:]
     proto.graph.node.extend(nodes)
-    bound = replace(model, proto=proto, constants=constants, types=types)
+    notes = (*model.notes, note) if note else model.notes
+    bound = replace(model, proto=proto, constants=constants, types=types, notes=notes)
     return rewritten(bound, RECURRENT) if any(n.op_type in RECURRENT for n in nodes) else bound
 
 
@@ -120,8 +127,7 @@ def _read(path: Path) -> ModelProto:
 
 def _split(proto: ModelProto, folder: Path | None) -> tuple[ModelProto, dict[str, NDArray[Any]]]:
     """Take every constant out of the graph: initializers (listed as inputs or not) and Constant nodes."""
-    for opset in proto.opset_import:
-        opset.domain = "" if opset.domain == "ai.onnx" else opset.domain
+    import_once(proto)
     proto = written_out(inlined(proto))
     graph = proto.graph
     if graph.sparse_initializer:
@@ -130,7 +136,7 @@ def _split(proto: ModelProto, folder: Path | None) -> tuple[ModelProto, dict[str
     for tensor in graph.initializer:
         _add(constants, tensor.name, read_tensor(tensor, folder))
     nodes: list[NodeProto] = []
-    for node in graph.node:
+    for node in without_chains(graph.node, outputs={o.name for o in graph.output}):
         node.domain = "" if node.domain == "ai.onnx" else node.domain
         array = constant_node(node, folder)
         if array is not None:
@@ -141,7 +147,7 @@ def _split(proto: ModelProto, folder: Path | None) -> tuple[ModelProto, dict[str
     outputs = {o.name for o in graph.output}
     kept = ModelProto()
     kept.CopyFrom(_without_data(proto))
-    kept.graph.node.extend(n for n in nodes)
+    kept.graph.node.extend(in_order(nodes))
     kept.graph.input.extend(inputs)
     for name in outputs & constants.keys():
         raise ModelError(f"output {name!r} is a constant: there is nothing to explain")
@@ -185,7 +191,12 @@ def _raised(proto: ModelProto, constants: dict[str, NDArray[Any]], opset: int) -
         raise ModelError(f"opset {opset} cannot be raised to {OPSET}: {error}") from None
     present = {o.domain for o in raised.opset_import}
     raised.opset_import.extend(o for o in foreign if o.domain not in present)
-    return _opened(raised, constants)
+    opened = _opened(raised, constants)
+    if opset < 11:
+        nodes = resizes_of_before_11(opened.graph.node, constants)
+        del opened.graph.node[:]
+        opened.graph.node.extend(nodes)
+    return opened
 
 
 def _opened(closed: ModelProto, constants: dict[str, NDArray[Any]]) -> ModelProto:
@@ -205,8 +216,11 @@ def _opened(closed: ModelProto, constants: dict[str, NDArray[Any]]) -> ModelProt
     return closed
 
 
-def _bind_input(info: ValueInfoProto, shape: Shape | None) -> None:
-    """Write ``shape`` into the input's free dimensions; the first, when free, is the batch."""
+def _bind_input(info: ValueInfoProto, shape: Shape | None, *, fresh: bool) -> None:
+    """Write ``shape`` into the input's free dimensions; the first, when free, is the batch.
+
+    Of a model that is typed already the first may be another number than the batch.
+    """
     dims = info.type.tensor_type.shape.dim
     if shape is not None and len(shape) != len(dims):
         raise ModelError(f"input {info.name!r} has {len(dims)} dimensions, {list(shape)} has {len(shape)}")
@@ -215,9 +229,10 @@ def _bind_input(info: ValueInfoProto, shape: Shape | None) -> None:
         wanted: Dim = shape[i] if shape is not None else None
         if fixed is not None and isinstance(wanted, int) and wanted != fixed:
             raise ModelError(f"input {info.name!r} has size {fixed} at dimension {i}, not {wanted}")
-        if fixed is None and isinstance(wanted, int) and i > 0:
+        another = not fresh and dim.dim_param not in ("", BATCH)
+        if fixed is None and isinstance(wanted, int) and (i > 0 or another):
             dim.dim_value = wanted
-        elif fixed is None and i == 0 and len(dims) > 1:
+        elif fixed is None and i == 0 and len(dims) > 1 and not another:
             dim.dim_param = BATCH
         elif fixed is None:
             dim.dim_param = dim.dim_param or f"{info.name}_{i}"

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from .. import vjp
 from ..backward import Pullback
-from ..errors import check_known
+from ..errors import OptionError, check_known
 from ..graph.tape import Record
 from ..graph.value import Array, Value
 from . import linear
@@ -332,17 +332,17 @@ def find_composite(name: str) -> Callable[..., Composite]:
 
 
 def settings_of(name: str) -> dict[str, Any]:
-    """Return the settings of composite ``name`` and their defaults."""
+    """Return the settings of composite ``name`` and their defaults, those ``SHARED`` aside."""
     parameters = inspect.signature(find_composite(name)).parameters
     return {n: p.default for n, p in parameters.items() if n not in SHARED}
 
 
-def made(name: str, settings: Mapping[str, Any], *, residual: str | None, products: str | None) -> Composite:
+def made(name: str, settings: Mapping[str, Any], **shared: str | None) -> Composite:
     """Return composite ``name``; ``residual`` and ``products`` are its own where they are None."""
-    factory = find_composite(name)
-    takes = inspect.signature(factory).parameters
-    shared = {"residual": residual, "products": products}
-    return factory(**settings, **{n: v for n, v in shared.items() if v is not None and n in takes})
+    given = {n: v for n, v in shared.items() if v is not None}
+    if useless := given.keys() - inspect.signature(find_composite(name)).parameters.keys():
+        raise OptionError(f"{', '.join(useless)} changes nothing of composite {name}: leave it out")
+    return find_composite(name)(**settings, **given)
 
 
 def _given(bound: ArrayLike) -> ArrayLike | None:

@@ -106,7 +106,8 @@ def settings_of(method: str, *, base: str = "", given: Mapping[str, Any] | None 
     """
     row = find_method(method)
     own = dict(row.variants(given or {}) if row.variants is not None else row.settings)
-    return own | dict(find_base(base).settings) if row.base is not None and base else own
+    refined = row.base if row.base is None else base or row.base
+    return own | dict(find_base(refined).settings) if refined else own
 
 
 def fitted_settings(method: str, given: Mapping[str, Any], *, base: str = "") -> dict[str, Any]:

@@ -10,7 +10,7 @@ from ..errors import LayerError, OptionError
 from ..graph.emitter import Emitter
 from ..graph.value import Array, Dim, Value
 from ..layers.attention import attention_weights, tokens_of
-from ..program import Scored, append_gradients, batch_of
+from ..program import Scored, append_gradients
 from .method import Method, Options, Outputs
 
 
@@ -34,7 +34,7 @@ def append_chefer(options: Options, emitter: Emitter, scored: Scored) -> Outputs
         raise OptionError("chefer gives one map, on the grid of patches: leave layers (--layer) out")
     logits = options.score.logits
     names = attention_weights(options.model, logits=logits)
-    tokens = tokens_of(options.model, names[0], logits=logits, grid=options.base_layer.grid)
+    tokens = tokens_of(options.model, names[0], logits=logits, source=options.input, grid=options.base_layer.grid)
     found = append_gradients(emitter, names, output=logits, seed=scored.seed)
     values = [emitter.value(n) for n in names]
     weights = [_by_head(v, options, first=v.shape[0]) for v in values]
@@ -42,7 +42,7 @@ def append_chefer(options: Options, emitter: Emitter, scored: Scored) -> Outputs
     gradients = [_by_head(found[n], options, first=v.shape[0]) for n, v in zip(names, values, strict=True)]
     total: Value = rolled(list(weights), list(gradients))
     rows = emitter.emit("Gather", total, emitter.ints(tokens.read), axis=1).mean(axis=1)
-    batch = batch_of(options.model)
+    batch = options.flow.answers
     column = rows.reshape((batch if isinstance(batch, int) else None, tokens.count, 1))
     return {"map/0": tokens.grid.fold(column).sum(3)}
 
@@ -51,7 +51,7 @@ def _by_head(v: Value, options: Options, *, first: Dim) -> Value:
     """Return (N, heads, T, T); of three axes the ``first`` is split."""
     if v.rank == 4:
         return v
-    batch = batch_of(options.model)
+    batch = options.flow.answers
     if not isinstance(batch, int) or not isinstance(first, int):
         if first == batch:
             return v.reshape((None, 1, *v.shape[1:]))

@@ -70,6 +70,8 @@ class Cam:
         Raises where the model or the layer is not one that this CAM is for.
     smooths : bool
         Whether ``eigen_smooth`` makes sense: not where the components are a principal component's.
+    walks : bool
+        Whether gradients are walked back elsewhere than for the formula.
     relative : bool
         Whether 0 means nothing in the map.
     """
@@ -87,7 +89,14 @@ class Cam:
     slope: Callable[[Options, Emitter, Scored, Layer, Value], Value] | None = None
     fits: Callable[[Options, Layer], None] | None = None
     smooths: bool = True
+    walks: bool = False
     relative: bool = False
+
+    @property
+    def takes(self) -> frozenset[str]:
+        """The options that change something of it, as `Method.takes`."""
+        walked = {"saturation"} if self.gradient or self.walks else set()
+        return frozenset(walked | ({"eigen_smooth"} if self.smooths else set()))
 
 
 def append_components(
@@ -191,6 +200,7 @@ def cam_method(cam: Cam) -> Method:
         build,
         at="base",
         settings=cam.settings,
+        takes=cam.takes,
         relative=cam.relative,
     )
 

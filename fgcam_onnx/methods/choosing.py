@@ -14,6 +14,7 @@ from ..lrp.starts import find_start
 from ..runtime import resolve_device
 from . import check_eigen_smooth, find_base, find_method, fitted_settings
 from .method import Choices
+from .taking import refuse_unused
 
 
 def chosen(
@@ -36,27 +37,29 @@ def chosen(
         The device is not there.
     """
     row = find_method(method)
-    base = (row.base or "") if base is None else base
     if base:
         find_base(base)
-    choices = Choices(
-        base=base,
-        residual=row.residual if residual is None else residual,
-        products=row.products if products is None else products,
-        start=row.start if start is None else start,
-        settings=fitted_settings(method, settings, base=base),
-        **others,
-    )
     if residual is not None:
         residual_rule(residual)
     if products is not None:
         product_rule(products)
-    if choices.start:
-        find_start(choices.start)
+    if begin := row.start if start is None else start:
+        find_start(begin)
+    if others["trace"] and not row.traces:
+        raise OptionError(f"{method} hands no relevance back that could be traced")
+    given = {"base": base, "residual": residual, "products": products, "start": start}
+    refuse_unused(method, given | {n: others[n] for n in ("denoise", "saturation")}, base=base)
+    base = base or row.base or ""
+    choices = Choices(
+        base=base,
+        residual=row.residual if residual is None else residual,
+        products=row.products if products is None else products,
+        start=begin,
+        settings=fitted_settings(method, settings, base=base),
+        **others,
+    )
     if choices.eigen_smooth:
         check_eigen_smooth(method, base)
-    if choices.trace and not row.traces:
-        raise OptionError(f"{method} hands no relevance back that could be traced")
     for name, value, least in (("batch", choices.batch, 1), ("threads", choices.threads, 0)):
         if value < least:
             raise OptionError(f"{name} must be at least {least}, not {value}")
@@ -71,6 +74,7 @@ def chosen_layers(
     method: str,
     base: Layer,
     logits: str,
+    source: str,
     grid: tuple[int, int] | None,
 ) -> dict[str, Layer]:
     """Return the layers asked for, by the names they were asked by; by default where ``method`` has its map.
@@ -82,16 +86,16 @@ def chosen_layers(
     """
     at = find_method(method).at
     if names is None and at in ("base", "stage"):
-        layer = base if at == "base" else first_stage(model, logits=logits, base=base)
+        layer = base if at == "base" else first_stage(model, logits=logits, base=base, source=source)
         return {layer.name: layer}
     found: dict[str, Layer] = {}
     for name in (INPUT,) if names is None else names:
         if name == "all":
-            every = candidate_layers(model, logits=logits, grid=grid)
+            every = candidate_layers(model, logits=logits, source=source, grid=grid)
             end = next((i for i, x in enumerate(every) if x.name == base.name), len(every) - 1)
             found |= {x.name: x for x in every[: end + 1] if x.every_path}
         else:
-            found[name] = find_layer(model, name, logits=logits, grid=grid)
+            found[name] = find_layer(model, name, logits=logits, source=source, grid=grid)
     if not found:
         raise LayerError("no layer was asked for")
     return found

@@ -31,4 +31,4 @@ def finer_seed(emitter: Emitter, scored: Scored) -> Value:
     _, nearest = emitter.emit_many("TopK", others, emitter.ints([count]), count=2, axis=1)
     chosen = emitter.emit("Unsqueeze", nearest, emitter.ints([2])) == emitter.constant(np.arange(classes)[None, None])
     similar = chosen.astype(scored.scores.dtype).sum(1)
-    return emitter.reshape_like(finer_gradient(scored.scores, scored.weights, similar), scored.seed)
+    return scored.spread(finer_gradient(scored.scores, scored.weights, similar))

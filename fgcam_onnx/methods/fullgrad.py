@@ -10,7 +10,7 @@ from ..graph.emitter import Emitter
 from ..graph.facts import facts_of
 from ..graph.tape import Record, tape_between
 from ..graph.value import Value
-from ..program import Scored, append_features, batch_of
+from ..program import Scored, append_features
 from ..saving.ends import widened
 from .biases import biases_of
 from .method import Method, Options, Outputs
@@ -44,7 +44,7 @@ def append(options: Options, emitter: Emitter, scored: Scored) -> Outputs:
     terms.insert(0, (x * found[layer.name], layer.channel_axis))
     maps = [widened(_rescaled(abs(t), axis, rescale), layer.spatial) for t, axis in terms if axis is not None]
     outputs = {"map/0": _sum(maps)}
-    if all(_leads(t, batch_of(emitter.model)) for t, _ in terms):
+    if not options.flow.bag and all(_leads(t, options.flow.images) for t, _ in terms):
         shares = [_per_image(t, x) for t, _ in terms]
         outputs |= {
             "sum/0": _sum([s.sum(1) for s in shares]),
@@ -100,5 +100,6 @@ FULLGRAD = {
         "Srinivas & Fleuret, 2019, arXiv:1905.00780",
         append,
         settings={"rescale": "layer"},
+        takes=frozenset({"saturation"}),
     ),
 }

@@ -49,11 +49,13 @@ GRADIENTS = {
         "Simonyan, Vedaldi & Zisserman, 2013, arXiv:1312.6034",
         gradient_map(saliency),
         settings=CELLS,
+        takes=frozenset({"saturation"}),
     ),
     "inputxgradient": Method(
         "values times their gradient, summed over the channels",
         "Shrikumar et al., 2016, arXiv:1605.01713",
         gradient_map(input_x_gradient),
         settings=CELLS,
+        takes=frozenset({"saturation"}),
     ),
 }

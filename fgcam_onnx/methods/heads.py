@@ -54,7 +54,8 @@ def _averaged(record: Record, layer: Layer, left: int) -> int:
     x = record.inputs[0]
     if x is None:
         return 0
-    whole = tuple(record.attrs.get("kernel_shape", ())) == x.shape[2:] and not any(record.attrs.get("pads", ()))
+    bare = not any(record.attrs.get("pads", ())) and not str(record.attrs.get("auto_pad", "")).startswith("SAME")
+    whole = bare and tuple(record.attrs.get("kernel_shape", ())) == x.shape[2:]
     if record.op == "GlobalAveragePool" or (record.op == "AveragePool" and whole):
         return left
     axes = record.inputs[1].constant if len(record.inputs) > 1 and record.inputs[1] is not None else None

@@ -9,7 +9,7 @@ from ..cam.sampling import quadrature
 from ..errors import OptionError
 from ..graph.emitter import Emitter
 from ..graph.value import Value
-from ..program import Scored, append_total, batch_of
+from ..program import Scored, append_total
 from ..surgery.replay import replayed_on
 from .method import CELLS, Arrays, Feeds, Method, Options, Outputs, Run
 from .sampling import GRADIENT, first_program, gradient_program, only_input, seeded, stream
@@ -68,7 +68,9 @@ def append(options: Options, emitter: Emitter, scored: Scored) -> Outputs:
         The model's batch is fixed, or it has several inputs.
     """
     layer = only_input(options, NAME)
-    if isinstance(batch_of(options.model), int):
+    if options.flow.bag:
+        raise OptionError(f"{NAME} as one graph repeats the images along the batch: this model's answer is of them all")
+    if isinstance(options.flow.images, int):
         raise OptionError(f"{NAME} as one graph repeats the images along the batch, which this model fixes at a number")
     if len(options.model.inputs) > 1:
         raise OptionError(f"{NAME} as one graph is for models of one input; this one has {len(options.model.inputs)}")
@@ -106,5 +108,6 @@ INTEGRATED = {
         append,
         build,
         settings=SETTINGS,
+        takes=frozenset({"saturation"}),
     ),
 }

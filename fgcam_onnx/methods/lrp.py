@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -13,7 +14,7 @@ from ..lrp.canonize import canonized
 from ..lrp.composites import Composite
 from ..lrp.rules import Rule
 from ..lrp.starts import START
-from ..lrp.table import made, settings_of
+from ..lrp.table import SHARED, find_composite, made, settings_of
 from ..lrp.trace import Step, trace_outputs
 from ..program import Scored, append_map, append_relevance, append_total, require_reach
 from ..quantized import meant
@@ -26,14 +27,13 @@ def append_lrp(options: Options, emitter: Emitter, scored: Scored) -> Outputs:
     """Append the relevance at every layer, summed over the channels, and what sums it has."""
     require_reach(options.layers)
     composite = _composite(options)
-    start = options.start or _start(options, emitter, composite)
-    seed = emitter.reshape_like(START[start](scored), scored.seed)
+    begin = START[options.start or _start(options, emitter, composite)](scored)
     steps: list[Step] = []
     relevance = append_relevance(
         emitter,
         [layer.name for layer in options.layers],
         output=options.score.logits,
-        seed=seed,
+        seed=scored.spread(begin),
         pullback=composite,
         canonize=True,
         derivative=composite.derivative,
@@ -42,7 +42,7 @@ def append_lrp(options: Options, emitter: Emitter, scored: Scored) -> Outputs:
     )
     found = trace_outputs(steps)
     if not composite.derivative:
-        found |= {"total": append_total(seed), "magnitude": append_total(abs(seed))}
+        found |= {"total": append_total(begin), "magnitude": append_total(abs(begin))}
     for i, layer in enumerate(options.layers):
         found[f"map/{i}"] = append_map(emitter, layer, layer.folded(relevance[layer.name]))
         if not composite.derivative:
@@ -64,6 +64,10 @@ def _composite(options: Options) -> Composite:
     settings = dict(options.settings)
     chosen, _ = settings.pop("composite"), settings.pop("cells")
     if isinstance(chosen, Composite):
+        if options.residual or options.products:
+            raise OptionError(
+                "residual and products change nothing of a Composite, which is made already: leave them out"
+            )
         return chosen
     return made(chosen, settings, residual=options.residual or None, products=options.products or None)
 
@@ -84,6 +88,10 @@ def composite_settings(given: Mapping[str, Any]) -> dict[str, Any]:
     return {"composite": composite} | settings_of(composite) | CELLS
 
 
+def _shared_by(composite: str) -> tuple[str, ...]:
+    return tuple(n for n in SHARED if n in inspect.signature(find_composite(composite)).parameters)
+
+
 def row(composite: str, summary: str, source: str, *, start: str = "", traces: bool = True) -> Method:
     """Return the method that is lrp with one composite."""
 
@@ -96,7 +104,7 @@ def row(composite: str, summary: str, source: str, *, start: str = "", traces: b
 
     return Method(
         summary, source, append, settings=settings_of(composite) | CELLS, variants=variants, start=start, residual="",
-        products="", traces=traces,
+        products="", traces=traces, takes=frozenset({"start", *_shared_by(composite)}),
     )  # fmt: skip
 
 
@@ -111,6 +119,7 @@ LRP = {
         residual="",
         products="",
         traces=True,
+        takes=frozenset({"start", *SHARED}),
     ),
     "attnlrp": row(
         "attnlrp",

@@ -203,11 +203,16 @@ def _part(progress: Progress | None, index: int, parts: int) -> Progress | None:
     return lambda done, total: progress(index * total + done, parts * total)
 
 
+def _masked_at(options: Options, layer: Layer) -> tuple[str, ...]:
+    return (options.input,)
+
+
 FG_CAM_BASES = {
     "scorecam": Cam(
         "each channel weighed by the target's probability on the input under the channel's mask",
         "Wang et al., 2020, arXiv:1910.01279, as in Qiu, Jin & Zhang, AAAI 2024, arXiv:2303.09171",
         gradient=False,
+        cut=_masked_at,
         finish=masked_by(Masking(once, stretch=True), by=by_probability, weights=np.asarray),
         inside=masked_inside(Masking(once, stretch=True), read=unrolled.by_probability, weights=lambda scores: scores),
     ),
@@ -219,6 +224,7 @@ MASKED_CAMS: dict[str, Cam] = {
         "Score-CAM's scores averaged over masks that grow from nothing",
         "Naidu et al., 2020, arXiv:2010.03023",
         gradient=False,
+        cut=_masked_at,
         finish=masked_by(Masking(integrated)),
         inside=masked_inside(Masking(integrated), factors=growing),
         settings={"samples": 10},
@@ -227,6 +233,7 @@ MASKED_CAMS: dict[str, Cam] = {
         "each channel weighed by the softmax, over channels, of the target's score under the channel's mask",
         "Wang et al., 2020, arXiv:1910.01279",
         gradient=False,
+        cut=_masked_at,
         finish=masked_by(Masking(once, coordinates="align_corners", stretch=True)),
         inside=masked_inside(Masking(once, coordinates="align_corners", stretch=True)),
     ),
@@ -234,6 +241,7 @@ MASKED_CAMS: dict[str, Cam] = {
         "Score-CAM's scores averaged over masks with noise",
         "Wang et al., 2020, arXiv:2006.14255",
         gradient=False,
+        cut=_masked_at,
         finish=masked_by(Masking(noisy, noise=True)),
         settings={"samples": 35, "seed": 0, "std": 2.0},
     ),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ..cam.fusion import fuse
 from ..cam.gradient import grad_cam_plus_plus
 from ..graph.emitter import Emitter
@@ -14,7 +16,8 @@ def append_refine_cam(options: Options, emitter: Emitter, scored: Scored) -> Out
     """Append RefineCAM at every layer: its Grad-CAM++ map times those of the stages behind, at its size."""
     require_reach(options.layers)
     logits = options.score.logits
-    groups = [stages_behind(options.model, x, logits=logits, base=options.base_layer) for x in options.layers]
+    where: dict[str, Any] = {"logits": logits, "base": options.base_layer, "source": options.input}
+    groups = [stages_behind(options.model, x, **where) for x in options.layers]
     every = {x.name: x for group in groups for x in group}
     gradients = append_gradients(emitter, every, output=logits, seed=scored.seed, saturation=options.saturation)
     maps = {}
@@ -34,5 +37,6 @@ REFINED = {
         "Domeniconi et al., 2026, arXiv:2605.14641",
         append_refine_cam,
         at="stage",
+        takes=frozenset({"base_layer", "saturation"}),
     ),
 }

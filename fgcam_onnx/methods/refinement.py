@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from ..defaults import BASE
 from ..errors import OptionError
 from ..fgcam import Rules, append_denoised, append_refinement, denoise, refinement
 from ..graph.emitter import Emitter
@@ -18,6 +19,9 @@ from .method import Append, Arrays, Feeds, Method, Options, Outputs, Run, one_gr
 
 GAMMA = 0.25
 """How much generalized gamma favours what agrees with the output, in a transformer (Achtibat et al., 2024)."""
+
+TAKES = frozenset({"base", "base_layer", "denoise", "products", "residual"})
+"""The options that a refinement takes besides those of its base."""
 
 
 def refining_methods(bases: dict[str, Cam]) -> dict[str, Method]:
@@ -35,6 +39,7 @@ def refining_methods(bases: dict[str, Cam]) -> dict[str, Method]:
             residual="",
             products="",
             traces=True,
+            takes=TAKES,
         ),
         "fgcam": Method(
             "a CAM's components refined layer by layer to the input's resolution",
@@ -42,8 +47,9 @@ def refining_methods(bases: dict[str, Cam]) -> dict[str, Method]:
             append,
             build,
             settings={"bias": False, "cells": False},
-            base="gradcam",
+            base=BASE,
             traces=True,
+            takes=TAKES,
         ),
     }
 
@@ -92,9 +98,10 @@ def suited(refine: Append) -> Append:
     def append(options: Options, emitter: Emitter, scored: Scored) -> Outputs:
         if options.base:
             return refine(options, emitter, scored)
-        if options.denoise or options.eigen_smooth:
+        if options.denoise or options.eigen_smooth or not options.saturation:
             raise OptionError(
-                "auto refines no CAM of a transformer, so there is nothing to denoise or smooth: name one with base="
+                "auto refines no CAM of a transformer, so there is nothing to denoise or smooth and no gradient to let "
+                "pass: name one with base="
             )
         settings = {"composite": "attnlrp", "gamma": GAMMA, **options.settings}
         return append_lrp(replace(options, settings=settings), emitter, scored)

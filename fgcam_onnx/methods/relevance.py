@@ -19,7 +19,7 @@ def append_relevance_cam(options: Options, emitter: Emitter, scored: Scored) -> 
         emitter,
         [layer.name for layer in options.layers],
         output=options.score.logits,
-        seed=emitter.reshape_like(START[options.start](scored), scored.seed),
+        seed=scored.spread(START[options.start](scored)),
         pullback=relevance_cam(options.residual, products=options.products),
         steps=steps if options.trace else None,
     )
@@ -39,5 +39,6 @@ RELEVANCE = {
         start="contrastive",
         residual="signed",
         traces=True,
+        takes=frozenset({"products", "residual", "start"}),
     ),
 }

@@ -18,7 +18,8 @@ def remarks_of(method: str, options: Options) -> tuple[str, ...]:
     cam = options.base if refines else method
     if cam not in AT_CHANCE:
         return ()
-    deepest = next(iter(ranked_layers(options.model, logits=options.score.logits)), options.base_layer)
+    ranked = ranked_layers(options.model, logits=options.score.logits, source=options.input)
+    deepest = ranked[0] if ranked else options.base_layer
     early = [
         layer
         for layer in ((options.base_layer,) if refines else options.layers)

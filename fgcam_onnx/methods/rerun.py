@@ -11,15 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..cam.perturbation import Progress, softmax
+from ..errors import LayerError
 from ..graph.emitter import Emitter
 from ..graph.model import Model
 from ..graph.quantization import units_of
 from ..graph.value import Value
-from ..program import append_scores, batch_of
+from ..layers.flow import rows_of
+from ..layers.images import images_of
+from ..program import append_scores
 from ..quantized import real
 from ..runtime import Session
 from ..surgery.cutting import Cut, blank, cut, joined
-from .method import Arrays, Feeds, Options, Runner
+from .method import Arrays, Feeds, Options, Runner, check_single, fixed_of, limit_of
 
 CUT = "fgcam/cut"
 GIVEN = f"{CUT}/given"
@@ -40,7 +43,7 @@ class Rerun:
     crossing : tuple of str
         What else the run reads of an image.
     whole : frozenset of str
-        What of that belongs to all images: inputs of the model without a batch.
+        What of that is common to all images.
     shared : mapping
         What a change is given once for all copies: dtype and shape, by name.
     """
@@ -119,18 +122,19 @@ def rerun(
     LayerError
         The model cannot be cut there.
     """
+    check_single(options.flow)
     emitter = Emitter(options.model)
     emitter.scope = "score"
-    emitter.output("scores", append_scores(emitter, options.score.logits))
-    program, batch = emitter.build(), batch_of(options.model)
-    parts = cut(program, at[0], output=program.outputs[0].name)
+    emitter.output("scores", append_scores(emitter, options.score.logits, source=options.input))
+    program = emitter.build()
+    parts = cut(program, at[0], output=program.outputs[0].name, common=common_of(options))
     at = tuple(n for n in at if n == parts.at or n in parts.crossing)
     copies = _copies(options, parts, at, change, each=each, shared=shared)
     session = Session(joined(copies, parts.head), device=options.device, threads=options.threads)
-    batched = frozenset(f"{GIVEN}/{n}" for n in each)
-    run = Runner(session, batched, batch if isinstance(batch, int) else None, options.batch)
+    fixed = fixed_of(options.flow)
+    run = Runner(session, {f"{GIVEN}/{n}": fixed or 1 for n in each}, fixed, limit_of(options))
     crossing = tuple(n for n in parts.crossing if n not in at)
-    return Rerun(run, at, crossing, whole_inputs(options.model) & set(crossing), shared)
+    return Rerun(run, at, crossing, frozenset(crossing) - crossing_rows(options, crossing), shared)
 
 
 def by_target(seed: NDArray[np.float32]) -> Read:
@@ -146,7 +150,7 @@ def by_probability(seed: NDArray[np.float32]) -> Read:
 def append_cut(emitter: Emitter, options: Options, at: Sequence[str]) -> None:
     """Let a program return what a rerun at ``at`` reads of its images, but for the model's own inputs."""
     given = {i.name for i in options.model.inputs}
-    crossing = cut(options.model, at[0], output=options.score.logits).crossing
+    crossing = cut(options.model, at[0], output=options.score.logits, common=common_of(options)).crossing
     for name in {at[0], *crossing} - given:
         value = emitter.value(name)
         emitter.output(f"{CUT}/{name}", real(value) if name in at else value)
@@ -156,7 +160,7 @@ def _copies(
     options: Options, parts: Cut, at: tuple[str, ...], change: Callable[..., Value], *, each: Given, shared: Given
 ) -> Model:
     """Return the program that makes the head's inputs: the changed copies, and as many of what crosses."""
-    emitter, batch = Emitter(blank(parts.head)), batch_of(options.model)
+    emitter, batch = Emitter(blank(parts.head)), options.flow.images
     emitter.scope = "cut"
     spec = {i.name: i for i in parts.head.inputs}
     given = {n: emitter.input(f"{GIVEN}/{n}", dtype, (batch, *shape)) for n, (dtype, shape) in each.items()}
@@ -166,16 +170,35 @@ def _copies(
         x = emitter.input(f"{CUT}/{name}", np.float32, (1, *spec[name].shape[1:]))
         emitter.output(name, stored(options, name, change(x, **given)))
     for name in parts.crossing:
-        if name not in at and name not in whole_inputs(options.model):
+        if name not in at and name in crossing_rows(options, parts.crossing):
             value = emitter.input(f"{CUT}/{name}", spec[name].dtype, (None, *spec[name].shape[1:]))
             emitter.output(name, _repeated(value, count))
     return emitter.build()
 
 
-def whole_inputs(model: Model) -> frozenset[str]:
-    """Return the inputs of the model that have no batch."""
-    batch = batch_of(model)
-    return frozenset(i.name for i in model.inputs if not i.shape or i.shape[0] != batch)
+def common_of(options: Options) -> frozenset[str]:
+    """Return the tensors whose values all images have in common, made of inputs without a batch."""
+    return frozenset(n for n, lie in images_of(options.model, options.input).items() if lie.parts == 0)
+
+
+def crossing_rows(options: Options, crossing: Sequence[str]) -> frozenset[str]:
+    """Return what of ``crossing`` has rows for each image; the rest is common to all.
+
+    Raises
+    ------
+    LayerError
+        The images are mixed in something that crosses.
+    """
+    inputs = {i.name: i.shape for i in options.model.inputs}
+    kept = [n for n in crossing if n not in inputs or (inputs[n] and inputs[n][0] == options.flow.images)]
+    try:
+        rows = {n: rows_of(options.model, n, source=options.input) for n in kept}
+    except LookupError as error:
+        raise LayerError(
+            f"the model cannot be run on copies of one image: {error.args[0]!r}, which is read behind the layer, does "
+            "not hold images one behind the other"
+        ) from None
+    return frozenset(n for n, count in rows.items() if count != 0)
 
 
 def _repeated(value: Value, count: Value) -> Value:

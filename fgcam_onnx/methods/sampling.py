@@ -13,7 +13,7 @@ from ..errors import LayerError, OptionError
 from ..graph.emitter import Emitter
 from ..layers.layers import Layer
 from ..program import SEED, append_gradients, append_scores, append_target, require_reach
-from .method import Arrays, Feeds, Options, Runner, runner, start
+from .method import Arrays, Feeds, Options, Runner, check_single, runner, start
 
 GRADIENT = "gradient"
 
@@ -73,9 +73,10 @@ def gradient_program(options: Options, layers: Sequence[Layer], *, cells: bool =
 
     ``cells`` as in `append_gradients`.
     """
+    check_single(options.flow)
     require_reach(layers)
     emitter = Emitter(options.model)
-    scored = append_target(emitter, options.score.logits, seeded=True)
+    scored = append_target(emitter, options.score.logits, source=options.input, seeded=True)
     emitter.output("score", scored.score)
     gradients = append_gradients(
         emitter,
@@ -92,8 +93,9 @@ def gradient_program(options: Options, layers: Sequence[Layer], *, cells: bool =
 
 def score_program(options: Options) -> Runner:
     """Return what finds the ``scores``, all logits."""
+    check_single(options.flow)
     emitter = Emitter(options.model)
-    emitter.output("scores", append_scores(emitter, options.score.logits))
+    emitter.output("scores", append_scores(emitter, options.score.logits, source=options.input))
     return runner(options, emitter.build())
 
 
@@ -124,9 +126,7 @@ def stream(run: Runner, feeds: Feeds, options: Options, *, count: int, draw: Dra
         drawn = draw(numbers)
         for i, x in enumerate(images):
             beside = {
-                n: v[i : i + 1].repeat(len(numbers), 0) if n in run.batched else v
-                for n, v in feeds.items()
-                if n != name
+                n: v[i : i + 1].repeat(len(numbers), 0) if n in run.split else v for n, v in feeds.items() if n != name
             }
             variants = like_input(vary(_real(x), drawn), x.dtype)
             yield Part(i, numbers, drawn, run({**beside, name: variants}))

@@ -97,6 +97,7 @@ SMOOTH = {
         "Smilkov et al., 2017, arXiv:1706.03825",
         build=smooth_grad,
         settings=SMOOTH_GRAD,
+        takes=frozenset({"saturation"}),
     ),
 }
 
@@ -105,6 +106,7 @@ SMOOTH_CAMS = {
         "each channel weighed as Grad-CAM++ does, on gradients averaged over noisy copies of the image",
         "Omeiza et al., 2019, arXiv:1908.01224",
         gradient=False,
+        walks=True,
         finish=smooth_cam,
         settings=SMOOTH_CAM,
     ),

@@ -14,12 +14,12 @@ from ..errors import OptionError
 from ..graph.loops import collected
 from ..graph.model import dims_of
 from ..graph.value import Dim, Value
-from ..program import Scored, batch_of, class_count
+from ..program import Scored
 from ..quantized import real
 from ..surgery.cutting import Cut, cut
 from ..surgery.grafting import grafted
-from .method import Options
-from .rerun import stored, whole_inputs
+from .method import Options, check_single
+from .rerun import common_of, crossing_rows, stored
 
 LIMIT = 2**24
 """Most elements that a tensor of the copies of one image may have at once.
@@ -79,7 +79,8 @@ def append_copies(
         The rows of a batch depend on one another, or a tensor that is to be repeated has more than one free dimension.
     """
     emitter, logits = scored.scores.emitter, options.score.logits
-    part, batch = cut(options.model, at[0], output=logits), batch_of(options.model)
+    check_single(options.flow)
+    part, batch = cut(options.model, at[0], output=logits, common=common_of(options)), options.flow.images
     if batch != 1:
         _check(part)
     at = tuple(n for n in at if n == part.at or n in part.crossing)
@@ -90,8 +91,9 @@ def append_copies(
     numbers = np.minimum(np.arange(parts * size), count - 1).reshape(parts, size)
     sources = {n: emitter.value(n) for n in at}
     tensors = {n: real(v).astype(np.float32).reshape(_rows(v, batch, 1)) for n, v in sources.items()}
-    beside = [n for n in part.crossing if n not in at and n not in whole_inputs(options.model)]
-    classes = class_count(emitter.model, logits)
+    rows = crossing_rows(options, part.crossing)
+    beside = [n for n in part.crossing if n not in at and n in rows]
+    classes = options.flow.classes
 
     def scores(chosen: Value) -> Value:
         given = {n: stored(options, n, change(x, chosen).reshape(_rows(sources[n], batch))) for n, x in tensors.items()}
@@ -99,8 +101,11 @@ def append_copies(
         found = grafted(emitter, part, given).reshape((batch if fixed else None, size, classes))
         return read(found.astype(scored.weights.dtype), scored.weights)
 
-    if parts == 1:
-        return scores(emitter.constant(numbers[0]))
+    first = scores(emitter.constant(numbers[0])) if parts == 1 else None
+    if options.flow.mixed:
+        raise OptionError("the images of a batch change one another's answers, so copies cannot be run as a batch")
+    if first is not None:
+        return first
     found = collected(emitter, lambda i: scores(emitter.emit("Gather", emitter.constant(numbers), i)), times=parts)
     found = found.transpose((1, 0, 2)).reshape((batch if fixed else None, parts * size))
     return emitter.emit("Slice", found, emitter.ints([0]), emitter.ints([count]), emitter.ints([1]))

@@ -82,5 +82,20 @@ def eight_bit(m: Array) -> Array:
     return np.floor(min_max(m) * np.float32(255) + np.float32(0.5)).astype(np.uint8)
 
 
+LARGEST = np.float32(np.finfo(np.float32).max)
+
+
+def finite(x: Array) -> Array:
+    """Tell for each image, (N,), whether all of ``x`` (N, ...) are finite numbers; with NaN no comparison holds."""
+    small: Any = np.less_equal(abs(x.astype(np.float32)), LARGEST)
+    return small.astype(np.float32).min(axis=tuple(range(1, len(x.shape)))) > 0
+
+
+def marked(values: Array, good: Array) -> Array:
+    """Return ``values`` (N, ...) where ``good`` (N,), and NaN elsewhere; 0 where they are integers."""
+    mask = good.reshape((-1, *[1] * (len(values.shape) - 1)))
+    return np.where(mask, values, values.dtype.type(np.nan if values.dtype.kind == "f" else 0))
+
+
 NORMALIZE = {"none": lambda m: m, "minmax": min_max, "uint8": eight_bit}
 RESIZE = ("none", "input")

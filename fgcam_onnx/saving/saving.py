@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -63,7 +64,7 @@ def described(model: Model, metadata: Mapping[str, str]) -> Model:
         said = {o.name: o for o in source.graph.output if _has_shape(o)}
         for info in unknown:
             info.CopyFrom(said.get(info.name, info))
-    return Model(proto, model.constants, model.types, model.path, model.opset_read)
+    return replace(model, proto=proto)
 
 
 def _has_shape(info: onnx.ValueInfoProto) -> bool:
@@ -85,13 +86,13 @@ def with_batch(model: Model, *, names: Collection[str], size: int | None = None)
     if size is not None and not free and size not in sizes:
         raise OptionError(f"the model has a batch of {sizes[0]}, which cannot be made {size}")
     for info in proto.graph.output if free else []:
-        if info.name in names:
+        if info.name in names and not info.type.tensor_type.shape.dim[0].HasField("dim_value"):
             info.type.tensor_type.shape.dim[0].dim_param = BATCH
     for info in (*proto.graph.input, *proto.graph.output):
         for dim in info.type.tensor_type.shape.dim:
             if dim.dim_param == BATCH and size is not None:
                 dim.dim_value = size
-    return Model(proto, model.constants, model.types, model.path, model.opset_read)
+    return replace(model, proto=proto)
 
 
 def domains_of(model: Model) -> frozenset[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,16 +12,13 @@ from onnx import NodeProto, helper
 
 from ..errors import LayerError
 from ..graph.emitter import PREFIX, Emitter
-from ..graph.facts import facts_of
+from ..graph.facts import facts_of, reached_from
 from ..graph.model import Model, dims_of
 from ..graph.subgraphs import reads
 from ..graph.tape import attributes
 from ..graph.value import Shape
 
 Constants = dict[str, NDArray[Any]]
-
-SHAPES = frozenset({"Shape", "Size"})
-"""Operators that read only the shape of a tensor: nothing of its values goes through them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,11 +51,11 @@ class Cut:
         return emitter.build()
 
 
-def cut(model: Model, at: str, *, output: str) -> Cut:
+def cut(model: Model, at: str, *, output: str, common: Collection[str] = ()) -> Cut:
     """Cut ``model`` at tensor ``at``, keeping what leads from there to ``output``.
 
-    What does not depend on the input stays constant on the side that reads it; a shape that the head asks of a
-    tensor before the cut is taken from ``at``, which has the same batch.
+    What does not depend on the input, and what is ``common`` to all images, stays on the side that reads it; a shape
+    that the head asks of a tensor before the cut is taken from ``at``, which has the same batch.
 
     Raises
     ------
@@ -65,10 +63,10 @@ def cut(model: Model, at: str, *, output: str) -> Cut:
         ``at`` does not lie on a path to ``output``, or something without a batch axis crosses (the scale of a
         dynamic quantizer).
     """
-    reached = _reached(model, at)
+    reached = reached_from(model, at)
     if output not in reached or output == at:
         raise LayerError(f"nothing flows from layer {at!r} to {output!r}. `fgcam inspect` lists the layers that do.")
-    varying, needed = facts_of(model).varying, {output}
+    varying, needed = facts_of(model).varying - set(common), {output}
     kept: list[NodeProto] = []
     crossing: list[str] = []
     constants: Constants = {}
@@ -109,15 +107,6 @@ def _head(model: Model, nodes: list[NodeProto], constants: Constants, inputs: li
         outputs={output: model.types[output]},
         types={n: t for n, t in model.types.items() if n in read | made},
     )
-
-
-def _reached(model: Model, at: str) -> set[str]:
-    """Return ``at`` and every tensor whose values depend on it."""
-    reached = {at}
-    for node in model.nodes:
-        if reached.intersection(reads(node)) and node.op_type not in SHAPES:
-            reached.update(filter(None, node.output))
-    return reached
 
 
 def _shape_behind(model: Model, node: NodeProto, at: str) -> tuple[list[NodeProto], Constants] | None:

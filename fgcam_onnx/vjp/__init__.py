@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..graph.tape import Record
 from ..graph.value import Value
-from . import constant, contraction, elementwise, indexing, movement, normalization, pooling, reduction
+from . import constant, contraction, elementwise, indexing, movement, normalization, pooling, reduction, resizing
 from .pullback import gradient_pullback, merged
 from .rule import AllOutputs, EachInput, Row, Rules
 
@@ -17,6 +17,7 @@ RULES: Rules = merged(
     normalization.RULES,
     pooling.RULES,
     reduction.RULES,
+    resizing.RULES,
 )
 
 

@@ -185,7 +185,7 @@ def _given_to_conv(
         shared = [max(0, t + p) for t, p in zip(total, output_padding or [0] * n, strict=True)]
         begin = [t // 2 if auto_pad == "SAME_UPPER" else t - t // 2 for t in shared]
     else:
-        begin = list((pads or [0] * 2 * n)[:n])
+        begin = list((pads or [0] * 2 * n)[:n]) if auto_pad == "NOTSET" else [0] * n
     end = [t - p for t, p in zip(total, begin, strict=True)]
     beyond = [min(0, p) for p in end]
     if any(beyond):
@@ -286,7 +286,7 @@ def einsum(i: int, g: Value, y: Value, *xs: Value, equation: str) -> Value:
     An index that operand ``i`` repeats stands for a diagonal: each repetition gets a letter of its own,
     tied to the first by an identity matrix.
     """
-    terms, result = _equation(equation, [x.rank for x in xs])
+    terms, result = spelled_out(equation, [x.rank for x in xs])
     e = g.emitter
     others = [(t, x) for k, (t, x) in enumerate(zip(terms, xs, strict=True)) if k != i]
     mine = ""
@@ -305,7 +305,7 @@ def einsum(i: int, g: Value, y: Value, *xs: Value, equation: str) -> Value:
     return ct
 
 
-def _equation(equation: str, ranks: Sequence[int]) -> tuple[list[str], str]:
+def spelled_out(equation: str, ranks: Sequence[int]) -> tuple[list[str], str]:
     """Return the operands' and the result's letters, an ellipsis spelled out and the result made explicit."""
     left, arrow, right = equation.replace(" ", "").partition("->")
     terms = left.split(",")

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..errors import FgcamError
 from ..graph.value import Value
-from ..matrices import Matrix, resize_matrix
 from .rule import AllOutputs, EachInput, Rules, product, static
-from .separable import apply_along
+from .separable import apply_along, identity
 
 
 def like_input(g: Value, y: Value, x: Value, *rest: Value, **attributes: Any) -> Value:
@@ -79,7 +77,7 @@ def slice_x(
         if not isinstance(x.shape[a], int) and (b, step) == (0, 1) and s >= np.iinfo(np.int32).max:
             continue
         (size,) = static([x.shape[a]])
-        picked = range(size)[b:s:step] if step > 0 else range(size)[b : (s if s >= -size else None) : step]
+        picked = _picked(size, b, s, step)
         if step < 0:
             last = e.ints([np.iinfo(np.int64).min])
             g = e.emit("Slice", g, e.ints([-1]), last, e.ints([a]), e.ints([-1]))
@@ -91,6 +89,13 @@ def slice_x(
         else:
             before[a], after[a] = 0, size
     return padded(g, before, after)
+
+
+def _picked(size: int, start: int, end: int, step: int) -> range:
+    """Return the elements that a Slice takes; a start before the first counts as the first, also backwards."""
+    lowest, highest = (0, size) if step > 0 else (-1, size - 1)
+    first, last = (e + size if e < 0 else e for e in (start, end))
+    return range(min(max(first, 0), highest), min(max(last, lowest), highest), step)
 
 
 def _spaced(g: Value, axis: int, step: int) -> Value:
@@ -128,7 +133,7 @@ def pad_x(
     if not pairs:
         return g
     if mode != "constant":
-        return apply_along(g, {a: _pad_matrix(static([x.shape[a]])[0], *p, mode).T for a, p in pairs.items()})
+        return apply_along(g, {a: _padded(g, static([x.shape[a]])[0], p, mode) for a, p in pairs.items()})
     starts = [max(0, p[0]) for p in pairs.values()]
     ends = [max(0, p[0]) + static([x.shape[a]])[0] + min(0, p[0]) + min(0, p[1]) for a, p in pairs.items()]
     inner = e.emit("Slice", g, e.ints(starts), e.ints(ends), e.ints(list(pairs)))
@@ -151,11 +156,11 @@ def pad_value(
     return g.emitter.reshape_like(around, value)
 
 
-def _pad_matrix(size: int, before: int, after: int, mode: str) -> Matrix:
-    """Return the matrix that pads one axis; ONNX's modes are NumPy's."""
-    pad: Callable[..., NDArray[np.int64]] = np.pad
-    matrix: Matrix = np.eye(size)[pad(np.arange(size), (before, after), mode)]
-    return matrix
+def _padded(g: Value, size: int, pads: tuple[int, int], mode: str) -> Value:
+    """Return the (size, out) matrix that pads one axis."""
+    e, out = g.emitter, size + sum(pads)
+    made = e.emit("Pad", identity(g, size, out), e.ints([0, 0, pads[0], 0, 0, pads[1]]), mode=mode)
+    return made.reshape((size, out))
 
 
 def expand_x(g: Value, y: Value, x: Value, shape: Value) -> Value:
@@ -203,60 +208,6 @@ def space_to_depth_x(g: Value, y: Value, x: Value, *, blocksize: int, mode: str 
     return g.emitter.emit("DepthToSpace", g, blocksize=blocksize, mode=mode)
 
 
-def resize_x(
-    g: Value,
-    y: Value,
-    x: Value,
-    roi: Value | None = None,
-    scales: Value | None = None,
-    sizes: Value | None = None,
-    *,
-    antialias: int = 0,
-    axes: Sequence[int] | None = None,
-    coordinate_transformation_mode: str = "half_pixel",
-    cubic_coeff_a: float = -0.75,
-    exclude_outside: int = 0,
-    extrapolation_value: float = 0.0,
-    keep_aspect_ratio_policy: str = "stretch",
-    mode: str = "nearest",
-    nearest_mode: str = "round_prefer_floor",
-) -> Value:
-    """Apply the transposed interpolation along each axis that changes."""
-    over = list(axes) if axes is not None else list(range(x.rank))
-    for name, parameter in (("scales", scales), ("roi", roi)):
-        if parameter is not None and parameter.constant is None:
-            raise FgcamError(f"a Resize with computed {name} has no gradient rule")
-    given = scales.constant if scales is not None else None
-    wanted = sizes.constant if sizes is not None else None
-    ratios = {a: float(given[i]) for i, a in enumerate(over)} if given is not None and given.size else {}
-    if keep_aspect_ratio_policy != "stretch" and wanted is not None:
-        choose = min if keep_aspect_ratio_policy == "not_larger" else max
-        ratios = dict.fromkeys(over, choose(w / static([x.shape[a]])[0] for a, w in zip(over, wanted, strict=True)))
-    cropped = coordinate_transformation_mode == "tf_crop_and_resize"
-    box = roi.constant if roi is not None and cropped else None
-    matrices = {}
-    for i, a in enumerate(over):
-        kept = x.shape[a] == y.shape[a] or not (isinstance(x.shape[a], int) or isinstance(y.shape[a], int))
-        if kept and ratios.get(a, 1.0) == 1.0 and (box is None or not box.size):
-            continue
-        size, out = static([x.shape[a], y.shape[a]])
-        window = (float(box[i]), float(box[len(over) + i])) if box is not None and box.size else (0.0, 1.0)
-        matrices[a] = resize_matrix(
-            size,
-            out,
-            scale=ratios.get(a, out / size),
-            mode=mode,
-            coordinates=coordinate_transformation_mode,
-            nearest=nearest_mode,
-            cubic_a=cubic_coeff_a,
-            exclude_outside=bool(exclude_outside),
-            antialias=bool(antialias),
-            roi=window,
-            extrapolate=True,
-        ).T
-    return apply_along(g, matrices)
-
-
 def trilu_x(g: Value, y: Value, x: Value, k: Value | None = None, *, upper: int = 1) -> Value:
     """Keep the same triangle of ``g``."""
     return g.emitter.emit("Trilu", g, k, upper=upper)
@@ -270,7 +221,6 @@ RULES: Rules = {
     "Flatten": (flatten_x,),
     "Pad": (pad_x, None, pad_value),
     "Reshape": (reshape_x,),
-    "Resize": (resize_x,),
     "Slice": (slice_x,),
     "SpaceToDepth": (space_to_depth_x,),
     "Split": AllOutputs((split_x,)),

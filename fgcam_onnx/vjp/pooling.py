@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
+from ..graph.rounding import pool_padding
 from ..graph.value import Array, Value
-from ..matrices import average_matrix
 from .rule import Rules, static
 from .scattering import added
-from .separable import apply_along
+from .separable import apply_along, windows
 
 
 def max_pool_x(
@@ -33,18 +34,45 @@ def max_pool_x(
         "MaxPool",
         x,
         count=2,
+        auto_pad=auto_pad,
         ceil_mode=ceil_mode or None,
         dilations=dilations,
         kernel_shape=list(kernel_shape),
         pads=pads,
         strides=strides,
     )
-    flat, places, sent = (e.reshape(v, (None,)) for v in (x, where, g))
+    sent = _of_seen(g, x, auto_pad, dilations, kernel_shape, pads, strides)
+    flat, places, sent = (e.reshape(v, (None,)) for v in (x, where, sent))
     return e.reshape_like(added("ScatterElements", flat, places, sent, axis=0), x)
 
 
+def _of_seen(
+    g: Value,
+    x: Value,
+    auto_pad: str,
+    dilations: Sequence[int] | None,
+    kernel_shape: Sequence[int],
+    pads: Sequence[int] | None,
+    strides: Sequence[int] | None,
+) -> Value:
+    """Return ``g``, 0 for windows that see nothing but padding, and so have no maximum."""
+    space, n = g.shape[2:], len(kernel_shape)
+    stride, dilation, pad = strides or [1] * n, dilations or [1] * n, pads or [0] * 2 * n
+    if all(d == 1 for d in dilation) or not all(isinstance(d, int) for d in (*space, *x.shape[2:])):
+        return g
+    for a, (size, out) in enumerate(zip(static(x.shape[2:]), static(space), strict=True)):
+        before, _ = pool_padding(
+            size, kernel=kernel_shape[a], stride=stride[a], pads=(pad[a], pad[n + a]), auto_pad=auto_pad
+        )
+        place = np.arange(out)[:, None] * stride[a] - before + np.arange(kernel_shape[a]) * dilation[a]
+        seen = ((place >= 0) & (place < size)).any(1)
+        if not seen.all():
+            g = g * g.emitter.constant(seen.astype(g.dtype).reshape(-1, *[1] * (n - 1 - a)))
+    return g
+
+
 def average_pool_x(
-    g: Array,
+    g: Value,
     y: Value,
     x: Value,
     *,
@@ -57,22 +85,52 @@ def average_pool_x(
     strides: Sequence[int] | None = None,
 ) -> Value:
     """Spread ``g`` over each window: the average factorises into one matrix per axis."""
+    return _spread(
+        "AveragePool",
+        g,
+        x,
+        dilations,
+        kernel_shape,
+        pads,
+        strides,
+        auto_pad=auto_pad,
+        ceil_mode=ceil_mode or None,
+        count_include_pad=count_include_pad or None,
+    )
+
+
+def _spread(
+    op: str,
+    g: Value,
+    x: Value,
+    dilations: Sequence[int] | None,
+    kernel_shape: Sequence[int],
+    pads: Sequence[int] | None,
+    strides: Sequence[int] | None,
+    **attrs: Any,
+) -> Value:
+    """Return the adjoint of a pooling ``op`` that is linear and acts on each axis alone."""
     size, out = static(x.shape[2:]), static(g.shape[2:])
     n = len(size)
     stride, dilation, pad = strides or [1] * n, dilations or [1] * n, pads or [0] * 2 * n
-    matrices = {
-        2 + a: average_matrix(
-            size[a],
-            out[a],
-            kernel=kernel_shape[a],
-            stride=stride[a],
-            dilation=dilation[a],
-            pad=(pad[a], pad[n + a]),
-            include_pad=bool(count_include_pad),
-        ).T
-        for a in range(n)
-    }
-    return apply_along(g, matrices)
+    explicit = attrs["auto_pad"] == "NOTSET"
+    moving = [a for a in range(n) if (kernel_shape[a], stride[a], pad[a], pad[n + a]) != (1, 1, 0, 0)]
+    return apply_along(
+        g,
+        {
+            2 + a: windows(
+                g,
+                op,
+                (size[a], out[a]),
+                dilations=[dilation[a]] if dilation[a] > 1 else None,
+                kernel_shape=[kernel_shape[a]],
+                pads=[pad[a], pad[n + a]] if explicit else None,
+                strides=[stride[a]],
+                **attrs,
+            )
+            for a in moving
+        },
+    )
 
 
 def global_average_pool_x(g: Value, y: Value, x: Value) -> Value:
@@ -92,8 +150,8 @@ def global_max_pool_x(g: Value, y: Value, x: Value) -> Value:
 
 
 def lp_pool_x(
-    g: Array,
-    y: Array,
+    g: Value,
+    y: Value,
     x: Value,
     *,
     auto_pad: str = "NOTSET",
@@ -105,18 +163,12 @@ def lp_pool_x(
     strides: Sequence[int] | None = None,
 ) -> Array:
     """Return ``sign(x) |x|^(p-1)`` times the window sum of ``g / y^(p-1)``; 0 where ``y`` is."""
-    safe = np.where(y > 0, g / np.power(np.where(y > 0, y, 1), float(p - 1)), 0)
-    spread = average_pool_x(
-        safe,
-        y,
-        x,
-        count_include_pad=1,
-        dilations=dilations,
-        kernel_shape=kernel_shape,
-        pads=pads,
-        strides=strides,
-    )
-    return np.sign(x) * np.power(np.abs(x), float(p - 1)) * spread * math.prod(kernel_shape)
+    norm: Array = y
+    safe: Any = g
+    safe = safe if p == 1 else np.where(norm > 0, safe / np.power(np.where(norm > 0, norm, 1), float(p - 1)), 0)
+    rest = {"auto_pad": auto_pad, "ceil_mode": ceil_mode or None, "p": 1}
+    spread = _spread("LpPool", safe, x, dilations, kernel_shape, pads, strides, **rest)
+    return np.sign(x) * np.power(np.abs(x), float(p - 1)) * spread
 
 
 RULES: Rules = {

@@ -12,12 +12,12 @@ from .rule import AllOutputs, InputRule, Rules, product
 
 
 def reduced_axes(x: Value, axes: Value | None, noop: int = 0) -> list[int]:
-    """Return the axes that a Reduce operator reduces, non-negative; all where none are given."""
+    """Return the axes that a Reduce operator reduces, non-negative and each once; all where none are given."""
     if axes is None:
         return [] if noop else list(range(x.rank))
     if axes.constant is None:
         raise FgcamError("a reduction over axes that are computed has no gradient rule")
-    named = [int(a) % x.rank for a in np.atleast_1d(axes.constant)]
+    named = list(dict.fromkeys(int(a) % x.rank for a in np.atleast_1d(axes.constant)))
     return named or ([] if noop else list(range(x.rank)))
 
 

@@ -54,6 +54,7 @@ def test_the_arithmetic_is_exact_where_no_resize_is_needed() -> None:
     expected = {
         "imagenet": (pixels / 255 - MEAN) / STD,
         "tf": pixels / 127.5 - 1,
+        "cifar": (pixels / 255 - [0.4914, 0.4822, 0.4465]) / [0.2471, 0.2435, 0.2616],
         "caffe": pixels[:, :, ::-1] - np.array([103.939, 116.779, 123.68]),
         "unit": pixels / 255,
         "none": pixels,

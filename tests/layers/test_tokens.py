@@ -142,32 +142,6 @@ def test_shuffled_or_missing_tokens_are_no_grid() -> None:
         assert not any(name.startswith(("/blocks", "shuffled")) for name in found)
 
 
-def test_a_sequence_that_is_no_picture_is_not_folded() -> None:
-    """Negative control: 9 tokens of text."""
-    weights = {"w": np.ones((4, 3), np.float32), "axes": np.array([1])}
-    nodes = [node("MatMul", ["input", "w"], "tokens"), node("ReduceMean", ["tokens", "axes"], "logits", keepdims=0)]
-    proto = model_of(nodes, weights, inputs={"input": ["N", 9, 4]}, outputs=["logits"])
-    assert layers_of(proto) == {}
-    assert [x.grid for x in layers_of(proto, grid=(3, 3)).values()] == [Grid(0, 0, 3, 3)] * 2
-
-
-def test_proportions_decide_where_the_graph_does_not_show_the_grid() -> None:
-    found = layers_of(transformer(embed="Einsum", before=2, grid=(4, 6)))
-    assert found["/blocks.0/Add_output_0"].grid == Grid(2, 0, 4, 6)
-    odd = layers_of(transformer(embed="Einsum", before=0, pool="mean", grid=(1, 5)))
-    assert not any(x.grid for x in odd.values())
-
-
-def test_a_grid_that_is_given_overrules() -> None:
-    proto = transformer(before=1)
-    found = layers_of(proto, grid=(3, 2))
-    assert found["/blocks.0/Add_output_0"].grid == Grid(1, 0, 3, 2)
-    assert layers_of(proto, grid=(1, 5))["/blocks.0/Add_output_0"].grid == Grid(2, 0, 1, 5)
-    assert explain(proto, images(2, size=(8, 12)), method="gradcam", grid=(3, 2)).map.shape == (2, 3, 2)
-    with pytest.raises(LayerError, match=r"9 x 9 = 81.*6, 7"):
-        Explainer(proto, grid=(9, 9))
-
-
 # ---- folding
 
 

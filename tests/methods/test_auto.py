@@ -66,6 +66,8 @@ def test_a_base_that_is_named_is_refined_on_a_transformer_too() -> None:
     np.testing.assert_array_equal(found, same)
     with pytest.raises(OptionError, match="name one with base="):
         Explainer(transformer(), method="auto", denoise=True)
+    with pytest.raises(OptionError, match="name one with base="):
+        Explainer(transformer(), method="auto", saturation=False)
 
 
 def test_what_is_named_is_taken() -> None:

@@ -152,7 +152,7 @@ def with_side_branch() -> ModelProto:
 
 
 def test_a_layer_off_the_path_to_the_score_is_refused() -> None:
-    with pytest.raises(LayerError, match=r"/side/Relu_output_0.*no path to the score"):
+    with pytest.raises(LayerError, match=r"/side/Relu_output_0.*no path from input .input. to the score"):
         Explainer(with_side_branch(), output="logits", layers="/side/Relu_output_0")
 
 

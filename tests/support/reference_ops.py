@@ -137,6 +137,10 @@ class MaxPool(OpRun):
     ):  # fmt: skip
         n, space = x.ndim - 2, x.shape[2:]
         stride, dilation, pad = strides or [1] * n, dilations or [1] * n, list(pads or [0] * 2 * n)
+        if auto_pad in ("SAME_UPPER", "SAME_LOWER"):
+            both = [(math.ceil(i / s) - 1) * s + k - i for i, s, k in zip(space, stride, kernel_shape, strict=True)]
+            begin = [b // 2 if auto_pad == "SAME_UPPER" else (b + 1) // 2 for b in both]
+            pad = [*begin, *(b - a for a, b in zip(begin, both, strict=True))]
         reach = [(k - 1) * d + 1 for k, d in zip(kernel_shape, dilation, strict=True)]
         rounded = math.ceil if ceil_mode else math.floor
         out = [rounded((space[a] + pad[a] + pad[n + a] - reach[a]) / stride[a]) + 1 for a in range(n)]

@@ -31,7 +31,8 @@ import onnx
 from nets import NETS, Net
 
 from fgcam_onnx import Explainer, load
-from fgcam_onnx.program import batch_of
+from fgcam_onnx.graph.score import find_score
+from fgcam_onnx.layers.flow import flow_of
 from fgcam_onnx.runtime import Session
 
 METHODS = ("scorecam", "ablationcam")
@@ -135,7 +136,7 @@ def compare(net: str, *, layer: str, threads: int, batch: int, methods: list[str
 def forward_passes(model: Any, x: np.ndarray, *, count: int, threads: int, batch: int) -> tuple[Took, int]:
     """Return what ``count`` forward passes take, in batches, the first batch not counted."""
     session = Session(model, threads=threads)
-    assert not isinstance(batch_of(model), int)
+    assert not isinstance(flow_of(model, logits=find_score(model).logits).images, int)
     many = np.repeat(x, batch, 0)
     name = model.inputs[0].name
     session.run({name: many})

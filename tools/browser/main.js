@@ -1,7 +1,7 @@
 /** The page: what is chosen, and what follows from it. */
 
 import { Explained, FileError } from "./explained.js";
-import { legend, paint } from "./paint.js";
+import { emptiness, legend, paint } from "./paint.js";
 import { PictureError, decode, fitted } from "./picture.js";
 
 const TOP = 5;
@@ -142,10 +142,11 @@ function showResult() {
   if (!found) return;
   const style = styleChosen();
   const map = found.maps[state.layer];
-  paint(at("canvas"), seen.canvas, map, style);
-  legend(at("legend"), style);
-  at("legend-low").textContent = style.signed ? "against" : "none";
-  at("legend-high").textContent = style.signed ? "for" : "most";
+  const shades = paint(at("canvas"), seen.canvas, map, style);
+  legend(at("legend"), style, shades);
+  at("legend-low").textContent = style.signed ? `against ${(-shades.top).toPrecision(3)}` : "0";
+  at("legend-high").textContent = style.signed ? `for ${shades.top.toPrecision(3)}` : shades.top.toPrecision(3);
+  at("legend").title = rangeOf(map);
   at("save").disabled = false;
   at("drop").classList.add("filled");
   found.maps.forEach(({ width, height }, i) => {
@@ -153,10 +154,18 @@ function showResult() {
   });
   showClasses();
   const name = nameOf(found.target);
+  const empty = emptiness(map, style.signed);
   const where = model.layers[state.layer].name === "input" ? "" : ` at ${model.layers[state.layer].name}`;
   at("status").textContent =
-    `Why “${name}”${where}: ${map.width} × ${map.height} map in ${Math.max(1, Math.round(found.milliseconds))} ms`;
+    `Why “${name}”${where}: ${map.width} × ${map.height} map in ${Math.max(1, Math.round(found.milliseconds))} ms` +
+    (empty && `. There is nothing to see: ${empty}.`);
   at("canvas").setAttribute("aria-label", `${picture.name}, with what speaks for ${name} marked in colour`);
+}
+
+/** The raw map's smallest and largest value. */
+function rangeOf({ data }) {
+  const [low, high] = data.reduce(([a, b], v) => [Math.min(a, v), Math.max(b, v)], [Infinity, -Infinity]);
+  return `map ${low.toPrecision(3)} to ${high.toPrecision(3)}`;
 }
 
 function showClasses() {

@@ -33,13 +33,14 @@ export function fitted(bitmap, { width, height }, how) {
   context.imageSmoothingQuality = "high";
   context.fillStyle = resize === "pad" ? `rgb(${fill} ${fill} ${fill})` : "white";
   context.fillRect(0, 0, width, height);
+  const fits = bitmap.width === width && bitmap.height === height;
   const ratios = [width / bitmap.width, height / bitmap.height];
   const [sx, sy] =
-    resize === "stretch"
+    resize === "stretch" || fits
       ? ratios
       : Array(2).fill(resize === "crop" ? Math.max(...ratios) / crop_share : Math.min(...ratios));
   const [w, h] = [bitmap.width * sx, bitmap.height * sy];
-  const [x, y] = resize === "pad" && pad_at === "corner" ? [0, 0] : [(width - w) / 2, (height - h) / 2];
+  const [x, y] = fits ? [0, 0] : resize === "pad" && pad_at === "corner" ? [0, 0] : [(width - w) / 2, (height - h) / 2];
   context.drawImage(bitmap, x, y, w, h);
   const rgba = context.getImageData(0, 0, width, height).data;
   const pixels = new Uint8Array(width * height * 3);

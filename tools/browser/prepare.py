@@ -35,8 +35,8 @@ SIGNED = {"blue to red": "RdBu_r", "purple to orange": "PuOr_r", "pale blue to r
 
 
 def palette(name: str) -> list[list[int]]:
-    """Return 128 colours of a matplotlib colour map, 0 to 255."""
-    found: list[list[int]] = matplotlib.colormaps[name](np.linspace(0, 1, 128), bytes=True)[:, :3].tolist()
+    """Return the 256 colours of a matplotlib colour map, 0 to 255."""
+    found: list[list[int]] = matplotlib.colormaps[name](np.arange(256), bytes=True)[:, :3].tolist()
     return found
 
 

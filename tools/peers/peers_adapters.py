@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from fgcam_onnx import Explainer
 from fgcam_onnx.adapters import quantus_explain, quantus_model, saliency_call
-from fgcam_onnx.cli.values import resolve_preprocess
+from fgcam_onnx.cli.preparing import prepare
 from fgcam_onnx.imaging import read_image
 
 
@@ -94,7 +94,7 @@ def main() -> None:
     warnings.filterwarnings("ignore")
     print(", ".join(f"{name} {version(name)}" for name in ("saliency", "quantus", "torch", "numpy", "onnxruntime")))
     explainer = Explainer(given.model, method="gradcam", layers=given.layer)
-    preprocess, _ = resolve_preprocess(given.model, given.preprocess, explainer.model.inputs[0])
+    preprocess = prepare(explainer.model, given.preprocess, image=explainer.model.inputs[0]).preprocess
     x = preprocess(read_image(given.picture))
     target = int(explainer(x).target[0])
     saliency_rows(explainer, x, target)

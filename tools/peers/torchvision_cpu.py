@@ -18,9 +18,9 @@ def declare() -> torch.library.Library | None:
     if spec is None or not spec.submodule_search_locations:
         return None
     folder = Path(next(iter(spec.submodule_search_locations)))
-    if next(folder.glob("_C.*"), None) is not None:
+    if next(folder.glob("_C*.so"), None) is not None:
         try:
-            torch.ops.load_library(next(folder.glob("_C.*")))
+            torch.ops.load_library(next(folder.glob("_C*.so")))
             return None
         except OSError:
             pass

@@ -1,4 +1,8 @@
-"""What the maps of one picture are measured by; maps are (h, w), pictures and boxes as the model saw them."""
+"""What the maps of one picture are measured by; maps are (h, w), pictures and boxes as the model saw them.
+
+The formulas are the table's (`fgcam_onnx.metrics`). The copies that they read are made here, in few steps, and equal
+values are ordered by their place.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fgcam_onnx.imaging.resampling import gaussian, resized
+from fgcam_onnx.metrics import formulas
 
 Floats = NDArray[np.floating[Any]]
 Predict = Callable[[Floats], Floats]
@@ -66,18 +71,17 @@ def faithfulness(predict: Predict, ends: Ends, m: Floats, *, side: int) -> dict[
     chosen = np.stack([best < s for s in STEPS[1:-1]])[:, None]
     deleted, inserted = np.where(chosen, 0, x[None]), np.where(chosen, x[None], ends.blurred[None])
     masked, *found = map(float, predict(np.concatenate([(x * ranks(m))[None], deleted, inserted])))
-    half = len(found) // 2
+    half, between = len(found) // 2, STEPS[1:-1]
     return {
-        "adr": max(0.0, ends.whole - masked) / ends.whole,
-        "deletion": float(np.trapezoid([ends.whole, *found[:half], ends.deleted], STEPS)),
-        "insertion": float(np.trapezoid([ends.bare, *found[half:], ends.whole], STEPS)),
+        "adr": formulas.drop(ends.whole, masked),
+        "deletion": formulas.deletion(between, ends.whole, np.asarray(found[:half]), ends.deleted),
+        "insertion": formulas.insertion(between, ends.whole, np.asarray(found[half:]), ends.bare),
     }
 
 
 def energy(m: Floats, mask: NDArray[np.bool_]) -> float:
     """Return the share of the map's positive part inside ``mask`` (Wang et al., 2020, arXiv:1910.01279)."""
-    positive = np.maximum(m, 0)
-    return float(positive[mask].sum() / positive.sum()) if positive.sum() > 0 else float("nan")
+    return formulas.energy(np.maximum(m, 0), mask)
 
 
 def grid(maps: Sequence[Floats], period: int, *, shifted: bool = False) -> float:

@@ -1,0 +1,71 @@
+"""An explanation out of what a run gave."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .arithmetic import arithmetic_of
+from .explanation import Explanation, conservation_of, trace_of
+from .methods import find_method
+from .methods.method import Compiled
+from .runtime import check_finite
+from .surgery.framing import Frame
+from .targets import Aim
+
+if TYPE_CHECKING:
+    from .imaging.placing import Placement
+
+CANCELS = 1e-5
+"""A target whose weights sum to less than this share of their magnitude is a contrast."""
+
+
+def assembled(
+    found: Mapping[str, NDArray[Any]],
+    compiled: Compiled,
+    *,
+    method: str,
+    frame: Frame | None,
+    aim: Aim | None,
+    count: int,
+    each: int,
+    placements: tuple[Placement, ...],
+) -> Explanation:
+    """Return the explanation of ``count`` answers, for ``each`` targets apiece, from what a run ``found``.
+
+    Raises
+    ------
+    NumericsError
+        The model's outputs or the maps are not finite.
+    """
+    check_finite({"logits": found["scores"]}, "the model")
+    options = compiled.options
+    maps = {name: found[f"map/{i}"].astype(np.float32) for i, name in enumerate(compiled.names)}
+    if frame is not None and frame.flat:
+        at = {n for n, x in zip(compiled.names, options.layers, strict=True) if x.name == options.input}
+        maps = {n: m.reshape(len(m), -1) if n in at else m for n, m in maps.items()}
+    check_finite(maps, "the explanation")
+    return Explanation(
+        maps,
+        found["target"] if aim is None else np.full(count, -1, np.int64),
+        found["score"].astype(np.float32) if aim is None else aim.score,
+        found["scores"].astype(np.float32),
+        conservation_of(found, compiled.names),
+        () if aim is None else aim.described,
+        each,
+        trace_of(found),
+        placements,
+        arithmetic_of(options.model),
+        _relative(method, aim, count * each),
+    )
+
+
+def _relative(method: str, aim: Aim | None, count: int) -> tuple[bool, ...]:
+    """Tell of each answer whether 0 means nothing in its map: by the method, or as weights for and against cancel."""
+    if find_method(method).relative or aim is None:
+        return (find_method(method).relative,) * count
+    w = aim.weights.reshape(count, -1)
+    return tuple((abs(w.sum(1)) <= CANCELS * abs(w).sum(1)).tolist())

@@ -1,0 +1,60 @@
+"""Arrays from files, and arrays as pictures to draw on."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from fgcam_onnx.errors import ImageError
+
+ARRAYS = (".npy", ".npz")
+"""Extensions of files that hold arrays."""
+LARGEST = 2**30
+"""Bytes of such a file."""
+
+
+def read_arrays(path: str | Path) -> dict[str, NDArray[Any]]:
+    """Read a ``.npy`` file, whose array is called ``""``, or a ``.npz`` file; nothing in it is executed.
+
+    Raises
+    ------
+    ImageError
+        The file is missing, too large, or holds no arrays of numbers.
+    """
+    where = Path(path)
+    try:
+        if where.stat().st_size > LARGEST:
+            raise ImageError(f"{where}: above {LARGEST // 2**20} MB, too large for an array")
+        if where.suffix.lower() == ".npy":
+            # mapped, a header that promises more than the file holds is refused before memory is taken
+            found = {"": np.array(np.lib.format.open_memmap(where, mode="r"))}
+        else:
+            with np.load(where, allow_pickle=False) as content:
+                sizes = {i.filename: i.file_size for i in content.zip.infolist()}
+                if sum(sizes.values()) > LARGEST:
+                    raise ImageError(f"{where}: above {LARGEST // 2**20} MB unpacked, too large for arrays")
+                found = {name: content[name] for name in content.files}
+    except OSError as error:
+        raise ImageError(f"{where}: cannot be read ({error.strerror or error})") from error
+    except (ValueError, TypeError, EOFError, OverflowError, SyntaxError, zipfile.BadZipFile, AttributeError) as error:
+        raise ImageError(f"{where}: no arrays of numbers as numpy.save and numpy.savez write them ({error})") from error
+    if not found or any(a.dtype.kind not in "biuf" for a in found.values()):
+        raise ImageError(f"{where}: no arrays of numbers")
+    return found
+
+
+def as_view(array: NDArray[Any], *, channel_axis: int) -> Image.Image:
+    """Return one image's array, (C, H, W) or with its channels elsewhere, as a picture from its least to largest value.
+
+    One channel, or other than three, is grey: their mean.
+    """
+    pixels = np.moveaxis(np.asarray(array, np.float64), channel_axis, -1)
+    if pixels.shape[-1] != 3:
+        pixels = pixels.mean(axis=-1, keepdims=True).repeat(3, axis=-1)
+    low, high = pixels.min(), pixels.max()
+    return Image.fromarray(np.rint((pixels - low) / max(high - low, 1e-12) * 255).astype(np.uint8))

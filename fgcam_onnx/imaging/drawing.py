@@ -1,0 +1,106 @@
+"""How the maps of a picture are drawn: the choices of one who looks at them, and a picture of each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from numpy.typing import NDArray
+from PIL import Image
+
+from fgcam_onnx.imaging.footers import footed
+from fgcam_onnx.imaging.overlay import laid
+from fgcam_onnx.imaging.placing import Placement
+from fgcam_onnx.imaging.shading import PERCENTILE, shaded
+from fgcam_onnx.imaging.sheets import fitted
+
+LARGEST = 2000
+"""Pixels of the longer side that a photograph is drawn with at most."""
+
+
+@dataclass(frozen=True)
+class Style:
+    """How maps are drawn.
+
+    Attributes
+    ----------
+    on : {"original", "model"}
+        Over the whole picture, or over what the model saw of it.
+    bar : bool
+        Whether the colour scale, with the raw map's range, stands below.
+    colormap, alpha
+        Of `overlay`.
+    signed, percentile, smooth, gamma
+        Of `shaded`.
+    """
+
+    on: Literal["original", "model"] = "original"
+    bar: bool = True
+    colormap: str | None = None
+    alpha: float = 0.5
+    signed: bool = False
+    percentile: float = PERCENTILE
+    smooth: float | None = None
+    gamma: float | None = None
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A picture, what the model saw of it, and where that lies."""
+
+    picture: Image.Image
+    view: Image.Image
+    placement: Placement
+
+    def shown(self, style: Style) -> tuple[Image.Image, Placement]:
+        """Return what maps are drawn over, at most 2000 pixels of a photograph, and where they lie in it."""
+        if style.on == "model":
+            return self.view, Placement.whole(self.placement.view)
+        if max(self.picture.size) <= LARGEST:
+            return self.picture, self.placement
+        smaller = fitted(self.picture, tile=LARGEST)
+        left, top, right, bottom = self.placement.box
+        sx, sy = smaller.width / self.picture.width, smaller.height / self.picture.height
+        box = (left * sx, top * sy, right * sx, bottom * sy)
+        return smaller, Placement((smaller.height, smaller.width), self.placement.view, box)
+
+
+def drawn(
+    seen: Seen,
+    values: NDArray[Any],
+    *,
+    style: Style,
+    relative: bool = False,
+    notes: Sequence[str] = (),
+    tile: int | None = None,
+) -> Image.Image:
+    """Return a map over its picture, the scale and notes below.
+
+    Parameters
+    ----------
+    seen : Seen
+    values : ndarray, (h, w)
+    style : Style
+    relative : bool
+        Of `shaded`.
+    notes : sequence of str
+        Lines below, whatever the style.
+    tile : int, optional
+        For a sheet: the longer side of the picture, so that what stands below has the size of the sheet's letters.
+
+    Raises
+    ------
+    InputError, OptionError
+        As for `overlay`.
+    """
+    picture, placement = seen.shown(style)
+    shades = shaded(
+        values, view=placement.view, signed=style.signed, percentile=style.percentile, smooth=style.smooth,
+        gamma=style.gamma, relative=relative,
+    )  # fmt: skip
+    over = laid(picture, shades, placement=placement, colormap=style.colormap, alpha=style.alpha)
+    if tile is not None:
+        over = fitted(over, tile=tile)
+    told = (*shades.notes, *notes)
+    return footed(over, scale=shades if style.bar else None, colormap=style.colormap, notes=told)

@@ -1,0 +1,78 @@
+"""Write what was found of a picture: an overlay or the raw map of each explanation, and a sheet of all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from PIL import Image
+
+from .explanation import safe_name, unused
+from .imaging import Style, drawn, footed, panel, save_npy, save_png
+from .imaging.grids import labelled_grid
+from .imaging.likeness import told
+from .pictures import Explained, Picture
+
+TILE, LARGEST = 224, 640
+"""Pixels of a picture on a sheet: at least, and at most."""
+
+
+def write_picture(
+    picture: Picture, folder: Path, *, stem: str, style: Style | None = None, notes: Sequence[str] = ()
+) -> None:
+    """Write a picture's maps into ``folder`` and note the files in its explanations.
+
+    With a ``style`` an overlay (PNG) of each map and, where there are several, a sheet of all that also says how alike
+    they are; without one the maps themselves (NPY, float32, signed). ``notes`` are written on every picture.
+
+    Raises
+    ------
+    OutputError
+        A file cannot be written.
+    """
+    if picture.seen is None:
+        return
+    several = len({e.method for e in picture.explained}) > 1
+    taken: set[str] = set()
+    for explained in picture.explained:
+        for layer, values in explained.maps.items():
+            parts = [stem, *([explained.method] if several else []), safe_name(layer), safe_name(explained.name)]
+            name = unused(".".join(parts), taken)
+            if style is None:
+                explained.files.append(str(save_npy(folder / f"{name}.npy", values)))
+                continue
+            over = drawn(picture.seen, values, style=style, relative=explained.whole(layer), notes=notes)
+            explained.files.append(str(save_png(folder / f"{name}.png", over)))
+    if style is not None and len(taken) > 1:
+        save_png(folder / f"{stem}.sheet.png", sheet(picture, style=style, notes=notes))
+
+
+def sheet(picture: Picture, *, style: Style, notes: Sequence[str] = ()) -> Image.Image:
+    """Return all maps of a picture: in one row, or of several methods in a column for each, and how alike they are."""
+    assert picture.seen is not None
+    shown, _ = picture.seen.shown(style)
+    tile = min(LARGEST, max(TILE, *shown.size))
+    methods = list(dict.fromkeys(e.method for e in picture.explained))
+
+    def cell(explained: Explained, layer: str) -> Image.Image:
+        assert picture.seen is not None
+        relative = explained.whole(layer)
+        return drawn(picture.seen, explained.maps[layer], style=style, relative=relative, tile=tile)
+
+    if len(methods) == 1:
+        tiles = [(f"{e.name} at {layer}", cell(e, layer)) for e in picture.explained for layer in e.maps]
+        whole = panel(shown, tiles)
+    else:
+        names = list(dict.fromkeys(e.name for e in picture.explained))
+        columns = list(dict.fromkeys((e.method, layer) for e in picture.explained for layer in e.maps))
+        cells: dict[tuple[int, int], Image.Image | str] = {
+            (names.index(e.name), columns.index((e.method, layer))): cell(e, layer)
+            for e in picture.explained
+            for layer in e.maps
+        }
+        whole = labelled_grid(
+            cells, rows=[(name, "") for name in names], columns=[f"{m} at {layer}" for m, layer in columns],
+            corner=shown, title=picture.path.name, tile=tile,
+        )  # fmt: skip
+    alike = [line for what, found in picture.likeness.items() for line in told(found, what=what)]
+    return footed(whole, notes=[*alike, *notes])
