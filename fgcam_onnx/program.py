@@ -13,8 +13,9 @@ from .backward import Pullback, backward
 from .errors import LayerError, TargetError
 from .graph.emitter import Emitter
 from .graph.model import Model
+from .graph.shapes import Dim
 from .graph.tape import tape_between
-from .graph.value import Dim, Value
+from .graph.value import Value
 from .layers.layers import Layer
 from .lrp.canonize import canonized
 from .lrp.trace import Step, traced

@@ -1,4 +1,7 @@
-"""The command line: turns strings into values, nothing more. Each command is imported when it is used."""
+"""The command line: turns strings into values, nothing more. Each command is imported when it is used.
+
+Imports anything.
+"""
 
 from __future__ import annotations
 

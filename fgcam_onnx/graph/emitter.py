@@ -16,8 +16,9 @@ from onnx import NodeProto, TypeProto, helper, numpy_helper
 from ..errors import FgcamError, UnsupportedOperatorError
 from .gaps import KEEPS_TYPE
 from .model import LARGE, Model, dims_of
+from .shapes import Dim, Shape
 from .subgraphs import reads
-from .value import Dim, Shape, Value
+from .value import Value
 
 PREFIX = "fgcam/"
 OUTPUT = f"{PREFIX}output/"

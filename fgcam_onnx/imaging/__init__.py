@@ -1,4 +1,7 @@
-"""Pictures in and out: reading, preprocessing, labels, overlays and files."""
+"""Pictures in and out: reading, preprocessing, labels, overlays and files. Knows nothing of graphs.
+
+Imports errors.
+"""
 
 from fgcam_onnx.imaging.finding import find_images
 from fgcam_onnx.imaging.labels import find_label, read_labels

@@ -14,7 +14,8 @@ from ..errors import LayerError, suggest
 from ..graph.facts import facts_of, producers_of
 from ..graph.model import Model, dims_of
 from ..graph.operators import VIEWS
-from ..graph.value import Array, Shape
+from ..graph.shapes import Shape
+from ..graph.value import Array
 from .layout import Size, layouts_of
 from .paths import ancestors_of, bottlenecks_of, patch_bottlenecks
 from .reach import Mask, reach_of

@@ -9,7 +9,7 @@ from ..errors import LayerError
 from ..graph.facts import facts_of
 from ..graph.model import Model, dims_of
 from ..graph.operators import PRODUCTS
-from ..graph.value import Shape
+from ..graph.shapes import Shape
 from .places import Places, places_of
 from .tokens import Grid, grid_given, grid_guessed, grid_of, picture_axis, shows_picture
 

@@ -14,7 +14,7 @@ from onnx import ModelProto, NodeProto, ValueInfoProto, numpy_helper
 
 from ..errors import ModelError
 from ..graph.model import Model
-from ..graph.value import Dim, Shape
+from ..graph.shapes import Dim, Shape
 from .bodies import written_out
 from .canonical import canonical_nodes, legacy_nodes
 from .checking import check_extents, check_graph, check_text

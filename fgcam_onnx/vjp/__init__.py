@@ -1,4 +1,7 @@
-"""Gradient rules: one table, merged from the families, an operator in one family only."""
+"""Gradient rules: one table, merged from the families, an operator in one family only.
+
+Imports errors, graph and matrices.
+"""
 
 from __future__ import annotations
 
