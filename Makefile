@@ -28,11 +28,7 @@ $(BIN)/.installed-dev: pyproject.toml $(BIN)/.installed-$(RUNTIME)
 	@touch $@
 
 demo: $(BIN)/.installed-$(RUNTIME)  ## explain the bundled pictures, and say where the overlays are
-	@$(BIN)/fgcam explain exported_models/vgg_shapes.dynamo.onnx exported_models/pictures -o $(DEMO)/fgcam \
-		--layer input --layer features.10
-	@$(BIN)/fgcam explain exported_models/resnet_shapes.torchscript.onnx exported_models/pictures/two.png \
-		--target top:2 -o $(DEMO)/two
-	@echo "overlays: $(DEMO)/fgcam/*.png and $(DEMO)/two/*.png; one sheet per picture: *.sheet.png"
+	@$(BIN)/fgcam demo -o $(DEMO)
 
 test: check  ## everything: style, types, layering, tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile

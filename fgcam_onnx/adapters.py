@@ -20,6 +20,16 @@ from .methods.method import Feeds, Options, runner, start
 from .program import SEED, TARGET, append_features, append_gradients, class_count
 from .targets import AnyTarget, aimed, fitted_classes, objectives_of
 
+__all__ = [
+    "CONVOLUTION_LAYER_VALUES",
+    "CONVOLUTION_OUTPUT_GRADIENTS",
+    "INPUT_OUTPUT_GRADIENTS",
+    "OUTPUT_LAYER_VALUES",
+    "quantus_explain",
+    "quantus_model",
+    "saliency_call",
+]
+
 INPUT_OUTPUT_GRADIENTS = "INPUT_OUTPUT_GRADIENTS"
 CONVOLUTION_LAYER_VALUES = "CONVOLUTION_LAYER_VALUES"
 CONVOLUTION_OUTPUT_GRADIENTS = "CONVOLUTION_OUTPUT_GRADIENTS"

@@ -53,6 +53,18 @@ METHODS_BY_CLASS: Mapping[str, str] = {
 }
 """The classes that :mod:`fgcam_onnx.compat` has, pytorch-grad-cam's names first, and the methods they run."""
 
+__all__ = [
+    "BaseCAM",
+    "BinaryClassifierOutputTarget",
+    "ClassifierOutputReST",
+    "ClassifierOutputSoftmaxTarget",
+    "ClassifierOutputTarget",
+    "RawScoresOutputTarget",
+    "SemanticSegmentationTarget",
+    "show_cam_on_image",
+    *METHODS_BY_CLASS,
+]
+
 OPTIONS_BY_CLASS: Mapping[str, Mapping[str, Any]] = {"FullGrad": {"layers": None, "rescale": "channel"}}
 """What pytorch-grad-cam's classes do that the methods' defaults do not; its FullGrad ignores the layers named."""
 

@@ -28,6 +28,8 @@ from .targets import Aim, AnyTarget, Objective, Predicted, aimed, fitted_classes
 if TYPE_CHECKING:
     from onnx import ModelProto
 
+__all__ = ["Explainer", "explain"]
+
 
 @dataclass(frozen=True)
 class Compiled:

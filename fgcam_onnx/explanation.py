@@ -16,6 +16,8 @@ from .errors import InputError, LayerError
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+__all__ = ["Explanation", "Traced"]
+
 NEGLIGIBLE = 1e-3
 """Components whose sum is less than this share of their magnitude have no meaningful conservation."""
 

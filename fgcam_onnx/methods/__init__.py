@@ -14,7 +14,7 @@ import numpy as np
 from ..errors import OptionError, check_known, suggest
 from .ablated import ABLATED_CAMS
 from .attention import ATTENTION
-from .augment import augmented
+from .augment import augmented as augmented
 from .blackbox import BLACK_BOX
 from .cams import GRADIENT_CAMS, Cam, cam_method
 from .fullgrad import FULLGRAD
@@ -48,19 +48,7 @@ METHODS: dict[str, Method] = {
     **BLACK_BOX,
 }
 
-__all__ = [
-    "BASES",
-    "METHODS",
-    "Method",
-    "Options",
-    "Run",
-    "augmented",
-    "check_eigen_smooth",
-    "find_base",
-    "find_method",
-    "fitted_settings",
-    "settings_of",
-]
+__all__ = ["BASES", "METHODS", "Method", "Options", "Run", "find_base", "find_method", "settings_of"]
 
 
 def find_method(name: str) -> Method:

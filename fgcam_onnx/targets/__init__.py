@@ -36,9 +36,6 @@ __all__ = [
     "Similarity",
     "Sum",
     "Weighted",
-    "aimed",
-    "fitted_classes",
-    "objectives_of",
 ]
 
 

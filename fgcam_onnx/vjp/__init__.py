@@ -8,10 +8,11 @@ from __future__ import annotations
 from ..graph.tape import Record
 from ..graph.value import Value
 from . import constant, contraction, elementwise, indexing, movement, normalization, pooling, reduction
-from .pullback import gradient_pullback, merged
+from .pullback import gradient_pullback as gradient_pullback
+from .pullback import merged
 from .rule import AllOutputs, EachInput, Row, Rules
 
-RULES: Rules = merged(
+RULES: dict[str, Row] = merged(
     constant.RULES,
     contraction.RULES,
     elementwise.RULES,
@@ -21,6 +22,7 @@ RULES: Rules = merged(
     pooling.RULES,
     reduction.RULES,
 )
+"""The rows of all operators, by name; one of your own may be added, or take the place of another."""
 
 
 def pullback(record: Record, cotangents: tuple[Value | None, ...]) -> list[Value | None]:
@@ -28,4 +30,4 @@ def pullback(record: Record, cotangents: tuple[Value | None, ...]) -> list[Value
     return gradient_pullback(RULES, record, cotangents)
 
 
-__all__ = ["RULES", "AllOutputs", "EachInput", "Row", "Rules", "gradient_pullback", "pullback"]
+__all__ = ["RULES", "AllOutputs", "EachInput", "Row", "Rules"]
