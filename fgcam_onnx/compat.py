@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .cam.fusion import resized
 from .errors import InputError, OptionError, TargetError
 from .explainer import Explainer
 from .forward import picture_sides
 from .imaging.colormaps import COLORMAP_JET, opencv_colors
-from .matrices import resize_matrix
 from .targets import Aim, Class, Objective, Predicted, Region, Weighted
 from .targets.classes import Probability
 
@@ -182,12 +182,12 @@ class BaseCAM:
         return axes
 
     def _maps(self, explainer: Explainer, x: NDArray[Any], targets: list[Objective] | None) -> NDArray[np.float32]:
-        size = tuple(x.shape[a] for a in self._axes(explainer, x))
+        height, width = (x.shape[a] for a in self._axes(explainer, x))
         e = explainer(x, target=targets)
         shape = tuple(next(o.shape for o in explainer.model.outputs if o.name == explainer.score.output)[1:])
         whole = all(isinstance(d, int) for d in shape) and int(np.prod(shape)) == e.scores.shape[1]
         self.outputs = e.scores.reshape(-1, *shape) if whole else e.scores
-        layers = [[_enlarged(m, size) for m in _scaled(np.maximum(raw, 0))] for raw in e.maps.values()]
+        layers = [resized(_scaled(np.maximum(raw, 0)), (height, width)) for raw in e.maps.values()]
         return _scaled(np.mean(layers, axis=0))
 
 
@@ -211,14 +211,6 @@ def _scaled(maps: Any) -> NDArray[np.float32]:
     low = np.asarray(maps, np.float32)
     low = low - low.min(axis=(1, 2), keepdims=True)
     return np.asarray(low / (1e-7 + low.max(axis=(1, 2), keepdims=True)), np.float32)
-
-
-def _enlarged(values: NDArray[np.float32], size: tuple[int, ...]) -> NDArray[np.float32]:
-    """Resize a map bilinearly with half-pixel centres, as OpenCV does: without averaging where it becomes smaller."""
-    rows, columns = (
-        resize_matrix(n, out, scale=out / n, mode="linear") for n, out in zip(values.shape, size, strict=True)
-    )
-    return np.asarray(rows @ values @ columns.T, np.float32)
 
 
 # ---- targets by pytorch-grad-cam's names
