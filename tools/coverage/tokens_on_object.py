@@ -4,7 +4,8 @@
     python tools/coverage/tokens_on_object.py ASSETS --refined
 
 A trained ViT-Ti/16 on photographs with boxes: the mean share of the positive map inside the boxes, and in brackets of
-those photographs whose boxes cover less than half. ``--refined``: FG-CAM to the input, with the sum that arrives.
+those photographs whose boxes cover less than half. ``--refined``: FG-CAM to the input, with the sum that
+arrives, of those photographs whose components do not cancel.
 """
 
 from __future__ import annotations
@@ -55,10 +56,14 @@ def refined(model: Any, photos: list[Photo], xs: list[np.ndarray], areas: list[f
     for options in REFINED:
         explainer = fgcam_onnx.Explainer(model, method="fgcam", layers="input", **options)
         found = [explainer(x) for x in xs]
-        kept = np.quantile([e.conservation["input"][0] for e in found], (0.1, 0.5, 0.9))
+        sums = np.array([e.conservation["input"][0] for e in found])
+        kept = np.quantile(sums[np.isfinite(sums)], (0.1, 0.5, 0.9))
+        cancelled = f" of {np.isfinite(sums).sum()}" if not np.isfinite(sums).all() else ""
         named = options["base"] + (f" at {options['base_layer']}" if "base_layer" in options else "")
         on = mean(shares([e.map[0] for e in found], photos), areas)
-        print(f"| {named} | {options['residual']} | {on} | {', '.join(f'{v:.2f}' for v in kept)} |", flush=True)
+        print(
+            f"| {named} | {options['residual']} | {on} | {', '.join(f'{v:.2f}' for v in kept)}{cancelled} |", flush=True
+        )
 
 
 def main() -> None:
