@@ -42,6 +42,8 @@ from .targets import Aim, AnyTarget, Objective, Predicted, aimed, fitted_classes
 if TYPE_CHECKING:
     from onnx import ModelProto
 
+__all__ = ["Explainer", "explain"]
+
 
 class Explainer:
     """Explain predictions of an exported model.

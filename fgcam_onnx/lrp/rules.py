@@ -31,6 +31,8 @@ from .modifiers import (
     positive,
 )
 
+__all__ = ["Group", "Rule", "Term", "stabilized"]
+
 Given = tuple[Value | None, ...]
 NOTHING = 1e-30
 """Denominators below this are taken for 0."""
