@@ -7,7 +7,14 @@ DEMO := demo
 PEERS := .venv-peers
 PORT ?= 8000
 
-.PHONY: demo test check runtimes web peers bench gpu clean
+ASSETS ?= $(FGCAM_ASSETS)
+ZOO ?= $(FGCAM_ZOO)
+OUT ?= build
+
+.PHONY: help demo test check house dist docs-figures bench peers coverage truth exporting training pictures runtimes web gpu clean
+
+help:  ## what there is to make
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
 
 $(BIN)/.installed-$(RUNTIME): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -21,19 +28,24 @@ $(BIN)/.installed-dev: pyproject.toml $(BIN)/.installed-$(RUNTIME)
 	@touch $@
 
 demo: $(BIN)/.installed-$(RUNTIME)  ## explain the bundled pictures, and say where the overlays are
-	@$(BIN)/fgcam explain exported_models/vgg_shapes.dynamo.onnx exported_models/pictures -o $(DEMO)/fgcam \
-		--layer input --layer features.10
-	@$(BIN)/fgcam explain exported_models/resnet_shapes.torchscript.onnx exported_models/pictures/two.png \
-		--target top:2 -o $(DEMO)/two
-	@echo "overlays: $(DEMO)/fgcam/*.png and $(DEMO)/two/*.png; one sheet per picture: *.sheet.png"
+	@$(BIN)/fgcam demo -o $(DEMO)
 
 test: check  ## everything: style, types, layering, tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
-check: $(BIN)/.installed-dev
+check: $(BIN)/.installed-dev  ## style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+house: $(BIN)/.installed-dev  ## floors and circles of the import graph, length of files
+	@$(BIN)/python tools/house/floors.py
+
+dist: $(BIN)/.installed-dev  ## wheel and sdist, each tried in a clean environment of every Python that is there
+	$(BIN)/python tools/house/dist.py dist
+
+docs-figures: $(BIN)/.installed-dev  ## every table of figures in the docs again, under build/figures; what cannot be made here is said
+	FGCAM_ASSETS="$(ASSETS)" FGCAM_ZOO="$(ZOO)" $(BIN)/python tools/house/figures.py --run $(OUT)/figures
 
 $(PEERS)/.installed: pyproject.toml tools/peers/requirements.txt
 	@test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
@@ -49,6 +61,7 @@ peers: $(PEERS)/.installed  ## our numbers beside pytorch-grad-cam's, captum's, 
 	$(PEERS)/bin/python tools/peers/peers_zennit.py
 	$(PEERS)/bin/python tools/peers/peers_attention.py
 	$(PEERS)/bin/python tools/peers/peers_metrics.py
+	$(PEERS)/bin/python tools/peers/peers_tokens.py
 	$(PEERS)/bin/python tools/peers/peers_adapters.py exported_models/resnet_shapes.dynamo.onnx exported_models/pictures/star.png
 
 runtimes: $(BIN)/.installed-dev  ## exported files in other runtimes and a browser; what is not to be had is skipped, and said
@@ -62,12 +75,36 @@ web: $(BIN)/.installed-$(RUNTIME)  ## the page that explains pictures in the tab
 	@$(BIN)/python tools/browser/prepare.py
 	@$(BIN)/python tools/browser/serve.py $(PORT)
 
-bench: $(BIN)/.installed-$(RUNTIME)  ## ratios to the plain forward pass
+bench: $(BIN)/.installed-$(RUNTIME)  ## time, as ratios to the plain forward pass: explanations, exported files
 	$(BIN)/python tools/bench/bench.py
+	$(BIN)/python tools/bench/bench_export.py
 
-gpu: $(BIN)/.installed-dev  ## on CUDA: make gpu RUNTIME=gpu VENV=.venv-gpu; skipped, with the reason, elsewhere
+coverage: $(BIN)/.installed-$(RUNTIME)  ## many models: ZOO=FOLDER of exports, ASSETS=FOLDER of real models and photographs
+	@test -n "$(ZOO)$(ASSETS)" || { echo "say where models are: make coverage ZOO=FOLDER ASSETS=FOLDER"; exit 1; }
+	@mkdir -p $(OUT)
+	test -z "$(ZOO)" || $(BIN)/python tools/coverage/coverage.py "$(ZOO)" -o $(OUT)/coverage
+	test -z "$(ZOO)" || $(BIN)/python tools/coverage/token_layers.py "$(ZOO)" -o $(OUT)/token_layers.md
+	test -z "$(ASSETS)" || $(BIN)/python tools/coverage/real_models.py "$(ASSETS)" $(OUT)/real_models --pictures 12 --every
+
+truth: $(BIN)/.installed-$(RUNTIME)  ## how good auto is beside other maps: ASSETS=FOLDER of real models and photographs
+	@test -n "$(ASSETS)" || { echo "say where models are: make truth ASSETS=FOLDER"; exit 1; }
+	$(BIN)/python tools/truth/truth.py "$(ASSETS)" $(OUT)/truth
+	$(BIN)/python tools/truth/table.py $(OUT)/truth
+
+exporting:  ## how the bundled net is exported from Keras, JAX and PaddlePaddle: environments and commands
+	@sed -n '/^In an environment/,/^"""/{/^"""/d;p;}' tools/exporting/export_*.py
+
+training:  ## the bundled nets and pictures anew, into FOLDER=exported_models; PYTHON has PyTorch
+	@test -n "$(FOLDER)" || { echo "say where to: make training FOLDER=exported_models PYTHON=python-with-torch"; exit 1; }
+	$(PYTHON) tools/training/train_shapes.py $(FOLDER)
+	$(PYTHON) tools/training/shapes.py $(FOLDER)/pictures --seed 12
+
+pictures: $(BIN)/.installed-$(RUNTIME)  ## the README's pictures
+	$(BIN)/python tools/training/readme_picture.py docs/demo.png
+
+gpu: $(BIN)/.installed-dev  ## on CUDA (RUNTIME=gpu VENV=.venv-gpu): tests and times; skipped, with the reason, elsewhere
 	$(BIN)/python -m pytest -rs tests/models/test_gpu.py
 	$(BIN)/python tools/bench/bench.py --device cuda --program fgcam --batch 1 --batch 32
 
-clean:
-	rm -rf $(VENV) .venv-runtimes $(PEERS) $(DEMO) explanations build tools/browser/files tools/*/node_modules
+clean:  ## remove what the others made
+	rm -rf $(VENV) .venv-runtimes $(PEERS) $(DEMO) explanations build dist tools/browser/files tools/*/node_modules

@@ -12,13 +12,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .cam.fusion import resized
 from .errors import InputError, OptionError, TargetError, suggest
 from .explainer import Explainer
 from .forward import forward, picture_sides
-from .matrices import resize_matrix
 from .methods.method import Feeds, Options, runner, start
 from .program import SEED, TARGET, append_features, append_gradients
 from .targets import AnyTarget, aimed, fitted_classes, objectives_of
+
+__all__ = [
+    "CONVOLUTION_LAYER_VALUES",
+    "CONVOLUTION_OUTPUT_GRADIENTS",
+    "INPUT_OUTPUT_GRADIENTS",
+    "OUTPUT_LAYER_VALUES",
+    "quantus_explain",
+    "quantus_model",
+    "saliency_call",
+]
 
 INPUT_OUTPUT_GRADIENTS = "INPUT_OUTPUT_GRADIENTS"
 CONVOLUTION_LAYER_VALUES = "CONVOLUTION_LAYER_VALUES"
@@ -63,8 +73,7 @@ def quantus_explain(explainer: Explainer, *, layer: str | None = None) -> Explai
         axes = picture_sides(explainer.model, explainer.input)
         if axes is None:
             raise InputError(f"Quantus' attributions are of pictures, not of inputs of {list(x.shape)}")
-        rows, columns = (resize_matrix(n, x.shape[a]) for n, a in zip(raw.shape[1:], axes, strict=True))
-        return np.asarray(rows @ raw @ columns.T, np.float32)[:, None]
+        return np.asarray(resized(raw, (x.shape[axes[0]], x.shape[axes[1]])), np.float32)[:, None]
 
     return explain
 

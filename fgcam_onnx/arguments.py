@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from .errors import InputError, ModelError, NumericsError, TargetError, suggest
 from .graph.facts import facts_of
 from .graph.model import Model, TensorSpec
-from .graph.value import Shape
+from .graph.shapes import Shape
 from .layers.flow import Flow
 from .loading.loading import bind
 from .surgery.framing import Frame

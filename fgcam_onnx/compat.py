@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .cam.fusion import resized
 from .errors import InputError, OptionError, TargetError
 from .explainer import Explainer
 from .forward import picture_sides
 from .imaging.colormaps import COLORMAP_JET, opencv_colors
-from .matrices import resize_matrix
 from .targets import Aim, Class, Objective, Predicted, Region, Weighted
 from .targets.classes import Probability
 
@@ -52,6 +52,18 @@ METHODS_BY_CLASS: Mapping[str, str] = {
     "XGradCAM": "xgradcam",
 }
 """The classes that :mod:`fgcam_onnx.compat` has, pytorch-grad-cam's names first, and the methods they run."""
+
+__all__ = [
+    "BaseCAM",
+    "BinaryClassifierOutputTarget",
+    "ClassifierOutputReST",
+    "ClassifierOutputSoftmaxTarget",
+    "ClassifierOutputTarget",
+    "RawScoresOutputTarget",
+    "SemanticSegmentationTarget",
+    "show_cam_on_image",
+    *METHODS_BY_CLASS,
+]
 
 OPTIONS_BY_CLASS: Mapping[str, Mapping[str, Any]] = {"FullGrad": {"layers": None, "rescale": "channel"}}
 """What pytorch-grad-cam's classes do that the methods' defaults do not; its FullGrad ignores the layers named."""
@@ -170,13 +182,13 @@ class BaseCAM:
         return axes
 
     def _maps(self, explainer: Explainer, x: NDArray[Any], targets: list[Objective] | None) -> NDArray[np.float32]:
-        size = tuple(x.shape[a] for a in self._axes(explainer, x))
+        height, width = (x.shape[a] for a in self._axes(explainer, x))
         e = explainer(x, target=targets)
         shape = tuple(next(o.shape for o in explainer.model.outputs if o.name == explainer.score.output)[1:])
         sizes = [d for d in shape if isinstance(d, int)]
         whole = len(sizes) == len(shape) and int(np.prod(sizes)) == e.scores.shape[1]
         self.outputs = e.scores.reshape(-1, *sizes) if whole else e.scores
-        layers = [[_enlarged(m, size) for m in _scaled(np.maximum(raw, 0))] for raw in e.maps.values()]
+        layers = [resized(_scaled(np.maximum(raw, 0)), (height, width)) for raw in e.maps.values()]
         return _scaled(np.mean(layers, axis=0))
 
 
@@ -200,12 +212,6 @@ def _scaled(maps: Any) -> NDArray[np.float32]:
     low = np.asarray(maps, np.float32)
     low = low - low.min(axis=(1, 2), keepdims=True)
     return np.asarray(low / (1e-7 + low.max(axis=(1, 2), keepdims=True)), np.float32)
-
-
-def _enlarged(values: NDArray[np.float32], size: tuple[int, ...]) -> NDArray[np.float32]:
-    """Resize a map bilinearly with half-pixel centres, as OpenCV does: without averaging where it becomes smaller."""
-    rows, columns = (resize_matrix(n, out) for n, out in zip(values.shape, size, strict=True))
-    return np.asarray(rows @ values @ columns.T, np.float32)
 
 
 # ---- targets by pytorch-grad-cam's names

@@ -5,6 +5,21 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+__all__ = [
+    "AbsentError",
+    "DeviceError",
+    "FgcamError",
+    "ImageError",
+    "InputError",
+    "LayerError",
+    "ModelError",
+    "NumericsError",
+    "OptionError",
+    "OutputError",
+    "TargetError",
+    "UnsupportedOperatorError",
+]
+
 
 class FgcamError(Exception):
     """Root of every error this package raises on purpose."""

@@ -45,6 +45,8 @@ from .targets import AnyTarget, Predicted, aimed, fitted_classes, objectives_of
 if TYPE_CHECKING:
     from onnx import ModelProto
 
+__all__ = ["Explainer", "explain"]
+
 
 class Explainer:
     """Explain predictions of an exported model.
@@ -58,10 +60,9 @@ class Explainer:
         Where maps are wanted: tensors, nodes or exporter scopes; ``input`` is the graph's input, ``all``
         every candidate between the input and the base layer. Default: the input for methods that reach it,
         the base layer for class activation maps.
-    base : str, optional
-        The CAM that is refined, a row of ``methods.BASES``; default ``gradcam``, of auto what suits the kind of net.
-    base_layer : str, optional
-        Where it is taken; default the deepest layer with spatial extent, of auto what suits the kind of net.
+    base, base_layer : str, optional
+        The CAM that is refined, a row of ``methods.BASES``, and the layer where; default ``gradcam`` at the deepest
+        layer with spatial extent, of auto what suits the kind of net.
     grid : (int, int), optional
         Height and width of a transformer's grid of tokens, where the graph does not show it; tokens before the
         last ``height * width`` are left out.
@@ -70,14 +71,13 @@ class Explainer:
     eigen_smooth : bool
         Of a CAM, refined or not: its components' first principal component in place of their sum over the channels.
     residual : {"positive", "signed", "ratio"}, optional
-        How a residual Add shares relevance; default ``positive`` for fgcam, ``signed`` for relevancecam, as published,
-        and what the composite says for lrp.
+        How a residual Add shares relevance; default ``positive`` (fgcam), ``signed`` (relevancecam), the composite's.
     products : {"value", "split"}, optional
         How a product of two tensors that both depend on the input shares relevance: a gate or attention weight
         takes nothing (``value``, the default but for AttnLRP), or each operand half (``split``).
     start : {"contrastive", "logit", "plain", "sglrp", "signed"}, optional
-        What relevance starts from at the logits; default ``contrastive`` for relevancecam, ``logit`` for
-        deeptaylor, ``signed`` for lrp where its rules turn with the logit's sign, else ``plain``.
+        What relevance is at the logits; default ``contrastive`` (relevancecam), ``logit`` (deeptaylor), ``signed``
+        (lrp, where its rules turn with the logit's sign), else ``plain``.
     aug_smooth : bool
         Average the raw maps of each image and its mirror image, both times 0.9, 1 and 1.1: six runs (pytorch-grad-cam).
     trace : bool

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from .imaging import Placement, Preprocess
 
+__all__ = ["Explanation", "Traced"]
+
 NEGLIGIBLE = 1e-3
 """Components whose sum is less than this share of their magnitude have no meaningful conservation."""
 

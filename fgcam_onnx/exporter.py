@@ -45,6 +45,8 @@ if TYPE_CHECKING:
 
     from .imaging import Preprocess
 
+__all__ = ["Exported", "export"]
+
 Choice = int | Literal["argmax", "input"]
 """The class that a file explains: one for good, the top one of each image, or one that is given with each."""
 

@@ -10,7 +10,7 @@ import numpy as np
 from .graph.emitter import Emitter
 from .graph.facts import facts_of
 from .graph.model import Model
-from .graph.value import Dim
+from .graph.shapes import Dim
 from .methods import Options
 from .methods.method import Feeds, runner
 from .program import append_scores

@@ -23,6 +23,8 @@ from .targets import AnyTarget
 if TYPE_CHECKING:
     from onnx import ModelProto
 
+__all__ = ["Sweep", "sweep"]
+
 USUAL = ("fgcam", "gradcam", "layercam", "relevancecam")
 """Methods that are swept when none is named, those that are there."""
 

@@ -12,7 +12,10 @@ from click.testing import CliRunner
 from fgcam_onnx.cli import cli
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "exported_models/README.md", "tools/README.md")),
+    *sorted((ROOT / "docs").glob("*.md")),
+]
 
 
 def blocks(language: str) -> list[tuple[str, str]]:
@@ -60,7 +63,7 @@ def test_documented_code_runs(checkout: Path, page_and_text: tuple[str, str]) ->
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
 def test_links_and_named_files_exist(page: Path) -> None:
     text = page.read_text()
-    links = [x for x in re.findall(r"\]\(([^)#]+)\)", text) if "://" not in x]
+    links = [x for x in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", text) if "://" not in x]
     named = re.findall(r"python (tools/\S+\.py)", text)
     for target in links:
         assert (page.parent / target).exists(), target
@@ -68,7 +71,20 @@ def test_links_and_named_files_exist(page: Path) -> None:
         assert (ROOT / target).exists(), target
 
 
-def test_make_targets_in_the_readme_exist() -> None:
+def slug(heading: str) -> str:
+    """Return the anchor that a heading gets."""
+    return re.sub(r"[^\w -]", "", heading.lower()).strip().replace(" ", "-")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_links_to_headings_exist(page: Path) -> None:
+    for target, anchor in re.findall(r"\]\(([^):]*)#([^)]+)\)", page.read_text()):
+        other = (page.parent / target).resolve() if target else page
+        assert anchor in [slug(h) for h in re.findall(r"^#+ (.+)$", other.read_text(), re.MULTILINE)], (target, anchor)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_named_make_targets_exist(page: Path) -> None:
     makefile = (ROOT / "Makefile").read_text()
-    for name in re.findall(r"^make (\w+)", (ROOT / "README.md").read_text(), re.MULTILINE):
+    for name in re.findall(r"(?:^|`)make ([a-z][a-z-]*)", page.read_text(), re.MULTILINE):
         assert re.search(rf"^{name}:", makefile, re.MULTILINE), name

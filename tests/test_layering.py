@@ -1,30 +1,31 @@
-"""Imports point downwards only, and the heavy packages have one door each."""
+"""Imports point downwards only, rooms say what they import, heavy packages have one door each, and files are small."""
 
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
+import floors
 import pytest
-
-PACKAGE = Path(__file__).parent.parent / "fgcam_onnx"
+from floors import PACKAGE, ROOT, import_graph, imports
 
 LEVELS: tuple[tuple[str, ...], ...] = (
     ("defaults", "errors", "version"),
     ("emptiness", "matrices", "wheels"),
-    ("imaging", "graph", "metrics", "report", "stream"),
-    ("loading", "layers", "surgery", "vjp", "backward", "runtime", "cam"),
-    ("saving", "lrp", "quantized", "cells"),
-    ("program", "subspace"),
-    ("arguments", "arithmetic", "explanation", "fgcam", "opening", "support"),
-    ("guessing",),
+    ("imaging", "graph", "metrics", "report"),
+    ("stream", "loading", "layers", "vjp", "backward", "cam"),
+    ("saving", "lrp", "quantized", "surgery", "cells"),
+    ("program", "runtime", "subspace"),
+    ("arguments", "arithmetic", "fgcam", "opening", "support"),
+    ("explanation", "guessing"),
     ("targets",),
     ("methods",),
     ("assembling", "forward"),
     ("explainer",),
-    ("adapters", "compat", "exporter", "feeding", "pictures", "sweep"),
+    ("adapters", "compat", "exporter", "feeding", "sweep"),
+    ("pictures",),
     ("evaluation", "written"),
-    ("audit", "scale"),
     ("cli",),
     ("__main__",),
 )
@@ -36,48 +37,38 @@ DOORS = {
 NEVER = ("jax", "paddle", "tensorflow", "torch")
 
 
-def imports(source: str) -> list[tuple[int, str]]:
-    """Return (leading dots, module) of every import, ``if TYPE_CHECKING`` blocks aside."""
-    tree = ast.parse(source)
-    typing_only = {
-        id(inner)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
-        for inner in ast.walk(node)
-    }
-    found: list[tuple[int, str]] = []
-    for node in ast.walk(tree):
-        if id(node) in typing_only:
-            continue
-        if isinstance(node, ast.Import):
-            found += [(0, alias.name) for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            bare = [alias.name for alias in node.names] if not node.module else [node.module]
-            found += [(node.level, name) for name in bare]
-    return found
-
-
 def faults(path: str, source: str) -> list[str]:
     """Return what is wrong with the imports of the module at ``path`` (relative to the package)."""
     level = {name: i for i, names in enumerate(LEVELS) for name in names}
     part = Path(path).parts[0].removesuffix(".py")
     depth = len(Path(path).parts)
     wrong = []
-    for dots, module in imports(source):
+    for dots, module, names in imports(source):
         root = module.split(".")[0]
         inside = dots == depth or (dots == 0 and module.startswith("fgcam_onnx."))
         if inside and part != "__init__":
-            target = (module.removeprefix("fgcam_onnx.") if dots == 0 else module).split(".")[0]
-            if target not in level:
-                if target != "__version__":
+            whole = module.removeprefix("fgcam_onnx.") if dots == 0 else module
+            for target in {whole.split(".")[0]} if whole else set(names):
+                if target not in level:
                     wrong.append(f"{path}: {target} has no level")
-            elif target != part and level[target] > level[part]:
-                wrong.append(f"{path} imports {target}, which lies above it")
+                elif target != part and level[target] >= level[part]:
+                    wrong.append(f"{path} imports {target}, which lies above it or beside it")
         if dots == 0 and root in DOORS and not path.startswith(DOORS[root]):
             wrong.append(f"{path} imports {root}, which only {', '.join(DOORS[root])} may")
         if dots == 0 and root in NEVER:
             wrong.append(f"{path} imports {root}, which belongs in tools/")
     return wrong
+
+
+def promised(docstring: str) -> set[str]:
+    """Return what the sentence ``Imports a, b and c.`` of a room's docstring names."""
+    sentence = re.search(r"^Imports ([a-z_,\s]+)\.$", docstring, re.MULTILINE)
+    assert sentence, "a room's docstring says what it imports: 'Imports errors and graph.'"
+    return set(re.split(r",\s*|\s+and\s+", sentence[1])) - {"nothing"}
+
+
+def rooms() -> list[str]:
+    return sorted(p.parent.name for p in PACKAGE.glob("*/__init__.py"))
 
 
 def modules() -> list[str]:
@@ -104,6 +95,57 @@ def test_an_upward_import_is_found(source: str) -> None:
     assert faults("vjp/elementwise.py", source)
 
 
-@pytest.mark.parametrize("path", modules())
-def test_files_are_small(path: str) -> None:
-    assert len((PACKAGE / path).read_text().splitlines()) <= 350
+@pytest.mark.parametrize("room", rooms())
+def test_a_room_imports_what_its_docstring_says(room: str) -> None:
+    said = promised(ast.get_docstring(ast.parse((PACKAGE / room / "__init__.py").read_text())) or "")
+    read = {
+        other.split(".")[0]
+        for module, others in import_graph().items()
+        if module.split(".")[0] == room
+        for other in others
+    }
+    assert said == {"anything"} or read - {room} == said
+
+
+def test_no_files_import_each_other_in_a_circle() -> None:
+    assert floors.circles(import_graph()) == []
+
+
+def test_types_close_one_circle_only() -> None:
+    """An emitter gives out values, and a value writes through its emitter."""
+    assert floors.circles(import_graph(typing=True)) == [("graph.emitter", "graph.value")]
+
+
+def test_a_circle_is_found_and_stands_on_no_floor(tmp_path: Path) -> None:
+    """Negative control, with a relative, an absolute and a late import."""
+    house = tmp_path / "fgcam_onnx"
+    (house / "room").mkdir(parents=True)
+    for name, source in {
+        "__init__": "",
+        "room/__init__": "",
+        "low": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from .one import x",
+        "one": "from .room import two\nfrom .low import y",
+        "room/two": "from fgcam_onnx.three import x",
+        "three": "def f():\n    from . import one",
+    }.items():
+        (house / f"{name}.py").write_text(source)
+    graph = import_graph(house)
+    assert floors.circles(graph) == [("one", "room.two", "three")]
+    assert floors.floors(graph) == [["__init__", "low", "room"]]
+    assert floors.circles(import_graph(house, typing=True)) == [("low", "one", "room.two", "three")]
+
+
+def test_the_architecture_page_has_the_floors() -> None:
+    page = floors.PAGE.read_text()
+    assert page == floors.written(page, import_graph()), "run: python tools/house/floors.py --write"
+
+
+@pytest.mark.parametrize("part", floors.PARTS)
+def test_files_are_small(part: str) -> None:
+    assert {path.as_posix(): n for path, n in floors.lengths(part).items() if n > 350} == {}
+
+
+def test_every_tool_stands_in_a_room_that_the_readme_names() -> None:
+    readme = (ROOT / "tools" / "README.md").read_text()
+    for path in floors.lengths("tools"):
+        assert f"`{path.name}`" in readme, path

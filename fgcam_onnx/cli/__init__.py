@@ -1,4 +1,7 @@
-"""The command line: turns strings into values, nothing more. Each command is imported when it is used."""
+"""The command line: turns strings into values, nothing more. Each command is imported when it is used.
+
+Imports anything.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from ..errors import FgcamError
 from ..version import __version__
 
 COMMANDS = {
+    "demo": "Explain the bundled pictures with the bundled models: a first look.",
     "explain": "Explain predictions on pictures: what the model looks at, as overlays or raw maps.",
     "export": "Write a model and its explanation as one ONNX file, for any ONNX runtime.",
     "inspect": "Show what is in a model: inputs, outputs, layers to explain at, operators without rules.",

@@ -1,4 +1,4 @@
 """What a graph is: model, typed values, the emitter that appends nodes, the tape, facts of tensors.
 
-Imports errors and wheels, nothing else of the package.
+Imports errors.
 """

@@ -17,8 +17,9 @@ from ..errors import FgcamError, UnsupportedOperatorError
 from .gaps import KEEPS_TYPE
 from .model import LARGE, Model, dims_of
 from .rounding import corrected
+from .shapes import Dim, Shape
 from .subgraphs import reads
-from .value import Dim, Shape, Value
+from .value import Value
 
 PREFIX = "fgcam/"
 OUTPUT = f"{PREFIX}output/"

@@ -20,8 +20,8 @@ from .operators import (
     VIEWS,
 )
 from .quantization import units_of
+from .shapes import Shape
 from .subgraphs import reads
-from .value import Shape
 
 Node = NodeProto
 

@@ -12,7 +12,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, TypeProto, helper, numpy_helper
 
-from .value import Shape
+from .shapes import Shape
 
 LARGE = 1024
 """Constants with more elements travel beside the graph, not inside it."""

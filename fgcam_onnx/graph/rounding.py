@@ -15,7 +15,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, TypeProto, helper, numpy_helper
 
-from .value import Shape
+from .shapes import Shape
 
 POOLS = frozenset({"AveragePool", "LpPool", "MaxPool"})
 SIZED = POOLS | {"ConvTranspose", "Resize"}

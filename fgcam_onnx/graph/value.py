@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-if TYPE_CHECKING:
+from .shapes import Dim, Shape
+
+if TYPE_CHECKING:  # a value writes through its emitter, and an emitter gives out values: one thing, in two files
     from .emitter import Emitter
 
-Dim = int | str | None
-"""A dimension: its size, or a symbol or None where it is free (the batch)."""
-Shape = tuple[Dim, ...]
 Array = Any
 """What formulas take and return: a :class:`Value` or an ndarray."""
 

@@ -1,4 +1,7 @@
-"""Pictures in and out: reading, preprocessing, labels, overlays and files."""
+"""Pictures in and out: reading, preprocessing, labels, overlays and files. Knows nothing of graphs.
+
+Imports emptiness and errors.
+"""
 
 from fgcam_onnx.imaging.drawing import Seen, Style, drawn
 from fgcam_onnx.imaging.finding import find_images

@@ -1,4 +1,4 @@
 """Where a map can be taken: layers, their channels, places and tokens, and the paths from them to the score.
 
-Imports graph and what lies below it; never loading.
+Imports errors and graph.
 """

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from ..errors import LayerError
 from ..graph.facts import Node, facts_of
 from ..graph.model import Model, dims_of
+from ..graph.shapes import Shape
 from ..graph.tape import attributes
-from ..graph.value import Shape
 from .layers import candidate_layers
 from .tokens import Grid
 

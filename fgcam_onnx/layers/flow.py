@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ..errors import TargetError
 from ..graph.emitter import Emitter
 from ..graph.model import Model
-from ..graph.value import Dim, Shape
+from ..graph.shapes import Dim, Shape
 from .images import Lie, count_of, first_of, images_of
 
 

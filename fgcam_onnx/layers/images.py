@@ -18,8 +18,8 @@ from onnx import NodeProto
 from ..graph.facts import reached_from
 from ..graph.model import Model
 from ..graph.operators import ELEMENTWISE, PRODUCTS, SPATIAL, WINDOWED
+from ..graph.shapes import Dim
 from ..graph.subgraphs import CONTROL, reads
-from ..graph.value import Dim
 from .movement import MOVES, attributes, moved, sizes_of
 from .places import constant_along, reduced_axes
 

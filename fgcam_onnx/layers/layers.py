@@ -14,7 +14,8 @@ from ..errors import LayerError, suggest
 from ..graph.facts import producers_of, reached_from
 from ..graph.model import Model, dims_of
 from ..graph.operators import VIEWS
-from ..graph.value import Array, Shape
+from ..graph.shapes import Shape
+from ..graph.value import Array
 from .images import SCATTERED, images_of
 from .layout import Size, layouts_of
 from .paths import ancestors_of, bottlenecks_of, patch_bottlenecks

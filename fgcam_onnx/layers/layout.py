@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from ..errors import LayerError
 from ..graph.facts import facts_of, reached_from
 from ..graph.model import Model, dims_of
-from ..graph.value import Shape
+from ..graph.shapes import Shape
 from .places import Places, places_of
 from .tokens import Grid, grid_given, grid_of, picture_axis, shows_picture
 

@@ -18,7 +18,7 @@ from onnx import NodeProto
 from ..graph.facts import facts_of, reached_from
 from ..graph.model import Model
 from ..graph.operators import ELEMENTWISE, NORMALIZES, PRODUCTS, WINDOWED
-from ..graph.value import Shape
+from ..graph.shapes import Shape
 from .movement import MOVES, NOWHERE, Labels, Sizes, attributes, moved, sizes_of
 
 

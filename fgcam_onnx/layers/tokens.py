@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..graph.value import Array, Dim, Shape, Value
+from ..graph.shapes import Dim, Shape
+from ..graph.value import Array, Value
 from .movement import NOWHERE, Labels
 from .places import Places, constant_along
 

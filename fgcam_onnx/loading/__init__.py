@@ -1,4 +1,4 @@
 """A file from a stranger becomes a ``Model``: read, checked, written in canonical forms, folded and typed.
 
-Imports graph and what lies below it.
+Imports errors, graph and wheels.
 """

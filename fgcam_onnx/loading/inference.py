@@ -12,7 +12,7 @@ from onnx import ModelProto, TensorProto, TypeProto, helper
 from ..errors import ModelError
 from ..graph.gaps import infer_shapes
 from ..graph.model import dims_of
-from ..graph.value import Dim
+from ..graph.shapes import Dim
 from .folding import closed, folded
 
 BATCH = "N"

@@ -15,7 +15,7 @@ from onnx import ModelProto, NodeProto, ValueInfoProto, numpy_helper
 from ..errors import ModelError
 from ..graph.model import Model
 from ..graph.rounding import settled
-from ..graph.value import Dim, Shape
+from ..graph.shapes import Dim, Shape
 from .batching import apart, first_symbols, typed
 from .bodies import written_out
 from .canonical import canonical_nodes, legacy_nodes, resizes_of_before_11, without_chains

@@ -1,1 +1,4 @@
-"""Relevance propagation: modifiers, rules made of terms, and composites made of rules."""
+"""Relevance propagation: modifiers, rules made of terms, and composites made of rules.
+
+Imports backward, errors, graph and vjp.
+"""

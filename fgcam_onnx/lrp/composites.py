@@ -26,6 +26,8 @@ from .rules import (
     z_rule,
 )
 
+__all__ = ["Composite", "op", "reads_input"]
+
 Selector = Callable[[Record], bool]
 
 ACTIVATIONS = (

@@ -25,6 +25,8 @@ from .modifiers import (
 )
 from .rules import Group, Rule, Term, divide_or_zero, stabilized
 
+__all__ = ["alpha_beta", "epsilon", "flat", "gamma", "generalized_gamma", "lrp_0", "w_square", "z_box", "z_plus"]
+
 STABILIZER = 1e-6
 """Added to denominators that are not meant to absorb anything."""
 

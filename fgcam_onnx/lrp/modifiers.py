@@ -10,6 +10,20 @@ import numpy as np
 from ..graph.facts import facts_of
 from ..graph.value import Array, Value
 
+__all__ = [
+    "Modifier",
+    "above_lowest",
+    "absolute",
+    "below_highest",
+    "keep",
+    "less",
+    "negative",
+    "ones",
+    "positive",
+    "raised",
+    "squared",
+]
+
 
 @dataclass(frozen=True)
 class Modifier:

@@ -32,6 +32,8 @@ from .modifiers import (
     squared,
 )
 
+__all__ = ["Group", "Rule", "Term", "stabilized"]
+
 Given = tuple[Value | None, ...]
 NOTHING = 1e-30
 """Denominators below this are taken for 0."""

@@ -39,8 +39,9 @@ from .modifiers import positive
 from .normalization import NORMALIZATIONS, all_addends, as_linear
 from .rules import Given, Group, Rule, Term, first, passthrough, product, stabilized
 
-Cases = tuple[tuple[Selector, Pullback], ...]
+__all__ = ["COMPOSITES", "layered", "rest"]
 
+Cases = tuple[tuple[Selector, Pullback], ...]
 CONVOLUTIONS = ("Conv", "ConvTranspose")
 DENSE = ("Einsum", "Gemm", "MatMul")
 TINY = 1e-9

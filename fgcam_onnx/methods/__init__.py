@@ -1,4 +1,8 @@
-"""The table of methods: what each is, where it comes from, and how it is built from a model."""
+"""The table of methods: what each is, where it comes from, and how it is built from a model.
+
+Imports backward, cam, cells, defaults, errors, fgcam, graph, layers, lrp, program, quantized, runtime, saving,
+subspace, surgery and vjp.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,7 @@ import numpy as np
 from ..errors import OptionError, check_known, suggest
 from .ablated import ABLATED_CAMS
 from .attention import ATTENTION
-from .augment import augmented
+from .augment import augmented as augmented
 from .blackbox import BLACK_BOX
 from .cams import GRADIENT_CAMS, Cam, cam_method
 from .fullgrad import FULLGRAD
@@ -44,19 +48,7 @@ METHODS: dict[str, Method] = {
     **BLACK_BOX,
 }
 
-__all__ = [
-    "BASES",
-    "METHODS",
-    "Method",
-    "Options",
-    "Run",
-    "augmented",
-    "check_eigen_smooth",
-    "find_base",
-    "find_method",
-    "fitted_settings",
-    "settings_of",
-]
+__all__ = ["BASES", "METHODS", "Method", "Options", "Run", "find_base", "find_method", "settings_of"]
 
 
 def find_method(name: str) -> Method:

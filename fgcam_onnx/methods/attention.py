@@ -8,7 +8,8 @@ import numpy as np
 
 from ..errors import LayerError, OptionError
 from ..graph.emitter import Emitter
-from ..graph.value import Array, Dim, Value
+from ..graph.shapes import Dim
+from ..graph.value import Array, Value
 from ..layers.attention import attention_weights, tokens_of
 from ..program import Scored, append_gradients
 from .method import Method, Options, Outputs

@@ -13,7 +13,8 @@ import numpy as np
 from ..errors import OptionError
 from ..graph.loops import collected
 from ..graph.model import dims_of
-from ..graph.value import Dim, Value
+from ..graph.shapes import Dim
+from ..graph.value import Value
 from ..program import Scored
 from ..quantized import real
 from ..surgery.cutting import Cut, cut

@@ -1,4 +1,7 @@
-"""How good a map is: the table of metrics, the controls that stand beside every map, and what measures both."""
+"""How good a map is: the table of metrics, the controls that stand beside every map, and what measures both.
+
+Imports errors and matrices.
+"""
 
 from .case import Case, Explain, Picture
 from .controls import CONTROLS, Control

@@ -1,6 +1,10 @@
-"""One house for every page: data and templates, plots as SVG, pictures inside; a page is one file."""
+"""One house for every page: data and templates, plots as SVG, pictures inside; a page is one file.
 
-from .pages import embedded, render
-from .plots import Point, dots, lines
+Imports nothing.
+"""
 
-__all__ = ["Point", "dots", "embedded", "lines", "render"]
+from .pages import embedded as embedded
+from .pages import render as render
+from .plots import Point as Point
+from .plots import dots as dots
+from .plots import lines as lines

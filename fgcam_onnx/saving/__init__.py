@@ -1,4 +1,4 @@
 """Programs as files of their own: packed, checked, portable, in half precision, with pixels in and pictures out.
 
-Imports loading, graph and what lies below them.
+Imports errors, graph and loading.
 """

@@ -1,8 +1,14 @@
-"""Items from a source, turned into rows by a work, kept by a sink as they are made; a journal says how far it got."""
+"""Items from a source, turned into rows by a work, kept by a sink as they are made; a journal says how far it got.
 
-from .engine import Work, run
-from .items import Item, from_paths
-from .journal import Journal
-from .sinks import Kept, Lines, Row, Sink
+Imports errors and imaging.
+"""
 
-__all__ = ["Item", "Journal", "Kept", "Lines", "Row", "Sink", "Work", "from_paths", "run"]
+from .engine import Work as Work
+from .engine import run as run
+from .items import Item as Item
+from .items import from_paths as from_paths
+from .journal import Journal as Journal
+from .sinks import Kept as Kept
+from .sinks import Lines as Lines
+from .sinks import Row as Row
+from .sinks import Sink as Sink

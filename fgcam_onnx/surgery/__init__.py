@@ -1,4 +1,4 @@
 """Models cut at a tensor, joined again, or written a second time inside the same graph.
 
-Imports graph and what lies below it.
+Imports errors, graph and loading.
 """

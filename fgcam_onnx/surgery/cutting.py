@@ -14,9 +14,9 @@ from ..errors import LayerError
 from ..graph.emitter import PREFIX, Emitter
 from ..graph.facts import facts_of, reached_from
 from ..graph.model import Model, dims_of
+from ..graph.shapes import Shape
 from ..graph.subgraphs import reads
 from ..graph.tape import attributes
-from ..graph.value import Shape
 
 Constants = dict[str, NDArray[Any]]
 

@@ -17,9 +17,9 @@ from ..graph.emitter import PREFIX
 from ..graph.facts import facts_of
 from ..graph.model import Model, TensorSpec, dims_of
 from ..graph.operators import ELEMENTWISE, SHAPES, VIEWS
+from ..graph.shapes import Shape
 from ..graph.subgraphs import reads
 from ..graph.tape import attributes
-from ..graph.value import Shape
 
 GIVEN = f"{PREFIX}given/"
 """Prefix of the tensor that has the shape of the file's input."""

@@ -1,4 +1,7 @@
-"""What is explained: classes and contrasts, elements, regions, detections, similarity."""
+"""What is explained: classes and contrasts, elements, regions, detections, similarity.
+
+Imports arguments and errors.
+"""
 
 from __future__ import annotations
 
@@ -33,9 +36,6 @@ __all__ = [
     "Similarity",
     "Sum",
     "Weighted",
-    "aimed",
-    "fitted_classes",
-    "objectives_of",
 ]
 
 

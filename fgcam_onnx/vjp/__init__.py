@@ -1,14 +1,18 @@
-"""Gradient rules: one table, merged from the families, an operator in one family only."""
+"""Gradient rules: one table, merged from the families, an operator in one family only.
+
+Imports errors and graph.
+"""
 
 from __future__ import annotations
 
 from ..graph.tape import Record
 from ..graph.value import Value
 from . import constant, contraction, elementwise, indexing, movement, normalization, pooling, reduction, resizing
-from .pullback import gradient_pullback, merged
+from .pullback import gradient_pullback as gradient_pullback
+from .pullback import merged
 from .rule import AllOutputs, EachInput, Row, Rules
 
-RULES: Rules = merged(
+RULES: dict[str, Row] = merged(
     constant.RULES,
     contraction.RULES,
     elementwise.RULES,
@@ -19,6 +23,7 @@ RULES: Rules = merged(
     reduction.RULES,
     resizing.RULES,
 )
+"""The rows of all operators, by name; one of your own may be added, or take the place of another."""
 
 
 def pullback(record: Record, cotangents: tuple[Value | None, ...]) -> list[Value | None]:
@@ -26,4 +31,4 @@ def pullback(record: Record, cotangents: tuple[Value | None, ...]) -> list[Value
     return gradient_pullback(RULES, record, cotangents)
 
 
-__all__ = ["RULES", "AllOutputs", "EachInput", "Row", "Rules", "gradient_pullback", "pullback"]
+__all__ = ["RULES", "AllOutputs", "EachInput", "Row", "Rules"]

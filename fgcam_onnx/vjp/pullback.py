@@ -52,7 +52,8 @@ def gradient_pullback(rules: Rules, record: Record, cotangents: tuple[Value | No
         raise UnsupportedOperatorError(f"no gradient rule for {record}: {HINTS[record.op]}")
     if row is None:
         raise UnsupportedOperatorError(
-            f"no gradient rule for {record}. Choose a layer after it, or pass rules={{**RULES, {record.op!r}: …}}."
+            f"no gradient rule for {record}. Choose a layer after it, or add a row: "
+            f"fgcam_onnx.vjp.RULES[{key_of(record)!r}] = …"
         )
     if not isinstance(row, AllOutputs) and any(c is not None for c in cotangents[1:]):
         raise UnsupportedOperatorError(

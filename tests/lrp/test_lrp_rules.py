@@ -97,10 +97,10 @@ RULES: dict[str, tuple[Rule, Unit]] = {
     "z+, no bias": (linear.z_plus(bias=False), without_bias(alpha_beta(1, 0))),
     "zB": (linear.z_box(LOW, HIGH), box),
     "zB of one range": (linear.z_box(-3, 3), lambda w, x, b, r, _: box(w, x, b, r, {"low": -3, "high": 3})),
-    "w^2": (linear.w_square(), w_square),
+    "w square": (linear.w_square(), w_square),
     "flat": (linear.flat(), flat),
 }
-CONSERVING = ("alpha 2 beta 1", "z+, no bias", "zB", "w^2", "flat")
+CONSERVING = ("alpha 2 beta 1", "z+, no bias", "zB", "w square", "flat")
 
 
 @functools.cache

@@ -6,7 +6,14 @@ from typing import Any
 
 import numpy as np
 from nets import Size, model_of, node
+from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto
+
+from fgcam_onnx import load
+from fgcam_onnx.graph.emitter import Emitter
+from fgcam_onnx.graph.score import find_score
+from fgcam_onnx.program import TARGET, append_gradients, append_target
+from fgcam_onnx.runtime import Session
 
 WIDTH, PATCH, CLASSES = 6, 4, 3
 
@@ -177,3 +184,15 @@ def mixing(*, grid: tuple[int, int] = (2, 3)) -> ModelProto:
     w("ReduceMean", [x, w.ints("tokens.axis", 1)], "pooled", keepdims=0)
     w.linear("pooled", "logits", WIDTH, CLASSES)
     return model_of(w.nodes, w.weights, inputs={"input": ["N", 3, h * PATCH, wd * PATCH]}, outputs=["logits"])
+
+
+def gradients_at(proto: ModelProto, names: list[str], x: NDArray[Any]) -> dict[str, NDArray[Any]]:
+    """Return activations (``a/NAME``) and gradients of the top class (``g/NAME``) of whole tensors."""
+    model = load(proto)
+    emitter = Emitter(model)
+    scored = append_target(emitter, find_score(model).logits)
+    found = append_gradients(emitter, names, output="logits", seed=scored.seed)
+    for name in names:
+        emitter.output(f"a/{name}", emitter.value(name))
+        emitter.output(f"g/{name}", found[name])
+    return Session(emitter.build()).run({"input": x, TARGET: np.full(len(x), -1)})

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
 import functools
-import sys
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -29,7 +29,10 @@ class Handler(SimpleHTTPRequestHandler):
         super().end_headers()
 
 
-def main(port: int) -> None:
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("port", nargs="?", type=int, default=8000)
+    port = parser.parse_args().port
     folder = Path(__file__).resolve().parent
     with ThreadingHTTPServer(("127.0.0.1", port), functools.partial(Handler, directory=str(folder))) as server:
         print(f"http://localhost:{server.server_address[1]}/  (Ctrl+C ends it)", flush=True)
@@ -40,4 +43,4 @@ def main(port: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 8000)
+    main()

@@ -139,8 +139,9 @@ def _fgcam(model: Any, x: np.ndarray) -> Row:
 
 HEADING = """# Coverage of the zoo
 
-Made by `python tools/coverage/coverage.py FOLDER -o docs/coverage` on exports with random weights;
-see [operators](operators.md).
+Exports with random weights; see [operators](operators.md).
+
+Figures by `python tools/coverage/coverage.py ZOO -o OUT/coverage`; needs hours, zoo.
 """
 
 COLUMNS = (

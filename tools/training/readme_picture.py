@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import argparse
 from pathlib import Path
 
 from PIL import Image
@@ -30,8 +30,11 @@ def tiles(name: str, label: str) -> list[tuple[str, Image.Image]]:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("file", type=Path)
+    file = parser.parse_args().file
     sheet = contact_sheet([t for name, label in ROWS for t in tiles(name, label)], columns=4, tile=192)
-    sheet.save(sys.argv[1], optimize=True)
+    sheet.save(file, optimize=True)
 
 
 if __name__ == "__main__":
