@@ -26,8 +26,9 @@ from .cam.perturbation import Progress
 from .errors import OptionError, TargetError
 from .explanation import Explanation
 from .forward import Forward, forward
-from .graph.model import Model, TensorSpec
-from .graph.score import Score, find_score
+from .graph.model import Model
+from .graph.score import Score
+from .heads import NOTHING, Head, Stated, meaning_of
 from .layers.flow import Flow, flow_of
 from .loading.loading import load
 from .methods import Options, augmented, find_method
@@ -95,7 +96,10 @@ class Explainer:
     input, output : str, optional
         The image input and the score's output, where the model has several.
     before_softmax : bool
-        Explain the logit before a trailing Softmax or Sigmoid (default) or the output itself.
+        Explain the logit before a trailing Softmax or Sigmoid (default) or the output itself; boxes are read as the
+        output has them.
+    head : Stated
+        What the output means, as far as that is to be said and not found out: ``Stated("map")``, class names.
     progress : callable, optional
         Called with (done, total) during long work.
     **settings
@@ -131,6 +135,7 @@ class Explainer:
         input: str | None = None,  # noqa: A002
         output: str | None = None,
         before_softmax: bool = True,
+        head: Stated = NOTHING,
         progress: Progress | None = None,
         **settings: Any,
     ) -> None:
@@ -163,7 +168,7 @@ class Explainer:
         self.base_layer = base_layer
         self.grid = None if grid is None else (int(grid[0]), int(grid[1]))
         self.aug_smooth = aug_smooth
-        self.output, self.before_softmax = output, before_softmax
+        self.output, self.before_softmax, self.stated = output, before_softmax, head
         self._compiled: dict[tuple[tuple[int, ...], bool], Compiled] = {}
         self._models: dict[tuple[int, ...], Model] = {}
         self._siblings: dict[Any, Explainer] = {}
@@ -174,7 +179,16 @@ class Explainer:
     @property
     def score(self) -> Score:
         """The output that is explained, and what was looked through to find it."""
-        return find_score(self.model, self.output, before_softmax=self.before_softmax)
+        return self._meaning()[0]
+
+    @property
+    def head(self) -> Head:
+        """What the output means, as far as its sizes are fixed."""
+        return self._meaning()[1]
+
+    def _meaning(self, size: tuple[int, ...] = ()) -> tuple[Score, Head]:
+        said: dict[str, Any] = {"before_softmax": self.before_softmax, "stated": self.stated}
+        return meaning_of(self._model(size), self.output, source=self.input, **said)
 
     @property
     def bag(self) -> bool:
@@ -182,13 +196,10 @@ class Explainer:
         return self._flow(()).bag
 
     @property
-    def _spec(self) -> TensorSpec:
-        return next(i for i in self.model.inputs if i.name == self.input)
-
-    @property
     def sizes_are_free(self) -> bool:
         """Whether the model takes images of several sizes: it is then compiled for each that comes."""
-        return not all(isinstance(d, int) for d in self._spec.shape[1:]) or bool(open_inputs(self.model, self.input))
+        spec = next(i for i in self.model.inputs if i.name == self.input)
+        return not all(isinstance(d, int) for d in spec.shape[1:]) or bool(open_inputs(self.model, self.input))
 
     def options(self, size: tuple[int, ...] = (), *, seeded: bool = False) -> tuple[Options, tuple[str, ...]]:
         """Return what the method is built from for inputs of ``size``, and the names its layers were asked by.
@@ -197,7 +208,7 @@ class Explainer:
         weights of the logits.
         """
         model = self._model(size)
-        score = find_score(model, self.output, before_softmax=self.before_softmax)
+        score, head = self._meaning(size)
         where: dict[str, Any] = {"logits": score.logits, "source": self.input, "grid": self.grid}
         base = base_layer_of(model, self.base_layer, method=self.method, **where)
         layers = chosen_layers(model, self.layers, method=self.method, base=base, **where)
@@ -209,6 +220,7 @@ class Explainer:
             model=model,
             input=self.input,
             score=score,
+            head=head,
             layers=tuple(layers.values()),
             base_layer=base,
             seeded=seeded,
@@ -228,9 +240,7 @@ class Explainer:
         return self._models[size] if size else self.model
 
     def _flow(self, size: tuple[int, ...]) -> Flow:
-        model = self._model(size)
-        score = find_score(model, self.output, before_softmax=self.before_softmax)
-        return flow_of(model, logits=score.logits, source=self.input)
+        return flow_of(self._model(size), logits=self._meaning(size)[0].logits, source=self.input)
 
     def __call__(self, x: ArrayLike | Mapping[str, ArrayLike], *, target: AnyTarget = None) -> Explanation:
         """Explain ``x``.
@@ -260,11 +270,13 @@ class Explainer:
             return closed(x, target=target)
         size, images = self._size(feeds), len(feeds[self.input])
         count = fitted_answers(self._flow(size), images)
-        aim, each = None, 1
-        if objectives := objectives_of(target, count):
+        aim = None
+        objectives, each = objectives_of(target, count, head=self._meaning(size)[1])
+        if objectives:
             compiled = self._compile(size, seeded=True)
+            feeds = repeated(feeds, each, self.model.inputs, image=self.input)
             aim = self._aim(feeds, objectives)
-            feeds[SEED] = aim.weights.reshape(count, -1)
+            feeds[SEED] = aim.weights.reshape(count * each, -1)
         else:
             compiled = self._compile(size, seeded=False)
             classes = compiled.options.flow.classes

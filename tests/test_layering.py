@@ -18,6 +18,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("program", "subspace"),
     ("arguments", "arithmetic", "explanation", "fgcam", "opening", "support"),
     ("guessing",),
+    ("heads",),
     ("targets",),
     ("methods",),
     ("assembling", "forward"),
