@@ -45,11 +45,12 @@ def labels_file_of(model: Path, given: Path | None) -> Path | None:
 
 
 def stated(options: Mapping[str, Any], labels_file: Path | None) -> Stated:
-    """Return what the options say of the output."""
+    """Return what the options say of the output; a sidecar's names are not for what has none."""
     from ..heads import Stated
     from ..imaging import read_labels
 
-    labels = read_labels(labels_file) if labels_file is not None else ()
+    nameless = options["head"] in ("embedding", "number") and options["labels_file"] is None
+    labels = read_labels(labels_file) if labels_file is not None and not nameless else ()
     return Stated(options["head"], tuple(labels), options["objectness"], options["class_count"])
 
 
