@@ -156,7 +156,7 @@ def _ends(report: dict[str, Any]) -> list[list[str]]:
 
 def meant(head: dict[str, Any]) -> list[tuple[str, str]]:
     """Return what an output means, how sure that is and what can be asked of it, in lines with titles."""
-    classes = f", {head['classes']} classes" if head["classes"] else ""
+    classes = f", {head['classes']} class{'es' * (head['classes'] > 1)}" if head["classes"] else ""
     named = " with names" if head["labels"] else ""
     why = f" ({'a guess: ' if head['guessed'] else ''}{head['why']})" if head["why"] else ""
     found = [("meaning", f"{head['meaning']}{classes}{named}{why}")]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from ..errors import TargetError
 from ..graph.facts import producers_of
+from ..graph.indices import COUNTING
 from ..graph.model import Model, dims_of
 from ..graph.operators import VIEWS
 from ..graph.score import SQUASHING, Score
@@ -38,6 +40,25 @@ def _squashed(model: Model, name: str) -> bool:
     while (node := producers.get(name)) is not None and node.op_type in VIEWS:
         name = node.input[0]
     return node is not None and node.op_type in SQUASHING
+
+
+def refuse_index(model: Model, output: str) -> None:
+    """Refuse an output that only says where something is: there is no score in it.
+
+    Raises
+    ------
+    TargetError
+        Names the tensor whose places they are.
+    """
+    producers, name = producers_of(model), output
+    while (node := producers.get(name)) is not None and node.op_type in VIEWS:
+        name = node.input[0]
+    if node is not None and node.op_type in COUNTING and list(node.output).index(name) in COUNTING[node.op_type]:
+        raise TargetError(
+            f"output {output!r} only says where {node.op_type!r} (node {node.name!r}) found something in "
+            f"{node.input[0]!r}: it has no score and no gradient. Explain that: output={node.input[0]!r} "
+            f"(--output {node.input[0]})"
+        )
 
 
 def embeds(model: Model, output: str) -> str:

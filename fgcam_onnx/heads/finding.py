@@ -14,7 +14,7 @@ from ..graph.score import Score, find_score
 from ..graph.value import Shape
 from ..layers.flow import Flow, flow_of
 from .columns import Columns, columns_of
-from .ends import answer_axis, embeds, end_of
+from .ends import answer_axis, embeds, end_of, refuse_index
 from .head import KINDS, Head
 from .names import fitted_labels, metadata_of, own_labels
 
@@ -114,6 +114,7 @@ def meaning_of(
         As for `find_score` and `find_head`.
     """
     score = find_score(model, output, before_softmax=before_softmax)
+    refuse_index(model, score.output)
     head = find_head(model, score, source=source, stated=stated)
     if score.skipped and head.columns is not None and head.kind == "boxes" and not head.columns.beside:
         score = find_score(model, output, before_softmax=False)

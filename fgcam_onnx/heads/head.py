@@ -96,6 +96,11 @@ class Head:
         several = self.kind == "classes" and (self.count or 0) > 1
         return self.end or ("softmax" if several else "")
 
+    @property
+    def classed(self) -> bool:
+        """Whether there are classes in it."""
+        return self.kind not in ("embedding", "number", "unknown")
+
     def probabilities(self, scores: NDArray[np.floating]) -> NDArray[np.float32] | None:
         """Return what the end makes of scores (N, K) or (N, ...), of their shape; None where it makes nothing."""
         if not self.made:
@@ -178,9 +183,7 @@ class Head:
     @property
     def told(self) -> str:
         """What the output is, in a line."""
-        classes = (
-            f", {self.count} classes" if self.count is not None and self.kind not in ("embedding", "number") else ""
-        )
+        classes = f", {self.count} class{'es' * (self.count > 1)}" if self.count and self.classed else ""
         why = f" ({'a guess: ' if self.guessed else ''}{self.why})" if self.why else ""
         return f"{KINDS[self.kind]}{classes}{why}"
 
@@ -191,7 +194,7 @@ class Head:
             "meaning": KINDS[self.kind],
             "shape": [d if isinstance(d, int) else None for d in self.shape],
             "classes_axis": self.axis,
-            "classes": self.count,
+            "classes": self.count if self.classed else None,
             "probability": self.made or None,
             "assumed": bool(self.made) and not self.end,
             "labels": len(self.labels) or None,

@@ -144,3 +144,17 @@ def test_the_points_of_a_single_class_are_no_classes() -> None:
     head = head_of(nets.yolo(objectness=False, turned=True, extra=6, classes=1))
     assert head.columns is not None
     assert (head.columns.first, head.columns.count, head.columns.objectness) == (4, 1, None)
+
+
+@pytest.mark.parametrize("cast", ["", "Cast<to=1>", "Cast<to=3>"])
+def test_an_output_behind_an_argmax_is_refused_naming_the_one_before_it(cast: str) -> None:
+    kind = {"": "int64", "Cast<to=1>": "float", "Cast<to=3>": "int8"}[cast]
+    body = f"{nets.FEATURES} z = Conv(act, V)  q = ArgMax<axis=1, keepdims=0>(z)  y = {cast or 'Identity'}(q)"
+    model = nets.net(body, f"(float[1,3,8,8] x) => ({kind}[1,8,8] y)", V=nets.normal(1, 3, 4, 1, 1))
+    for method in ("gradcam", "rise", "fgcam"):
+        with pytest.raises(TargetError, match=r"ArgMax.*--output z"):
+            Explainer(model, method=method)
+    x = nets.rng(1).normal(size=(1, 3, 8, 8)).astype(np.float32)
+    found = Explainer(model, method="gradcam", layers="act", output="z")(x)
+    top = int(np.bincount(nets.run(model, x).astype(int).ravel()).argmax())
+    assert found.described[0].startswith(f"largest region of class {top}")
