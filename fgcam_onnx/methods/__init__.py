@@ -1,7 +1,7 @@
 """The table of methods: what each is, where it comes from, and how it is built from a model.
 
-Imports backward, cam, errors, fgcam, graph, layers, lrp, program, quantized, runtime, saving, subspace, surgery and
-vjp.
+Imports backward, cam, errors, fgcam, graph, heads, layers, lrp, program, quantized, runtime, saving, subspace,
+surgery and vjp.
 """
 
 from __future__ import annotations
