@@ -155,7 +155,7 @@ def saliency_call(explainer: Explainer, *, target: AnyTarget = None, channels_la
         x = np.asarray(x_value_batch, np.float32)
         feeds = explainer.feeds(np.moveaxis(x, -1, 1) if turned else x)
         size = feeds[explainer.input].shape[1:]
-        objectives = objectives_of(chosen, len(x))
+        objectives, _ = objectives_of(chosen, len(x), head=explainer.head)
         if (size, bool(objectives)) not in built:
             options, _ = explainer.options(size if explainer.sizes_are_free else (), seeded=bool(objectives))
             built[size, bool(objectives)] = options, _gradient_program(options)

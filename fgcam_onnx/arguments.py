@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .errors import InputError, ModelError, NumericsError, TargetError, suggest
+from .errors import InputError, NumericsError, TargetError, suggest
 from .graph.facts import facts_of
 from .graph.model import Model, TensorSpec
-from .graph.shapes import Shape
 from .layers.flow import Flow
-from .loading.loading import bind
 from .surgery.framing import Frame
 
 if TYPE_CHECKING:
@@ -111,21 +109,6 @@ def placed_in(x: object, model: Model, name: str, count: int) -> tuple[Placement
     return (Placement.whole(size),) * count
 
 
-def bound_to(model: Model, shapes: Mapping[str, Shape]) -> Model:
-    """Return ``model`` with inputs of ``shapes``.
-
-    Raises
-    ------
-    InputError
-        They do not fit.
-    """
-    try:
-        return bind(model, shapes)
-    except ModelError as error:
-        sizes = ", ".join(" x ".join(str(d) for d in s if d is not None) for s in shapes.values())
-        raise InputError(f"an input of {sizes} does not fit the model: {error}") from error
-
-
 def repeated(
     feeds: dict[str, NDArray[Any]], each: int, inputs: Sequence[TensorSpec], *, image: str
 ) -> dict[str, NDArray[Any]]:
@@ -133,23 +116,6 @@ def repeated(
     first = next(i.shape[0] for i in inputs if i.name == image)
     rows = {i.name for i in inputs if i.shape and i.shape[0] == first}
     return {n: a.repeat(each, 0) if n in rows and each > 1 else a for n, a in feeds.items()}
-
-
-def open_inputs(model: Model, image: str, *, given: Collection[str] | None = None) -> list[str]:
-    """Return the inputs beside ``image`` that leave sizes open, a batch that is that of the images aside.
-
-    Raises
-    ------
-    InputError
-        One of them is not among those ``given``.
-    """
-    specs = {i.name: i.shape for i in model.inputs}
-    batch = specs[image][:1]
-    shapes = {n: s[1:] if s[:1] == batch else s for n, s in specs.items() if n != image}
-    found = [n for n, s in shapes.items() if not all(isinstance(d, int) for d in s)]
-    if given is not None and (missing := [n for n in found if n not in given]):
-        raise InputError(f"no value for input {', '.join(map(repr, missing))}")
-    return found
 
 
 def fitted_frame(given: ArrayLike, frame: Frame) -> ArrayLike:

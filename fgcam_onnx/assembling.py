@@ -50,7 +50,7 @@ def assembled(
     check_finite(maps, "the explanation")
     return Explanation(
         maps,
-        found["target"] if aim is None else np.full(count, -1, np.int64),
+        found["target"] if aim is None else np.full(count * each, -1, np.int64),
         found["score"].astype(np.float32) if aim is None else aim.score,
         found["scores"].astype(np.float32),
         conservation_of(found, compiled.names),

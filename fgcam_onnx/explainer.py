@@ -10,16 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .arguments import (
-    bound_to,
-    fitted_answers,
-    fitted_feeds,
-    fitted_frame,
-    image_input,
-    open_inputs,
-    placed_in,
-    repeated,
-)
+from .arguments import fitted_answers, fitted_feeds, fitted_frame, image_input, placed_in, repeated
 from .arithmetic import computed
 from .assembling import assembled
 from .cam.perturbation import Progress
@@ -27,8 +18,9 @@ from .defaults import METHOD
 from .errors import OptionError, TargetError
 from .explanation import Explanation
 from .forward import Forward, forward
-from .graph.model import Model, TensorSpec
-from .graph.score import Score, find_score
+from .graph.model import Model
+from .graph.score import Score
+from .heads import NOTHING, Head, Stated, meaning_of
 from .layers.flow import Flow, flow_of
 from .loading.loading import load
 from .methods import Options, augmented, find_method
@@ -39,6 +31,7 @@ from .methods.remarks import remarks_of
 from .methods.taking import refuse_unused
 from .program import SEED, TARGET
 from .saving.saving import check_plain
+from .sizes import Sizes, bound_to, open_inputs
 from .surgery.framing import framed
 from .targets import AnyTarget, Predicted, aimed, fitted_classes, objectives_of
 
@@ -95,7 +88,10 @@ class Explainer:
     input, output : str, optional
         The image input and the score's output, where the model has several.
     before_softmax : bool
-        Explain the logit before a trailing Softmax or Sigmoid (default) or the output itself.
+        Explain the logit before a trailing Softmax or Sigmoid (default) or the output itself; boxes are read as the
+        output has them.
+    head : Stated
+        What the output means, as far as that is to be said and not found out: ``Stated("map")``, class names.
     progress : callable, optional
         Called with (done, total) during long work.
     **settings
@@ -131,6 +127,7 @@ class Explainer:
         input: str | None = None,  # noqa: A002
         output: str | None = None,
         before_softmax: bool = True,
+        head: Stated = NOTHING,
         progress: Progress | None = None,
         **settings: Any,
     ) -> None:
@@ -163,9 +160,9 @@ class Explainer:
         self.base_layer = base_layer
         self.grid = None if grid is None else (int(grid[0]), int(grid[1]))
         self.aug_smooth = aug_smooth
-        self.output, self.before_softmax = output, before_softmax
+        self.output, self.before_softmax, self.stated = output, before_softmax, head
         self._compiled: dict[tuple[tuple[int, ...], bool], Compiled] = {}
-        self._models: dict[tuple[int, ...], Model] = {}
+        self._sizes = Sizes(self.model, self.input)
         self._siblings: dict[Any, Explainer] = {}
         self._forwards: dict[tuple[tuple[int, ...], bool], Forward] = {}
         if not self.sizes_are_free:
@@ -174,7 +171,16 @@ class Explainer:
     @property
     def score(self) -> Score:
         """The output that is explained, and what was looked through to find it."""
-        return find_score(self.model, self.output, before_softmax=self.before_softmax)
+        return self._meaning()[0]
+
+    @property
+    def head(self) -> Head:
+        """What the output means, as far as its sizes are fixed."""
+        return self._meaning()[1]
+
+    def _meaning(self, size: tuple[int, ...] = ()) -> tuple[Score, Head]:
+        said: dict[str, Any] = {"before_softmax": self.before_softmax, "stated": self.stated}
+        return meaning_of(self._sizes.bound(size), self.output, source=self.input, **said)
 
     @property
     def base(self) -> str | None:
@@ -197,13 +203,9 @@ class Explainer:
         return self._flow(()).bag
 
     @property
-    def _spec(self) -> TensorSpec:
-        return next(i for i in self.model.inputs if i.name == self.input)
-
-    @property
     def sizes_are_free(self) -> bool:
         """Whether the model takes images of several sizes: it is then compiled for each that comes."""
-        return not all(isinstance(d, int) for d in self._spec.shape[1:]) or bool(open_inputs(self.model, self.input))
+        return self._sizes.free
 
     def options(self, size: tuple[int, ...] = (), *, seeded: bool = False) -> tuple[Options, tuple[str, ...]]:
         """Return what the method is built from for inputs of ``size``, and the names its layers were asked by.
@@ -211,8 +213,8 @@ class Explainer:
         ``size`` is all dimensions but the batch; empty when fixed. ``seeded`` is whether the target is given as
         weights of the logits.
         """
-        model = self._model(size)
-        score = find_score(model, self.output, before_softmax=self.before_softmax)
+        model = self._sizes.bound(size)
+        score, head = self._meaning(size)
         where: dict[str, Any] = {"logits": score.logits, "source": self.input, "grid": self.grid}
         ground = ground_of(model, method=self.method, base=self.choices.base, layer=self.base_layer, **where)
         layers = chosen_layers(model, self.layers, method=self.method, base=ground.layer, **where)
@@ -221,6 +223,7 @@ class Explainer:
             model=model,
             input=self.input,
             score=score,
+            head=head,
             layers=tuple(layers.values()),
             base_layer=ground.layer,
             seeded=seeded,
@@ -236,15 +239,8 @@ class Explainer:
             self._compiled[size, seeded] = Compiled(options, names, augmented(run, options) if self.aug_smooth else run)
         return self._compiled[size, seeded]
 
-    def _model(self, size: tuple[int, ...]) -> Model:
-        if size and size not in self._models:
-            self._models[size] = bound_to(self.model, {self.input: (None, *size)})
-        return self._models[size] if size else self.model
-
     def _flow(self, size: tuple[int, ...]) -> Flow:
-        model = self._model(size)
-        score = find_score(model, self.output, before_softmax=self.before_softmax)
-        return flow_of(model, logits=score.logits, source=self.input)
+        return flow_of(self._sizes.bound(size), logits=self._meaning(size)[0].logits, source=self.input)
 
     def __call__(self, x: ArrayLike | Mapping[str, ArrayLike], *, target: AnyTarget = None) -> Explanation:
         """Explain ``x``.
@@ -272,13 +268,15 @@ class Explainer:
         feeds = self.feeds(x)
         if (closed := self._closed(feeds)) is not self:
             return closed(x, target=target)
-        size, images = self._size(feeds), len(feeds[self.input])
+        size, images = self._sizes.of(feeds), len(feeds[self.input])
         count = fitted_answers(self._flow(size), images)
-        aim, each = None, 1
-        if objectives := objectives_of(target, count):
+        aim = None
+        objectives, each = objectives_of(target, count, head=self._meaning(size)[1])
+        if objectives:
             compiled = self._compile(size, seeded=True)
+            feeds = repeated(feeds, each, self.model.inputs, image=self.input)
             aim = aimed(objectives, self._forward(feeds, others=any(o.reads_others for o in objectives)))
-            feeds[SEED] = aim.weights.reshape(count, -1)
+            feeds[SEED] = aim.weights.reshape(count * each, -1)
         else:
             compiled = self._compile(size, seeded=False)
             classes = compiled.options.flow.classes
@@ -312,18 +310,16 @@ class Explainer:
         if key not in self._siblings:
             other = copy.copy(self)
             other.model = bound_to(self.model, shapes)
-            other._compiled, other._models, other._forwards, other._siblings = {}, {}, {}, {}
+            other._sizes = Sizes(other.model, self.input)
+            other._compiled, other._forwards, other._siblings = {}, {}, {}
             self._siblings[key] = other
         return self._siblings[key]
 
     def _forward(self, feeds: dict[str, NDArray[Any]], *, others: bool) -> Predicted:
-        size = self._size(feeds)
+        size = self._sizes.of(feeds)
         if (size, others) not in self._forwards:
             self._forwards[size, others] = forward(self.options(size)[0], others=others)
         return self._forwards[size, others](feeds)
-
-    def _size(self, feeds: Mapping[str, NDArray[Any]]) -> tuple[int, ...]:
-        return tuple(feeds[self.input].shape[1:]) if self.sizes_are_free else ()
 
     def feeds(self, x: ArrayLike | Mapping[str, ArrayLike]) -> dict[str, NDArray[Any]]:
         """Return ``x`` as the arrays that the model takes, by input.

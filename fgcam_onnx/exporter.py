@@ -170,6 +170,8 @@ def append_explanation(
     if explainer.aug_smooth:
         raise OptionError("aug_smooth runs a method again and again from outside: it cannot be exported")
     options, names = explainer.options(_bound_size(explainer, size))
+    if options.head.dense:
+        raise options.head.refusal("a file explains a class of the whole picture")
     append = find_method(explainer.method).append
     if append is None:
         raise OptionError(
@@ -210,6 +212,7 @@ def append_explanation(
         "layers": json.dumps(names),
         "options": json.dumps(_told(options, explainer.method)),
         "target": str(target),
+        "head": json.dumps(options.head.summary()),
         "preprocess": json.dumps(dataclasses.asdict(preprocess)) if preprocess is not None else "",
         "resize": resize,
         "normalize": normalize,

@@ -66,6 +66,7 @@ def forward(options: Options, *, others: bool = False) -> Forward:
             {n.removeprefix(OTHER): a for n, a in found.items() if n.startswith(OTHER)},
             (seen[sides[0]], seen[sides[1]]) if sides else (0, 0),
             axis,
+            options.head,
         )
 
     return predict

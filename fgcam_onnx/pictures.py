@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .cam.fusion import check_fusion, fuse
-from .cam.perturbation import softmax
 from .emptiness import NOT_POSITIVE, emptiness
 from .errors import AbsentError, FgcamError, NumericsError
 from .explainer import Explainer
@@ -43,7 +42,7 @@ class Explained:
     score : float
         The target's logit, or the number that was explained.
     probability : float or None
-        The class's probability: softmax, or sigmoid where the model ends in one.
+        The class's probability: what the model's end makes of the score; None where it makes nothing.
     maps : dict of str to ndarray of shape (h, w)
         Raw map per layer.
     conservation : dict of str to float or None
@@ -263,46 +262,43 @@ def _batch(
     labels: Sequence[str],
     feeds: Mapping[str, NDArray[Any]],
 ) -> list[list[Explained]]:
-    x, squash = joined(explainer, read, feeds), explainer.score.skipped
+    x = joined(explainer, read, feeds)
     rows: list[list[Explained]] = [[] for r in read for _ in r.x]
+    if top and explainer.head.kind != "classes":
+        raise explainer.head.refusal(f"the top {top} classes")
     if not top:
         for target in targets:
-            _collect(rows, explainer(x, target=target), labels, squash, explainer.method)
+            _collect(rows, explainer(x, target=target), labels, explainer)
     else:
         first = explainer(x)
-        _collect(rows, first, labels, squash, explainer.method)
+        _collect(rows, first, labels, explainer)
         ranked = np.argsort(-first.scores, axis=1, kind="stable")
         for rank in range(1, min(top, ranked.shape[1])):
-            _collect(rows, explainer(x, target=ranked[:, rank]), labels, squash, explainer.method)
+            _collect(rows, explainer(x, target=ranked[:, rank]), labels, explainer)
     waiting = iter(rows)
     return [[e for own in islice(waiting, len(r.x)) for e in own] for r in read]
 
 
-def _probabilities(scores: NDArray[np.float32], squash: str) -> NDArray[np.float32]:
-    """Return what the model makes of its scores at its end; a softmax where it makes nothing of them."""
-    if squash != "Sigmoid":
-        return softmax(scores)
-    return np.asarray(0.5 * (1 + np.tanh(scores / 2)), np.float32)
-
-
-def _collect(rows: list[list[Explained]], e: Explanation, labels: Sequence[str], squash: str, method: str) -> None:
+def _collect(rows: list[list[Explained]], e: Explanation, labels: Sequence[str], explainer: Explainer) -> None:
     """Add what was found to the explanations of each image; a bag's answer is that of each of its images."""
-    probabilities = _probabilities(e.scores, squash)
+    head, labels = explainer.head, explainer.head.labels or labels
+    probabilities = None if e.described else head.probabilities(e.scores)
     images = len(rows) * e.each
     for row in range(images):
         answer = row * len(e.target) // images
         target = int(e.target[answer])
         kept = {k: None if np.isnan(v[answer]) else round(float(v[answer]), 6) for k, v in e.conservation.items()}
         label = e.described[answer] if e.described else labels[target] if target < len(labels) else str(target)
+        label = "the output" if head.kind == "number" and not e.described else label
         rows[row // e.each].append(
             Explained(
                 target,
                 label,
                 float(e.score[answer]),
-                None if e.described else float(probabilities[answer, target]),
+                None if probabilities is None else float(probabilities[answer, target]),
                 {k: m[row * len(m) // images] for k, m in e.maps.items()},
                 kept,
-                method,
+                explainer.method,
                 e.relative[answer],
                 trace=[step.summary(answer) for step in e.trace],
             )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .meaning import labels_file_of, noted
 from .options import DEVICE, PICTURES
 from .preparing import OVERRIDES, prepare
 from .values import SWITCHES, parse_settings
@@ -74,7 +75,8 @@ def command(model: Path, images: tuple[str, ...], **options: Any) -> None:
     """  # noqa: D301
     from ..arguments import image_input
     from ..evaluation import evaluate, read_classes
-    from ..imaging import find_sidecar, read_labels, sidecar_labels
+    from ..heads import Stated, meaning_of
+    from ..imaging import read_labels
     from ..loading.loading import load
     from ..metrics import CONTROLS
     from ..sweep import USUAL
@@ -83,9 +85,11 @@ def command(model: Path, images: tuple[str, ...], **options: Any) -> None:
     loaded = load(model)
     image = image_input(loaded.inputs, options["input_name"])
     prepared = prepare(loaded, options["spec"], image=image, **{k: options[k] for k in OVERRIDES})
-    sidecar = find_sidecar(model)
-    labels_file = options["labels_file"] or (sidecar_labels(sidecar) if sidecar else None)
-    labels = read_labels(labels_file) if labels_file else ()
+    labels_file = labels_file_of(model, options["labels_file"])
+    meant = Stated(labels=read_labels(labels_file) if labels_file else ())
+    head = meaning_of(loaded, options["output_name"], source=image.name, stated=meant)[1]
+    noted(head)
+    labels = head.labels
     names = _split(options["methods"]) or USUAL
     with Meter(quiet=options["as_json"]).batches() as progress:
         found = evaluate(
@@ -100,7 +104,7 @@ def command(model: Path, images: tuple[str, ...], **options: Any) -> None:
             regions=_regions(options["boxes"], options["masks"], labels),
             labels=labels, against=options["against"], out=options["out"], pictures=options["gallery"],
             seed=options["seed"], batch=options["batch"], device=options["device"], threads=options["threads"],
-            input=options["input_name"], output=options["output_name"], progress=progress,
+            input=options["input_name"], output=options["output_name"], head=meant, progress=progress,
         )  # fmt: skip
     if options["as_json"]:
         import json

@@ -13,6 +13,7 @@ import click
 
 from ..defaults import METHOD
 from .feeding import FEED, check_fed, files_of, read_feeds
+from .meaning import MEANING, labels_file_of, noted, stated
 from .options import DEVICE, DRAWN, INT8, PICTURES, RULES, STYLE
 from .preparing import OVERRIDES, prepare, recorded, untouched
 from .record import hashes, made_now, options_given, read_record, repeated
@@ -22,6 +23,7 @@ from .values import Size, settings_by_method
 if TYPE_CHECKING:
     from ..explainer import Explainer
     from ..graph.model import Model
+    from ..heads import Stated
     from ..imaging import Style
     from ..pictures import Picture
 
@@ -62,6 +64,7 @@ PASSED_ON = "layers grid aug_smooth int8 device threads batch".split()
     "--seed", type=click.Path(path_type=Path), help="Explain a weighted sum of the output: its weights, .npy."
 )
 @click.option("--boxes", default="auto", help="How a detector writes boxes: auto, cxcywh, xyxy, yxyx or grid.")
+@MEANING
 @RULES
 @click.option("--composite", metavar="NAME", help="The rules of lrp, such as epsilongammabox: --set composite=NAME.")
 @click.option("--trace", is_flag=True, help="Show what every operator makes of the relevance that reaches it.")
@@ -98,7 +101,7 @@ def command(ctx: click.Context, /, **options: Any) -> None:
     from ..arithmetic import arithmetic_of, told
     from ..errors import OptionError
     from ..feeding import is_array
-    from ..imaging import find_images, find_sidecar, make_folder, read_labels, save_json, sidecar_labels
+    from ..imaging import find_images, make_folder, save_json
     from ..loading.loading import load
     from ..pictures import explain_pictures, unique_stems
     from ..surgery.framing import pictured
@@ -124,13 +127,15 @@ def command(ctx: click.Context, /, **options: Any) -> None:
         prepared = untouched()
     else:
         prepared = prepare(loaded, options["spec"], image=image, **overrides)
-    sidecar = find_sidecar(model)
-    labels_file = options["labels_file"] or (sidecar_labels(sidecar) if sidecar else None)
-    labels = read_labels(labels_file) if labels_file else ()
+    labels_file = labels_file_of(model, options["labels_file"])
+    meant = stated(options, labels_file)
     feeds = read_feeds(options["feeds"], model=loaded, image=image, spec=options["spec"], **overrides)
     if not any(path.suffix.lower() == ".npz" for path in paths):
         check_fed(list(feeds), model=loaded, image=image)
-    explainers = _explainers(loaded, options, meter := Meter(quiet=options["as_json"]))
+    explainers = _explainers(loaded, options, meter := Meter(quiet=options["as_json"]), head=meant)
+    head = explainers[0].head
+    labels = head.labels or meant.labels
+    noted(head)
     if (frame := explainers[0].frame) is not None and frame.flat and options["overlay"]:
         raise OptionError(f"input {image.name!r} is a vector, and nothing is drawn on one: pass --raw")
     targets, top = read_targets(
@@ -155,6 +160,7 @@ def command(ctx: click.Context, /, **options: Any) -> None:
         **_told(explainers, options),
         "layers": sorted({name for p in results for e in p.explained for name in e.maps}),
         "int8": arithmetic_of(explainers[0].model),
+        "head": head.summary(),
         "preprocess": prepared.summary(),
         "images": [p.summary() for p in results],
         **made_now(),
@@ -193,7 +199,7 @@ def _report_failures(results: Sequence[Picture]) -> None:
         sys.exit(1)
 
 
-def _explainers(model: Model, options: dict[str, Any], meter: Any) -> list[Explainer]:
+def _explainers(model: Model, options: dict[str, Any], meter: Any, *, head: Stated) -> list[Explainer]:
     """Return an explainer for each method, each with the options that it takes."""
     from ..explainer import Explainer
     from ..methods.taking import UNSAID, shared_out
@@ -201,6 +207,7 @@ def _explainers(model: Model, options: dict[str, Any], meter: Any) -> list[Expla
     methods = list(dict.fromkeys(options["methods"] or (METHOD,)))
     same = {name: options[name] for name in PASSED_ON} | {"layers": options["layers"] or None}
     same |= {"input": options["input_name"], "output": options["output_name"], "progress": meter.masks}
+    same["head"] = head
     given = {name: options[name] for name in UNSAID}
     own = shared_out(methods, given, layers=options["layers"] or None) if len(methods) > 1 else {methods[0]: given}
     pairs = list(options["pairs"])

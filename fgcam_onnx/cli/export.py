@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..defaults import METHOD
+from .meaning import MEANING, labels_file_of, noted, stated
 from .options import ENDS, INT8, PIXELS, RULES
 from .preparing import prepare
 from .values import Size, parse_target, settings_by_method
@@ -49,6 +50,7 @@ OVERRIDES = "layout channels scale mean std".split()
     "--target", default="argmax", metavar="argmax|input|ID|LABEL",
     help="The class to explain: each image's top class, an int64 input of the file, or one class for good.",
 )  # fmt: skip
+@MEANING
 @RULES
 @click.option(
     "--preprocess", "spec", metavar="PRESET|FILE|sidecar",
@@ -84,23 +86,25 @@ def command(model: Path, out: Path, **options: Any) -> None:
     """  # noqa: D301
     from ..arguments import image_input
     from ..exporter import export
-    from ..imaging import find_sidecar, read_labels, sidecar_labels
+    from ..heads import meaning_of
     from ..loading.loading import load
 
-    sidecar = find_sidecar(model)
-    labels_file = options["labels_file"] or (sidecar_labels(sidecar) if sidecar else None)
-    labels = read_labels(labels_file) if labels_file else ()
-    target, batch = _target(options["target"], labels), _batch(options["batch"])
     loaded = load(model)
+    meant = stated(options, labels_file_of(model, options["labels_file"]))
+    image = image_input(loaded.inputs, options["input_name"])
+    head = meaning_of(loaded, options["output_name"], source=image.name, stated=meant)[1]
+    noted(head)
+    target, batch = _target(options["target"], head.labels or meant.labels), _batch(options["batch"])
     found = export(
         loaded,
         out,
         target=target,
-        preprocess=_preprocess(loaded, image_input(loaded.inputs, options["input_name"]), options),
+        preprocess=_preprocess(loaded, image, options),
         batch=batch,
         layers=options["layers"] or None,
         input=options["input_name"],
         output=options["output_name"],
+        head=meant,
         **{n: options[n] for n in (*PASSED_ON, *WRITTEN)},
         **settings_by_method(options["pairs"], methods=[options["method"]], base=options["base"])[options["method"]],
     )

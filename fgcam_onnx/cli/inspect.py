@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .meaning import MEANING, labels_file_of, stated
 from .options import ENDS
 from .values import Size
 
 if TYPE_CHECKING:
     from ..graph.model import Model, TensorSpec
     from ..graph.score import Score
+    from ..heads import Stated
     from ..layers.layers import Layer
     from ..layers.tokens import Grid
 
@@ -24,6 +26,8 @@ SHOWN = 12
 @click.command(name="inspect", context_settings={"show_default": True})
 @click.argument("model", type=click.Path(path_type=Path))
 @ENDS
+@MEANING
+@click.option("--labels", "labels_file", type=click.Path(path_type=Path), help="Class names: .txt or .json.")
 @click.option("--grid", type=Size(), help="A transformer's grid of tokens, where the graph does not show it.")
 @click.option("--all", "every", is_flag=True, help=f"List every layer, not the {SHOWN} best.")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
@@ -34,6 +38,7 @@ def command(
     grid: tuple[int, int] | None,
     every: bool,
     as_json: bool,
+    **options: Any,
 ) -> None:
     """Show what is in MODEL: inputs, outputs, exporter, the layers to explain at, operators without rules.
 
@@ -41,7 +46,8 @@ def command(
     passes through comes first, and is the default. Tokens of a transformer are folded to their grid, class and
     register tokens left out; layers of which the score uses nothing come last.
     """
-    report = report_on(model, input_name=input_name, output_name=output_name, grid=grid)
+    meant = stated(options, labels_file_of(model, options["labels_file"]))
+    report = report_on(model, input_name=input_name, output_name=output_name, grid=grid, head=meant)
     if as_json:
         click.echo(json.dumps(report, indent=1))
         return
@@ -56,11 +62,12 @@ def report_on(
     input_name: str | None = None,
     output_name: str | None = None,
     grid: tuple[int, int] | None = None,
+    head: Stated | None = None,
 ) -> dict[str, Any]:
     """Return what is known of a model as plain values; what is not, as None and a line in ``notes``."""
     from ..arguments import image_input
-    from ..errors import FgcamError, InputError, LayerError, TargetError
-    from ..graph.score import find_score
+    from ..errors import FgcamError, InputError, LayerError, OptionError, TargetError
+    from ..heads import NOTHING, meaning_of
     from ..imaging import find_sidecar
     from ..layers.layers import ranked_layers
     from ..loading.loading import load
@@ -70,20 +77,21 @@ def report_on(
 
     model = load(path)
     notes: list[str] = []
-    score, image, layers, support, ground = None, None, [], {}, None
+    score, meant, image, layers, support, ground = None, None, None, [], {}, None
     explanation = _explanation(model)
     try:
         notes += model.notes
         check_plain(model)
-        score = find_score(model, output_name)
+        image = image_input(model.inputs, input_name)
+        score, meant = meaning_of(model, output_name, source=image.name, stated=head or NOTHING)
+        notes += meant.notes
         where: dict[str, Any] = {"logits": score.logits, "source": input_name, "grid": grid}
         layers = ranked_layers(model, **where)
         ground = by_kind(model, base="", **where) if layers else None
-        image = image_input(model.inputs, input_name)
         support = support_of(model, logits=score.logits, input=image.name)
     except FgcamError as error:
-        named = input_name is not None or output_name is not None or grid is not None
-        if named and isinstance(error, InputError | LayerError | TargetError):
+        named = input_name is not None or output_name is not None or grid is not None or head not in (None, NOTHING)
+        if named and isinstance(error, InputError | LayerError | OptionError | TargetError):
             raise
         notes.append(str(error))
     if score is not None and not layers:
@@ -100,6 +108,7 @@ def report_on(
         "inputs": _tensors(model.inputs),
         "outputs": _tensors(model.outputs),
         "score": _score(model, score, image.name if image else None) if score else None,
+        "head": meant.summary() if meant else None,
         "layers": [_layer(i, x) for i, x in enumerate(layers, 1)],
         "support": {
             walk: {"missing": s.missing, "blocked": sum(x.name in s.blocked for x in layers)}

@@ -13,7 +13,7 @@ from .values import Numbers, Size
 Decorator = Callable[[Any], Any]
 
 
-def _together(*options: Decorator) -> Decorator:
+def together(*options: Decorator) -> Decorator:
     """Return one decorator that adds ``options`` in the order given."""
 
     def decorate(command: Any) -> Any:
@@ -24,7 +24,7 @@ def _together(*options: Decorator) -> Decorator:
     return decorate
 
 
-PIXELS = _together(
+PIXELS = together(
     click.option("--layout", type=click.Choice(["NCHW", "NHWC"])),
     click.option("--channels", type=click.Choice(["RGB", "BGR", "GREY"])),
     click.option("--scale", type=float, help="Preprocessing is (pixel * scale - mean) / std."),
@@ -33,13 +33,13 @@ PIXELS = _together(
 )
 """How pixels become numbers; overrides of ``--preprocess``."""
 
-ENDS = _together(
+ENDS = together(
     click.option("--input", "input_name", metavar="NAME", help="The image input, where there are several."),
     click.option("--output", "output_name", metavar="NAME", help="The output to explain, where there are several."),
 )
 """Which input and output of the model are meant."""
 
-PICTURES = _together(
+PICTURES = together(
     click.option(
         "--preprocess",
         "spec",
@@ -56,7 +56,7 @@ PICTURES = _together(
 )
 """How pictures are prepared for the model, and its classes named."""
 
-RULES = _together(
+RULES = together(
     click.option(
         "--residual",
         help="How residual sums share: positive, signed or ratio.  [default: positive; relevancecam and lrp: signed]",
@@ -76,7 +76,7 @@ RULES = _together(
 )
 """How gradients and relevance are handed back."""
 
-STYLE = _together(
+STYLE = together(
     click.option(
         "--on",
         type=click.Choice(["original", "model"]),
@@ -119,7 +119,7 @@ INT8 = click.option(
 )
 """How sums of integer products are computed."""
 
-DEVICE = _together(
+DEVICE = together(
     click.option("--device", default="auto", help="auto, cpu or cuda."),
     click.option("--threads", type=click.IntRange(0), default=0, help="Threads; 0 lets ONNX Runtime choose."),
 )

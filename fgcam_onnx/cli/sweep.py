@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .feeding import FEED, check_fed, read_feeds
+from .meaning import MEANING, labels_file_of, noted, stated
 from .options import DEVICE, DRAWN, INT8, PICTURES, STYLE
 from .preparing import OVERRIDES, Preparation, prepare
 from .targets import HELP, read_targets
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 @click.option("--boxes", default="auto", help="How a detector writes boxes: auto, cxcywh, xyxy, yxyx or grid.")
 @click.option("--base", metavar="NAME", help="The CAM that is refined.  [default: gradcam; auto: as suits the net]")
 @click.option("--base-layer", metavar="NAME", help="Where the base is computed.  [default: the deepest]")
+@MEANING
 @PICTURES
 @FEED
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="The sheet, PNG.  [default: PICTURE.sweep.png]")
@@ -58,7 +60,7 @@ def command(model: Path, picture: Path, **options: Any) -> None:
     from ..arithmetic import arithmetic_of, told
     from ..errors import OptionError
     from ..explainer import Explainer
-    from ..imaging import Seen, Style, find_sidecar, footed, read_image, read_labels, save_png, sidecar_labels
+    from ..imaging import Seen, Style, footed, read_image, save_png
     from ..loading.loading import load
     from ..surgery.framing import pictured
     from ..sweep import sweep
@@ -73,12 +75,13 @@ def command(model: Path, picture: Path, **options: Any) -> None:
     feeds = read_feeds(options["feeds"], model=loaded, image=image, spec=options["spec"], **overrides)
     check_fed(list(feeds), model=loaded, image=image)
     preprocess = prepared.preprocess
-    sidecar = find_sidecar(model)
-    labels_file = options["labels_file"] or (sidecar_labels(sidecar) if sidecar else None)
-    labels = read_labels(labels_file) if labels_file else ()
+    meant = stated(options, labels_file_of(model, options["labels_file"]))
     passed = {name: options[name] for name in ("batch", "int8", "device", "threads")}
     passed |= {"input": options["input_name"], "output": options["output_name"]}
+    passed["head"] = meant
     explainer = Explainer(loaded, method="gradcam", **passed)
+    noted(explainer.head)
+    labels = explainer.head.labels or meant.labels
     targets, top = read_targets(
         options["target"], labels=labels, explainer=explainer, preprocess=preprocess, boxes=options["boxes"]
     )

@@ -152,7 +152,22 @@ def _ends(report: dict[str, Any]) -> list[list[str]]:
     if score := report["score"]:
         before = f", before the final {score['skipped']}" if score["skipped"] else ""
         rows.append(["score", score["logits"], "", f"{score['classes'] or '?'} targets{before}"])
+    if head := report["head"]:
+        rows += [[title, text, "", ""] for title, text in meant(head)]
     return rows
+
+
+def meant(head: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return what an output means, how sure that is and what can be asked of it, in lines with titles."""
+    classes = f", {head['classes']} class{'es' * (head['classes'] > 1)}" if head["classes"] else ""
+    named = " with names" if head["labels"] else ""
+    why = f" ({'a guess: ' if head['guessed'] else ''}{head['why']})" if head["why"] else ""
+    found = [("meaning", f"{head['meaning']}{classes}{named}{why}")]
+    if head["probability"]:
+        what = {"done": "the output itself"}.get(head["probability"], f"a {head['probability']}")
+        told = ", which the model leaves out" if head["assumed"] else ""
+        found.append(("probability", f"{what}{told}"))
+    return [*found, ("--target", head["choices"])]
 
 
 def _layer(layer: dict[str, Any]) -> list[str]:

@@ -15,7 +15,6 @@ from ..errors import TargetError
 from ..explainer import Explainer
 from ..imaging import Preprocess, read_image
 from ..methods import find_method
-from ..methods.blackbox import probabilities
 from ..methods.sampling import like_input
 from ..metrics import CONTROLS, Case, Explain, Metric, Picture, measure
 from ..metrics.case import Asked
@@ -76,6 +75,8 @@ class Evaluating:
         for subjects in self.chosen.groups().values():
             layers = list(dict.fromkeys(s.layer for s in subjects))
             self._groups.append((self.pool.explainer(subjects[0].variant, layers), subjects))
+        if (head := self._first.head).dense or head.kind == "embedding":
+            raise head.refusal("metrics read the probability of a class")
 
     @property
     def _first(self) -> Explainer:
@@ -119,7 +120,8 @@ class Evaluating:
         return found.reshape(len(found), -1)
 
     def _probability(self, logits: NDArray[np.float32], target: int) -> NDArray[np.float32]:
-        return probabilities(logits, self._first.score.skipped)[:, target]
+        found = self._first.head.probabilities(logits)
+        return (logits if found is None else found)[:, target]
 
     def _cases(self, read: _Read) -> dict[str, Case]:
         """Return the maps of a picture, and the controls', ready to be measured."""

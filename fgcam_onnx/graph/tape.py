@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from onnx import NodeProto, helper
 
-from ..errors import LayerError
+from ..errors import LayerError, UnsupportedOperatorError
 from .emitter import Emitter
 from .facts import facts_of
+from .indices import COUNTING, values_read
 from .subgraphs import reads
 from .value import Value
 
@@ -111,16 +112,31 @@ def tape_between(
     chosen: list[NodeProto] = []
     for node in reversed(nodes):
         if leading.intersection(node.output) and reached.intersection(reads(node)):
-            leading.update(i for i in reads(node) if i in reached)
+            read = values_read(emitter.model, node)
+            leading.update(i for i, valued in zip(reads(node), read, strict=True) if valued and i in reached)
             chosen.append(node)
     chosen.reverse()
     for source in sources:
         if source not in leading:
+            if (picks := _picking(emitter, reached, output)) is not None:
+                raise UnsupportedOperatorError(
+                    f"nothing flows back from {output!r} to {source!r}: {picks.op_type!r} (node {picks.name!r}) has no "
+                    f"derivative, it only says where something is. Choose a layer after it, or explain what it reads, "
+                    f"{picks.input[0]!r} (output=, --output)."
+                )
             raise LayerError(
                 f"layer {source!r} does not lie on a path to {output!r}: nothing flows back to it. "
                 "`fgcam inspect` lists the layers that do."
             )
     return Tape(tuple(_record(emitter, n, reached) for n in chosen), sources, output)
+
+
+def _picking(emitter: Emitter, reached: Collection[str], output: str) -> NodeProto | None:
+    """Return the last operator that turns what is ``reached`` into indices, where ``output`` depends on it."""
+    if output not in reached:
+        return None
+    nodes = (n for n in reversed(emitter.model.nodes) if n.op_type in COUNTING and not set(n.input).isdisjoint(reached))
+    return next(nodes, None)
 
 
 def _record(emitter: Emitter, node: NodeProto, reached: set[str]) -> Record:
@@ -134,5 +150,5 @@ def _record(emitter: Emitter, node: NodeProto, reached: set[str]) -> Record:
         tuple(value(i) for i in reads(node)),
         tuple(Value(emitter, o) if o else None for o in node.output),
         attributes(node),
-        tuple(i in reached and i != "" for i in reads(node)),
+        tuple(v and i in reached for i, v in zip(reads(node), values_read(emitter.model, node), strict=True)),
     )

@@ -18,15 +18,52 @@ from ..graph.model import dims_of
 from ..graph.subgraphs import graphs_of, nodes_inside
 
 CONVOLUTIONS = ("Conv", "ConvInteger", "QLinearConv")
+NORMALIZING = ("Hardmax", "LogSoftmax", "Softmax")
 WINDOWED = (*CONVOLUTIONS, "ConvTranspose", "MaxPool", "AveragePool", "LpPool")
 
 
-def canonical_nodes(nodes: Iterable[NodeProto], types: Mapping[str, TypeProto]) -> list[NodeProto]:
-    """Return ``nodes`` with ``auto_pad`` of convolutions written as pads, where the shapes are known.
+def canonical_nodes(
+    nodes: Iterable[NodeProto], types: Mapping[str, TypeProto], *, outputs: Collection[str]
+) -> list[NodeProto]:
+    """Return ``nodes`` with ``auto_pad`` of convolutions written as pads, and each Softmax as one operator.
 
     Pools keep theirs, which runtimes read in a way of their own where there are dilations or ``ceil_mode``.
     """
-    return [_explicit_pads(n, types) if n.op_type in CONVOLUTIONS else n for n in map(_idle_pool, nodes)]
+    plain = last_axis_normalized(list(map(_idle_pool, nodes)), types, outputs=outputs)
+    return [_explicit_pads(n, types) if n.op_type in CONVOLUTIONS else n for n in plain]
+
+
+def last_axis_normalized(
+    nodes: Sequence[NodeProto], types: Mapping[str, TypeProto], *, outputs: Collection[str]
+) -> list[NodeProto]:
+    """Return ``nodes`` with every Softmax along the last axis of what was flattened before it, and shaped back after.
+
+    That is how converters write the Softmax of an opset before 13 that knows its axis; it is the Softmax of today.
+    """
+    made = {o: n for n in nodes for o in n.output}
+    readers: dict[str, int] = {}
+    for name in (i for n in nodes for i in n.input):
+        readers[name] = readers.get(name, 0) + 1
+    result: dict[int, NodeProto | None] = {}
+    for node in nodes:
+        squash = made.get(node.input[0]) if node.op_type == "Reshape" else None
+        flat = made.get(squash.input[0]) if squash is not None and squash.op_type in NORMALIZING else None
+        if squash is None or flat is None or flat.op_type != "Flatten":
+            continue
+        x, shape = flat.input[0], made.get(node.input[1])
+        dims, after = (dims_of(types[n]) if _ranked(types, n) else () for n in (x, node.output[0]))
+        rank, axis = len(dims), next((a.i for a in flat.attribute if a.name == "axis"), 1)
+        asked = shape is not None and shape.op_type == "Shape" and shape.input[0] == x
+        back = asked or (dims == after and all(isinstance(d, int) for d in dims))
+        alone = readers[squash.output[0]] == readers[flat.output[0]] == 1 and squash.output[0] not in outputs
+        if rank > 2 and axis % rank == rank - 1 and back and alone:
+            result[id(node)] = helper.make_node(squash.op_type, [x], node.output, name=node.name, axis=rank - 1)
+            result[id(squash)] = result[id(flat)] = None
+    return [kept for n in nodes if (kept := result.get(id(n), n)) is not None]
+
+
+def _ranked(types: Mapping[str, TypeProto], name: str) -> bool:
+    return name in types and types[name].tensor_type.HasField("shape")
 
 
 def _idle_pool(node: NodeProto) -> NodeProto:

@@ -96,7 +96,8 @@ def bind(model: Model, shapes: Mapping[str, Shape]) -> Model:
     for info in proto.graph.output:
         if info.name in types:
             info.type.CopyFrom(types[info.name])
-    nodes = settled(canonical_nodes(proto.graph.node, types), types, constants, opset=model.opsets[""])
+    plain = canonical_nodes(proto.graph.node, types, outputs={o.name for o in proto.graph.output})
+    nodes = settled(plain, types, constants, opset=model.opsets[""])
     del proto.graph.node[:]
     proto.graph.node.extend(nodes)
     notes = (*model.notes, note) if note else model.notes

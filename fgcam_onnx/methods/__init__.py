@@ -1,6 +1,6 @@
 """The table of methods: what each is, where it comes from, and how it is built from a model.
 
-Imports backward, cam, cells, defaults, errors, fgcam, graph, layers, lrp, program, quantized, runtime, saving,
+Imports backward, cam, cells, defaults, errors, fgcam, graph, heads, layers, lrp, program, quantized, runtime, saving,
 subspace, surgery and vjp.
 """
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ..cam.perturbation import softmax
 from ..cam.sampling import rise_masks, window_starts
 from ..errors import OptionError
 from ..layers.layers import Layer
@@ -50,6 +49,8 @@ def occlusion(options: Options) -> Run:
 def rise(options: Options) -> Run:
     """Return RISE: random masks averaged, each weighed by the target's probability on the image under it.
 
+    Of outputs of which the model makes no probability, by the target's score.
+
     ``centred`` takes the mean probability off first: in expectation the published map less a constant, with less
     noise, and above 0 where a pixel that is seen makes the target likelier.
     """
@@ -75,7 +76,9 @@ def rise(options: Options) -> Run:
             draw=lambda numbers: rise_masks(size, numbers, cells=cells, p=p, seed=settings["seed"]),
         )  # fmt: skip
         for part in parts:
-            weights = probabilities(part.found["scores"], options.score.skipped) @ found["seed"][part.image]
+            scores = part.found["scores"]
+            sure = options.head.probabilities(scores)
+            weights = (scores if sure is None else sure) @ found["seed"][part.image]
             total[part.image] += np.tensordot(weights.astype(np.float64), part.drawn, 1)
             mean[part.image] += weights.sum(dtype=np.float64) / count
             if part.image == 0:
@@ -90,13 +93,6 @@ def rise(options: Options) -> Run:
 def _sides(layer: Layer) -> tuple[int, int]:
     height, width = layer.spatial
     return height, width
-
-
-def probabilities(scores: NDArray[np.float32], squash: str) -> NDArray[np.float32]:
-    """Return probabilities of (N, K) logits: sigmoid where the model ends in one, else softmax."""
-    if squash != "Sigmoid":
-        return softmax(scores)
-    return np.asarray(0.5 * (1 + np.tanh(scores / 2)), np.float32)
 
 
 BLACK_BOX = {

@@ -15,6 +15,7 @@ from ..graph.emitter import Emitter
 from ..graph.model import Model
 from ..graph.score import Score
 from ..graph.value import Value
+from ..heads import Head
 from ..layers.flow import Flow, flow_of, rows_of
 from ..layers.layers import Layer
 from ..program import COMPONENTS, Scored, append_target
@@ -64,6 +65,8 @@ class Options(Choices):
 
     Attributes
     ----------
+    head : Head
+        What the output that is explained means.
     seeded : bool
         Whether the target comes as weights of the logits, not as a class.
     """
@@ -71,6 +74,7 @@ class Options(Choices):
     model: Model
     input: str
     score: Score
+    head: Head
     layers: tuple[Layer, ...]
     base_layer: Layer
     seeded: bool

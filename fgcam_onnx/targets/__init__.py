@@ -1,6 +1,6 @@
 """What is explained: classes and contrasts, elements, regions, detections, similarity.
 
-Imports arguments and errors.
+Imports arguments, errors and heads.
 """
 
 from __future__ import annotations
@@ -13,11 +13,16 @@ from numpy.typing import NDArray
 
 from ..arguments import Target, fitted_targets
 from ..errors import TargetError
+from ..heads import Head
 from .classes import Class, Classes, Difference, Element, Probability, Sum, Weighted
 from .detections import Detection
+from .foremost import Foremost, asked_of
 from .objective import Aim, Objective, Predicted
 from .regions import Region
 from .similarity import Similarity
+
+LARGEST_CLASS = 2**31
+"""Stands for the number of classes where it is not known."""
 
 AnyTarget = Target | Classes | Objective | Sequence[int | Objective]
 
@@ -29,6 +34,7 @@ __all__ = [
     "Detection",
     "Difference",
     "Element",
+    "Foremost",
     "Objective",
     "Predicted",
     "Probability",
@@ -39,8 +45,10 @@ __all__ = [
 ]
 
 
-def objectives_of(target: Any, count: int) -> tuple[Objective, ...]:
-    """Return the objective of all of ``count`` images, or one for each; empty where the target is classes.
+def objectives_of(target: Any, count: int, *, head: Head) -> tuple[tuple[Objective, ...], int]:
+    """Return the objective of all of ``count`` images, or one for each, and how many there are of each.
+
+    No objective where the target is classes, and a class an element of the output.
 
     Raises
     ------
@@ -48,12 +56,23 @@ def objectives_of(target: Any, count: int) -> tuple[Objective, ...]:
         Not as many as images.
     """
     if isinstance(target, Objective):
-        return (target,)
+        return (target,), 1
     if not isinstance(target, list | tuple) or not any(isinstance(t, Objective) for t in target):
-        return ()
+        return _by_class(target, count, head)
     if len(target) != count:
         raise TargetError(f"{len(target)} targets for {count} images; give one, or one per image")
-    return tuple(t if isinstance(t, Objective) else Class(t) for t in target)
+    return tuple(t if isinstance(t, Objective) else asked_of(head, t) or Class(t) for t in target), 1
+
+
+def _by_class(target: Any, count: int, head: Head) -> tuple[tuple[Objective, ...], int]:
+    """Return what classes, or nothing said, stand for where a class is no element of the output."""
+    if head.kind == "classes" or (head.kind == "number" and head.count == 1):
+        return (), 1
+    if target is None:
+        usual = asked_of(head, None)
+        return ((usual,), 1) if usual is not None else ((), 1)
+    chosen, each = fitted_classes(target, count, head.count or LARGEST_CLASS)
+    return tuple(o for c in chosen if (o := asked_of(head, int(c))) is not None), each
 
 
 def fitted_classes(target: Any, count: int, classes: int) -> tuple[NDArray[np.int64], int]:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import TargetError
+from ..heads import Columns
 
 FORMATS = ("auto", "cxcywh", "grid", "xyxy", "yxyx")
 STRIDES = (8, 16, 32)
@@ -33,6 +34,10 @@ class Boxes:
         The attribute that is the objectness.
     turned : bool
         Whether the output has its boxes last.
+    count : int, optional
+        How many classes there are; default, as many as attributes are left.
+    label : int, optional
+        The attribute that is the number of the box's class, of which ``first`` is then the score.
     """
 
     corners: NDArray[np.float64]
@@ -40,11 +45,24 @@ class Boxes:
     first: int
     objectness: int | None
     turned: bool
+    count: int | None = None
+    label: int | None = None
 
     def scores(self) -> NDArray[np.float32]:
         """Return the score of each class of each box."""
-        classes = self.rows[:, self.first :]
+        if self.label is not None:
+            return self._single()
+        classes = self.rows[:, self.first : None if self.count is None else self.first + self.count]
         return classes if self.objectness is None else classes * self.rows[:, self.objectness, None]
+
+    def _single(self) -> NDArray[np.float32]:
+        """Return the scores of boxes that have a class each: -inf for every other."""
+        labels = np.rint(self.rows[:, self.label]).astype(np.int64)
+        size = max(self.count or 0, int(labels.max()) + 1, 1)
+        scores = np.full((len(self.rows), size), -np.inf, np.float32)
+        inside = labels >= 0
+        scores[inside, labels[inside]] = self.rows[inside, self.first]
+        return scores
 
     def score(self, box: int, category: int) -> float:
         """Return the score of a class of a box."""
@@ -53,7 +71,8 @@ class Boxes:
     def weights(self, box: int, category: int) -> NDArray[np.float32]:
         """Return the gradient of that score, of the shape of the output."""
         weights = np.zeros_like(self.rows, np.float32)
-        weights[box, self.first + category] = 1 if self.objectness is None else self.rows[box, self.objectness]
+        column = self.first if self.label is not None else self.first + category
+        weights[box, column] = 1 if self.objectness is None else self.rows[box, self.objectness]
         if self.objectness is not None:
             weights[box, self.objectness] = self.rows[box, self.first + category]
         return np.ascontiguousarray(weights.T if self.turned else weights)
@@ -67,10 +86,13 @@ def boxes_of(
     form: str = "auto",
     objectness: bool | None = None,
     named: bool = False,
+    columns: Columns | None = None,
 ) -> Boxes:
     """Return the boxes of one image from the explained output and, where one of ``others`` holds them, from that.
 
-    ``named`` is whether the caller says that it is the only one of ``others`` that holds the boxes.
+    ``columns`` is what is known of the attributes; where nothing is, and nothing said, attributes that come last have
+    an objectness (YOLOv5, YOLOX), those that come first have none (YOLOv8). ``named`` is whether the caller says that
+    it is the only one of ``others`` that holds the boxes.
 
     Raises
     ------
@@ -85,13 +107,28 @@ def boxes_of(
         raise TargetError(f"several outputs could hold the boxes: {', '.join(beside)}; say which with boxes_from=")
     if beside:
         coordinates = next(iter(beside.values())).reshape(-1, 4).astype(np.float64)
+        form = columns.form if columns is not None and form == "auto" else form
         turned = output.shape[0] != len(coordinates)
         rows = output.T if turned else output
         return Boxes(_corners(coordinates, size, "xyxy" if form == "auto" else form), rows, 0, None, turned)
-    turned = output.shape[0] < output.shape[1]
+    if columns is not None and objectness is None and not columns.known:
+        raise TargetError(
+            f"{columns.why} of the {output.shape[0 if columns.turned else 1]} attributes of a box. Say objectness= "
+            "(--objectness or --no-objectness) and, where more columns follow the classes, how many classes there are "
+            "(--classes), or give the labels"
+        )
+    if columns is not None and columns.label is not None and objectness is None:
+        rows = output.T if columns.turned else output
+        corners = _corners(rows[:, :4].astype(np.float64), size, columns.form if form == "auto" else form)
+        return Boxes(corners, rows, columns.first, None, columns.turned, columns.count, columns.label)
+    turned = output.shape[0] < output.shape[1] if columns is None else columns.turned
     rows = output.T if turned else output
-    has_objectness = not turned if objectness is None else objectness
-    first = 5 if has_objectness else 4
+    if columns is not None and objectness is None:
+        has_objectness, first, count = columns.objectness is not None, columns.first, columns.count or None
+        form = columns.form if form == "auto" else form
+    else:
+        has_objectness, count = not turned if objectness is None else objectness, None
+        first = 5 if has_objectness else 4
     if rows.shape[1] <= first:
         raise TargetError(
             f"an output of {list(output.shape)} for each image has no scores after the {first} attributes of a box"
@@ -99,7 +136,7 @@ def boxes_of(
     coordinates = rows[:, :4].astype(np.float64)
     if form == "auto":
         form = _guessed(coordinates, size)
-    return Boxes(_corners(coordinates, size, form), rows, first, 4 if has_objectness else None, turned)
+    return Boxes(_corners(coordinates, size, form), rows, first, 4 if has_objectness else None, turned, count)
 
 
 def _guessed(coordinates: NDArray[np.float64], size: tuple[int, int]) -> str:

@@ -16,7 +16,7 @@ from .objective import Aim, Objective, Predicted, box_text, checked_box, checked
 
 @dataclass(frozen=True)
 class Detection(Objective):
-    """The class score of the detector's best box near a given box.
+    """The class score of the detector's best box, near a given box or anywhere.
 
     Of the boxes that overlap the given one by at least ``overlap``, the one with the highest score counts. With
     an objectness the score is objectness times class, and the weights are its gradient.
@@ -27,8 +27,8 @@ class Detection(Objective):
 
     Attributes
     ----------
-    box : (x0, y0, x1, y1)
-        In pixels of the model's input, as the overlay shows it.
+    box : (x0, y0, x1, y1), optional
+        In pixels of the model's input, as the overlay shows it; default, all boxes count.
     category : int, optional
         The class; default, the box's best one.
     overlap : float
@@ -39,15 +39,14 @@ class Detection(Objective):
         where sizes are not positive and the number of boxes is that of the grids, else ``cxcywh``; of an output
         of their own, ``xyxy``.
     objectness : bool, optional
-        Whether the fifth attribute is an objectness; default, where the attributes come last (YOLOv5, YOLOX),
-        but not where they come first (YOLOv8).
+        Whether the fifth attribute is an objectness; default, as the graph or the number of labels tells it.
     boxes_from : str, optional
         The output that holds the boxes, where several could.
     background : int, optional
         A class that is no object, left out where ``category`` is not given.
     """
 
-    box: Sequence[float]
+    box: Sequence[float] | None = None
     category: int | None = None
     overlap: float = 0.5
     boxes: str = "auto"
@@ -74,7 +73,7 @@ class Detection(Objective):
             )
         if not 0 < self.overlap <= 1:
             raise OptionError(f"overlap is above 0 and at most 1, not {self.overlap}")
-        wanted = checked_box(self.box)
+        wanted = checked_box(self.box) if self.box is not None else None
         if predicted.logits.ndim != 3:
             raise TargetError(
                 f"a detection needs an output of (N, boxes, attributes), not {list(predicted.logits.shape)}"
@@ -83,32 +82,41 @@ class Detection(Objective):
         where = [f"image {n}: " if count > 1 else "" for n in range(count)]
         return Aim.joined([self._one(predicted.image(n), wanted, where[n]) for n in range(count)])
 
-    def _one(self, predicted: Predicted, wanted: tuple[float, ...], where: str) -> Aim:
+    def _one(self, predicted: Predicted, wanted: tuple[float, ...] | None, where: str) -> Aim:
         found = boxes_of(
             predicted.logits[0], self._others(predicted.outputs), size=predicted.size, form=self.boxes,
             objectness=self.objectness, named=self.boxes_from is not None,
+            columns=predicted.head.columns if predicted.head is not None else None,
         )  # fmt: skip
-        near = overlaps(found.corners, np.asarray(wanted, np.float64))
+        everywhere = np.ones(len(found.corners))
+        near = everywhere if wanted is None else overlaps(found.corners, np.asarray(wanted, np.float64))
         scores = self._scores(found)
         best_class = scores.argmax(1)
         score = scores.max(1)
-        if not (near >= self.overlap).any():
+        if wanted is not None and not (near >= self.overlap).any():
             i = int(near.argmax())
             raise AbsentError(
                 f"{where}no box overlaps {box_text(wanted)} by {self.overlap:g}; the nearest, "
                 f"{box_text(np.round(found.corners[i]))}, overlaps by {near[i]:.2f}. Boxes are in pixels of "
                 f"the model's input ({predicted.size[1]} x {predicted.size[0]})"
             )
-        chosen = int(np.where(near >= self.overlap, score, -np.inf).argmax())
+        candidates = np.where(near >= self.overlap, score, -np.inf)
+        chosen = int(candidates.argmax())
+        if not np.isfinite(candidates[chosen]):
+            raise AbsentError(f"{where}no box is of {self.named(self.category or 0)}")
         category = int(best_class[chosen])
         weights = found.weights(chosen, category)
-        name = f"{self.named(category)} in {box_text(np.round(found.corners[chosen]))}"
+        rank = "" if wanted is not None else "top " if self.category is None else "best "
+        name = f"{self.named(category)} in {rank}{box_text(np.round(found.corners[chosen]))}"
         figure = np.array([found.score(chosen, category)], np.float32)
         return Aim(weights[None], figure, (name,))
 
     def _scores(self, found: Boxes) -> NDArray[np.float64]:
         """Return the scores that count, (boxes, classes); what is left out is -inf."""
         scores = found.scores().astype(np.float64)
+        if found.label is not None and not found.count and self.category is not None:
+            beyond = max(0, self.category + 1 - scores.shape[1])
+            scores = np.pad(scores, ((0, 0), (0, beyond)), constant_values=-np.inf)
         left_out = np.zeros(scores.shape[1], bool)
         if self.category is not None:
             left_out[:] = True

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import TargetError
+from ..heads import Head
 
 Weights = NDArray[np.float32]
 
@@ -29,12 +30,15 @@ class Predicted:
         Height and width of the model's input.
     channel_axis : int, optional
         The axis of the classes of ``logits``, where the graph shows it.
+    head : Head, optional
+        What the output means; None where nobody asked.
     """
 
     logits: NDArray[np.float32]
     outputs: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     size: tuple[int, int] = (0, 0)
     channel_axis: int | None = None
+    head: Head | None = None
 
     def image(self, index: int) -> Predicted:
         """Return what the model gave for one image, N = 1."""

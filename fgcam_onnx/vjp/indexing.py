@@ -7,7 +7,7 @@ import numpy as np
 from ..errors import FgcamError
 from ..graph.value import Value
 from .movement import padded
-from .rule import Rules, product, static
+from .rule import Rules, product
 from .scattering import added
 
 
@@ -39,9 +39,11 @@ def gather_elements_data(g: Value, y: Value, x: Value, indices: Value, *, axis: 
 def gather_nd_data(g: Value, y: Value, x: Value, indices: Value, *, batch_dims: int = 0) -> Value:
     """Add each slice of ``g`` to where it was taken from."""
     if batch_dims:
-        sizes = static(indices.shape[:-1])
-        places = np.indices(sizes)[:batch_dims]
-        indices = g.emitter.emit("Concat", g.emitter.constant(np.moveaxis(places, 0, -1)), indices, axis=-1)
+        e = g.emitter
+        first = e.emit("Slice", indices, e.ints([0]), e.ints([1]), e.ints([indices.rank - 1]))
+        ones = e.zeros_like(first, fill=1)
+        own = [e.emit("CumSum", ones, e.constant(np.asarray(a)), exclusive=1) for a in range(batch_dims)]
+        indices = e.emit("Concat", *own, indices, axis=-1)
     return added("ScatterND", x, indices, g)
 
 

@@ -18,6 +18,7 @@ from fgcam_onnx.layers.flow import flow_of
 from fgcam_onnx.layers.images import SCATTERED, Lie, images_of
 from fgcam_onnx.layers.layers import candidate_layers
 from fgcam_onnx.loading.loading import load
+from fgcam_onnx.targets import Element
 
 CONV = "a = Conv<pads=[1,1,1,1]>(x, W)  act = Relu(a)  p = GlobalAveragePool(act)  v = Flatten<axis=1>(p)"
 WEIGHTS = {"W": drawn(1, 4, 3, 3, 3), "V": drawn(2, 4, 3)}
@@ -114,15 +115,15 @@ def sequence_first(count: Any = "N") -> ModelProto:
 @pytest.mark.parametrize("count", ["N", 2])
 def test_answers_that_lie_along_another_axis_are_found(count: Any) -> None:
     model, x = sequence_first(count), drawn(10, 2, 3, 6, 5)
-    e = explain(model, x, method="saliency", target=3 * 4 + 1)
+    e = explain(model, x, method="saliency", target=Element((4, 1)))
     assert_allclose(e.scores, plain(model, {"x": x}).transpose(1, 0, 2).reshape(2, 15), rtol=1e-5, atol=1e-6)
     for i in range(2):
         expected = np.abs(slope(model, {"x": x}, "x", at=(4, i, 1))).max(axis=1)
         assert_allclose(e.map[i], expected[i], rtol=1e-4, atol=1e-6)
         assert not expected[1 - i].any()
-    (m,) = explain(model, x, method="scorecam", target=13).maps.values()
+    (m,) = explain(model, x, method="scorecam", target=Element((4, 1))).maps.values()
     assert m.shape == (2, 6, 5)
-    assert 0.5 < explain(model, x, method="lrp", target=13).conservation["input"][0] < 1.5
+    assert 0.5 < explain(model, x, method="lrp", target=Element((4, 1))).conservation["input"][0] < 1.5
 
 
 def test_an_output_without_a_batch_axis_has_all_its_classes() -> None:

@@ -1,0 +1,324 @@
+"""Find out what an output means: from its shape, names, what the file says of itself, and the graph behind it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+from ..errors import OptionError, check_known
+from ..graph.facts import facts_of, producers_of
+from ..graph.model import Model, TensorSpec
+from ..graph.score import Score, find_score
+from ..graph.shapes import Shape
+from ..layers.flow import Flow, flow_of
+from .columns import Columns, columns_of
+from .ends import answer_axis, embeds, end_of, refuse_index
+from .head import KINDS, Head
+from .names import fitted_labels, metadata_of, own_labels
+
+BOXES = ("detect", "obb", "pose", "segment")
+"""Ultralytics' tasks whose first output holds boxes."""
+
+STRIDES = ((1,), (2,), (4,), (8,), (16,), (32,), (8, 16, 32), (8, 16, 32, 64), (4, 8, 16, 32), (16, 32))
+LEAST_BOXES = 4
+
+
+@dataclass(frozen=True)
+class Stated:
+    """What the caller says of an output.
+
+    Attributes
+    ----------
+    kind : str, optional
+        A row of ``KINDS``; None where the model is to tell it.
+    labels : tuple of str
+        Class names; empty where the model's own are to be taken.
+    objectness : bool, optional
+        Of boxes: whether column 4 is an objectness.
+    classes : int, optional
+        How many classes there are, where more columns follow them.
+    """
+
+    kind: str | None = None
+    labels: tuple[str, ...] = ()
+    objectness: bool | None = None
+    classes: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind is not None:
+            check_known("head", self.kind, [k for k in KINDS if k != "unknown"])
+
+
+NOTHING = Stated()
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What kinds are told from."""
+
+    model: Model
+    score: Score
+    flow: Flow
+    source: str
+    shape: Shape
+    end: str
+    over: int | None
+    labels: int | None
+    stated: Stated
+
+    @property
+    def told(self) -> dict[str, str]:
+        return metadata_of(self.model)
+
+    def where(self, axis: int) -> int:
+        """Return where an axis of one answer is in the output's tensor."""
+        if self.flow.axis is None:
+            return axis + (self.flow.shape[:1] == (1,))
+        return axis if axis < self.flow.axis else axis + 1
+
+
+def find_head(model: Model, score: Score, *, source: str, stated: Stated = NOTHING) -> Head:
+    """Return what the output that ``score`` is found in means, for images of input ``source``.
+
+    Raises
+    ------
+    OptionError
+        Labels that were stated do not fit, or the kind is not known.
+    TargetError
+        The kind that was stated is not possible.
+    """
+    flow = flow_of(model, logits=score.logits, source=source)
+    end, over = end_of(model, score, flow)
+    labels = stated.labels or own_labels(model)
+    shape = flow.answer_shape
+    count = len(labels) if labels else None
+    seen = _Seen(model, score, flow, source, shape, end, over, count, stated)
+    head = _stated(seen) if stated.kind is not None else _told(seen)
+    head = replace(head, shape=shape, end=end, over=over)
+    return _labelled(head, labels, given=bool(stated.labels))
+
+
+@lru_cache(maxsize=32)
+def meaning_of(
+    model: Model, output: str | None, *, source: str, before_softmax: bool = True, stated: Stated = NOTHING
+) -> tuple[Score, Head]:
+    """Return what is explained of a model's output, and what that means.
+
+    Boxes are read as the output has them: before a sigmoid their coordinates would be none.
+
+    Raises
+    ------
+    OptionError, TargetError
+        As for `find_score` and `find_head`.
+    """
+    score = find_score(model, output, before_softmax=before_softmax)
+    refuse_index(model, score.output)
+    head = find_head(model, score, source=source, stated=stated)
+    if score.skipped and head.columns is not None and head.kind == "boxes" and not head.columns.beside:
+        score = find_score(model, output, before_softmax=False)
+        head = find_head(model, score, source=source, stated=stated)
+    return score, head
+
+
+def _labelled(head: Head, labels: Sequence[str], *, given: bool) -> Head:
+    """Return ``head`` with the names of its classes; the model's own that do not fit are passed over, and said."""
+    if not labels or head.kind in ("embedding", "number", "unknown"):
+        if given and head.kind in ("embedding", "number"):
+            raise OptionError(
+                f"{len(labels)} labels, but the output is {head.told}: nothing there has a name. Say head=classes "
+                "(--head classes) if it has scores of classes"
+            )
+        return head
+    if not head.count:
+        return replace(head, labels=tuple(labels), count=len(labels))
+    if given:
+        names, note = fitted_labels(labels, head.count)
+        return replace(head, labels=names, notes=(note,) if note else ())
+    if len(labels) != head.count:
+        note = f"the {len(labels)} names in the model do not fit its {head.count} classes and are passed over"
+        return replace(head, notes=(note,))
+    return replace(head, labels=tuple(labels))
+
+
+def _stated(seen: _Seen) -> Head:
+    kind, shape = str(seen.stated.kind), seen.shape
+    sizes = [d for d in shape if isinstance(d, int)]
+    whole = math.prod(sizes) if len(sizes) == len(shape) else None
+    if kind in ("classes", "embedding", "number"):
+        return Head(kind, shape, None, whole, why="as was said")
+    found = {"boxes": _boxes, "map": _map, "several": _several}[kind](seen)
+    if found is None:
+        sides = " x ".join(map(str, shape))
+        raise Head("unknown", shape).refusal(f"an output of {sides} for each image is not {KINDS[kind]}")
+    return replace(found, why="as was said", guessed=False)
+
+
+def _told(seen: _Seen) -> Head:
+    """Return the first kind that something speaks for."""
+    shape, labels = seen.shape, seen.labels
+    large = [d for d in shape if d != 1]
+    if len(large) <= 1 and all(isinstance(d, int) for d in large):
+        return _flat(seen, int(math.prod(d for d in large if isinstance(d, int))))
+    if len(shape) == 2:
+        if seen.end == "softmax" and seen.over is not None and (several := _several(seen)) is not None:
+            return replace(several, guessed=False)
+        if (boxes := _boxes(seen)) is not None and (why := _speaks_for_boxes(seen, boxes)):
+            return replace(boxes, why=why, guessed=False)
+        cells = boxes is not None and not _cells(seen).isdisjoint({d for d in shape if isinstance(d, int)})
+        if (several := _several(seen)) is not None and (labels == several.count or (several.why and not cells)):
+            return several
+    if len(shape) == 3 and not _raw_grids(seen) and (found := _map(seen)) is not None:
+        return found
+    why = embeds(seen.model, seen.score.output)
+    if why:
+        return Head("embedding", shape, why=why, guessed=why.startswith("the output"))
+    return Head("unknown", shape, why="its shape, names and graph leave it open")
+
+
+def _flat(seen: _Seen, count: int) -> Head:
+    if seen.labels is not None and (seen.labels == count or (seen.labels == count + 1 and count > 1)):
+        return Head("classes", seen.shape, None, count, why="there are as many names")
+    if seen.end in ("softmax", "sigmoid", "done"):
+        return Head("classes", seen.shape, None, count, why="its end makes probabilities")
+    if count == 1:
+        return Head("number", seen.shape, None, 1, why="one number, of which the model makes no probability")
+    if why := embeds(seen.model, seen.score.output):
+        return Head("embedding", seen.shape, None, count, why=why, guessed=why.startswith("the output"))
+    return Head("classes", seen.shape, None, count, why="one number for each class", guessed=True)
+
+
+def _several(seen: _Seen) -> Head | None:
+    """Return several heads of classes, the classes along the axis of the softmax, the names, or a last product."""
+    shape = seen.shape
+    if len(shape) != 2:
+        return None
+    axis, why = seen.over, "the softmax at the end goes over the classes of each position"
+    if axis is None and seen.labels is not None:
+        fits = [a for a in (0, 1) if shape[a] == seen.labels]
+        axis, why = fits[0] if len(fits) == 1 else None, "there are as many names as one axis is long"
+    if axis is None:
+        axis, why = _product_axis(seen), "the last product has a column for each class"
+    size = shape[1 if axis is None else axis]
+    count = size if isinstance(size, int) else None
+    return Head("several", shape, 1 if axis is None else axis, count, why=why if axis is not None else "", guessed=True)
+
+
+def _product_axis(seen: _Seen) -> int | None:
+    """Return the axis of the columns of the last product, which are classes, where the end is one."""
+    producers, name = producers_of(seen.model), seen.score.logits
+    rank = len(seen.flow.shape)
+    axis = rank - 1
+    for _ in range(4):
+        node = producers.get(name)
+        if node is None:
+            return None
+        if node.op_type == "MatMul":
+            return answer_axis(axis, seen.flow) if seen.model.constants.get(node.input[1]) is not None else None
+        if node.op_type == "Transpose":
+            perm = next((list(a.ints) for a in node.attribute if a.name == "perm"), list(range(rank))[::-1])
+            axis = perm.index(rank - 1)
+        elif node.op_type not in ("Add", "Cast", "Identity"):
+            return None
+        name = next((i for i in node.input if i not in seen.model.constants), "")
+    return None
+
+
+def _map(seen: _Seen) -> Head | None:
+    """Return a map of classes, (classes, h, w) or (h, w, classes)."""
+    shape = seen.shape
+    if len(shape) != 3:
+        return None
+    axis = None if seen.over not in (0, 2) else seen.over
+    if axis is None and seen.labels is not None:
+        fits = [a for a in (0, 2) if shape[a] == seen.labels]
+        axis = fits[0] if len(fits) == 1 else None
+    if axis is None:
+        known = facts_of(seen.model).channel_axis.get(seen.score.logits)
+        axis = answer_axis(known, seen.flow) if known is not None and known < len(seen.flow.shape) else None
+    guessed = axis not in (0, 2)
+    if axis not in (0, 2):
+        sizes = [d if isinstance(d, int) else math.inf for d in shape]
+        axis = 0 if sizes[0] <= sizes[2] else 2
+    size = shape[axis]
+    why = "places of a picture" + (", the classes at the shorter axis" if guessed else "")
+    return Head("map", shape, axis, size if isinstance(size, int) else None, why=why, guessed=guessed)
+
+
+def _raw_grids(seen: _Seen) -> bool:
+    """Tell one of several grids of a detector whose boxes are still to be made: the same channels, other sizes."""
+    mine = next((o.shape for o in seen.model.outputs if o.name == seen.score.output), ())
+    others = [o.shape for o in seen.model.outputs if o.name != seen.score.output and len(o.shape) == len(mine)]
+    return any(s[:2] == mine[:2] and s[2:] != mine[2:] for s in others) and any(
+        isinstance(d, int) and d % 3 == 0 and d > 15 for d in mine[1:2]
+    )
+
+
+def _boxes(seen: _Seen) -> Head | None:
+    """Return boxes with classes, of an output of their own or with the boxes beside."""
+    shape = seen.shape
+    if len(shape) != 2:
+        return None
+    sides = tuple(d if isinstance(d, int) else 2**31 for d in shape)
+    if (beside := _beside(seen)) is not None:
+        turned = shape[0] != beside.shape[-2]
+        count = shape[0 if turned else 1]
+        columns = Columns(
+            turned, 0, count if isinstance(count, int) else 0, form=_form(seen.model, beside.name), beside=beside.name
+        )
+        return Head("boxes", shape, 0 if turned else 1, columns.count, columns=columns)
+    found = columns_of(
+        seen.model, seen.score.output, (sides[0], sides[1]), axes=(seen.where(0), seen.where(1)), labels=seen.labels,
+        told=seen.told, objectness=seen.stated.objectness, classes=seen.stated.classes,
+    )  # fmt: skip
+    if found is None:
+        return None
+    count = found.count or None
+    return Head("boxes", shape, 0 if found.turned else 1, count, columns=found, why=found.why, guessed=not found.known)
+
+
+def _beside(seen: _Seen) -> TensorSpec | None:
+    """Return the only other output of (N, boxes, 4) for as many boxes as the scores have."""
+    fits = [
+        o
+        for o in seen.model.outputs
+        if o.name != seen.score.output and len(o.shape) >= 3 and o.shape[-1] == 4 and o.shape[-2] in seen.shape
+        and isinstance(o.shape[-2], int)
+    ]  # fmt: skip
+    return fits[0] if len(fits) == 1 else None
+
+
+def _form(model: Model, name: str) -> str:
+    """Return how boxes of an output of their own are written: a DETR's sigmoid gives centre and size, else corners."""
+    producers = producers_of(model)
+    while (node := producers.get(name)) is not None and node.op_type in ("Cast", "Identity", "Reshape"):
+        name = node.input[0]
+    return "cxcywh" if node is not None and node.op_type == "Sigmoid" else "auto"
+
+
+def _speaks_for_boxes(seen: _Seen, head: Head) -> str:
+    """Return what speaks for boxes; empty where nothing does."""
+    columns = head.columns
+    assert columns is not None
+    if columns.beside:
+        return f"output {columns.beside!r} holds as many boxes"
+    if seen.told.get("task") in BOXES:
+        return f"the file's task is {seen.told['task']}; {columns.why}"
+    width, boxes = (seen.shape[a if columns.turned else 1 - a] for a in (0, 1))
+    if columns.shown or (seen.labels is not None and width in (seen.labels + 4, seen.labels + 5)):
+        return columns.why
+    if columns.known and isinstance(boxes, int) and boxes >= LEAST_BOXES and boxes in _cells(seen):
+        return f"{boxes} boxes are the cells of grids over the input; {columns.why}"
+    return ""
+
+
+def _cells(seen: _Seen) -> set[int]:
+    """Return how many cells grids of the usual strides have over the input, with one or three boxes each."""
+    shape = next(i.shape for i in seen.model.inputs if i.name == seen.source)
+    axis = facts_of(seen.model).channel_axis.get(seen.source, 1)
+    sides = [d for a, d in enumerate(shape) if a not in (0, axis) and isinstance(d, int)]
+    if len(sides) != 2:
+        return set()
+    height, width = sides
+    return {n * sum((height // s) * (width // s) for s in strides) for strides in STRIDES for n in (1, 3)}
