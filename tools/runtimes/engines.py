@@ -22,7 +22,7 @@ from cases import CASES, SMALL
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 OPENVINO = Path(os.environ.get("RUNTIMES_VENV", ROOT / ".venv-runtimes")) / "bin" / "python"
-TIMEOUT = 420
+TIMEOUT = 1800
 LARGEST = 3 * 96 * 96
 """Elements of the largest input that the reference evaluator is given: a batch of 1, or of 8 tiny pictures."""
 

@@ -37,7 +37,7 @@ def used() -> dict[str, Any]:
     require(BROWSER / "node_modules" / "onnxruntime-web", HERE / "node_modules" / "playwright-core")
     programs = found("node"), found(*BROWSERS)
     FOLDER.mkdir(parents=True, exist_ok=True)
-    subprocess.run([sys.executable, BROWSER / "prepare.py"], check=True, timeout=120)
+    subprocess.run([sys.executable, BROWSER / "prepare.py"], check=True, timeout=600)
     other = FOLDER / "wide.jpg"
     Image.open(BUNDLED / "pictures" / "heart.png").resize((230, 170)).save(other, quality=95)
     (FOLDER / "plain.onnx").write_bytes(NET.read_bytes())
@@ -48,7 +48,7 @@ def used() -> dict[str, Any]:
         picture = BUNDLED / "pictures" / "two.png"
         command = [programs[0], HERE / "page.mjs", programs[1], url, picture, other, FOLDER / "plain.onnx", FOLDER]
         done = subprocess.run(
-            [*command, FOLDER / "told.json"], capture_output=True, text=True, timeout=300, check=False
+            [*command, FOLDER / "told.json"], capture_output=True, text=True, timeout=1800, check=False
         )
     finally:
         server.terminate()
