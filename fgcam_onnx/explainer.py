@@ -308,12 +308,16 @@ class Explainer:
             return self
         key = tuple(sorted(shapes.items()))
         if key not in self._siblings:
-            other = copy.copy(self)
-            other.model = bound_to(self.model, shapes)
-            other._sizes = Sizes(other.model, self.input)
-            other._compiled, other._forwards, other._siblings = {}, {}, {}
-            self._siblings[key] = other
+            self._siblings[key] = self.on(bound_to(self.model, shapes))
         return self._siblings[key]
+
+    def on(self, model: Model, **changed: Any) -> Explainer:
+        """Return the same on another form of the model; ``changed`` are attributes that name its tensors otherwise."""
+        other = copy.copy(self)
+        vars(other).update(changed, model=model)
+        other._sizes = Sizes(model, other.input)
+        other._compiled, other._forwards, other._siblings = {}, {}, {}
+        return other
 
     def _forward(self, feeds: dict[str, NDArray[Any]], *, others: bool) -> Predicted:
         size = self._sizes.of(feeds)

@@ -1,0 +1,11 @@
+"""Blame: which layers make a model predict and look otherwise than the one it was made from, and how to mend it.
+
+Imports errors, explainer, explanation, graph, imaging, layers, metrics, runtime, sizes, surgery and targets.
+"""
+
+from __future__ import annotations
+
+from .blaming import Blamed, Point, Profile, blame
+from .drift import Drift, drift
+
+__all__ = ["Blamed", "Drift", "Point", "Profile", "blame", "drift"]
