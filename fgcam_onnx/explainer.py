@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -164,6 +165,7 @@ class Explainer:
         self._compiled: dict[tuple[tuple[int, ...], bool], Compiled] = {}
         self._sizes = Sizes(self.model, self.input)
         self._siblings: dict[Any, Explainer] = {}
+        self._settled: Options | None = None
         self._forwards: dict[tuple[tuple[int, ...], bool], Forward] = {}
         if not self.sizes_are_free:
             self._compile((), seeded=False)
@@ -215,6 +217,9 @@ class Explainer:
         """
         model = self._sizes.bound(size)
         score, head = self._meaning(size)
+        if (settled := self._settled) is not None:
+            own = replace(settled, model=model, score=score, head=head, seeded=seeded)
+            return own, tuple(x.name for x in settled.layers)
         where: dict[str, Any] = {"logits": score.logits, "source": self.input, "grid": self.grid}
         ground = ground_of(model, method=self.method, base=self.choices.base, layer=self.base_layer, **where)
         layers = chosen_layers(model, self.layers, method=self.method, base=ground.layer, **where)
@@ -311,10 +316,12 @@ class Explainer:
             self._siblings[key] = self.on(bound_to(self.model, shapes))
         return self._siblings[key]
 
-    def on(self, model: Model, **changed: Any) -> Explainer:
-        """Return the same on another form of the model; ``changed`` are attributes that name its tensors otherwise."""
+    def on(self, model: Model, *, settled: Options | None = None) -> Explainer:
+        """Return the same on another form of the model, with layers and ends as ``settled``, if they are."""
         other = copy.copy(self)
-        vars(other).update(changed, model=model)
+        other.model, other._settled = model, settled
+        if settled is not None:
+            other.input, other.output, other.frame = settled.input, settled.score.output, None
         other._sizes = Sizes(model, other.input)
         other._compiled, other._forwards, other._siblings = {}, {}, {}
         return other

@@ -7,5 +7,6 @@ from __future__ import annotations
 
 from .blaming import Blamed, Point, Profile, blame
 from .drift import Drift, drift
+from .mending import Mended, mend
 
-__all__ = ["Blamed", "Drift", "Point", "Profile", "blame", "drift"]
+__all__ = ["Blamed", "Drift", "Mended", "Point", "Profile", "blame", "drift", "mend"]

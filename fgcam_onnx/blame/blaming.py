@@ -17,7 +17,10 @@ from .likeness import Likeness, compared
 from .matching import Pair
 from .look import Look
 from .oddities import oddities_of
-from .spliced import Fixed, Splices
+from .spliced import Splices, both_settled
+
+UNDONE = 3.0
+"""Decibels by which a layer does better on the candidate's inputs where it undoes what the layer before did."""
 
 NOTHING = 1e-9
 """Drift below which there is nothing to blame anybody for."""
@@ -153,10 +156,10 @@ def blame(
     theirs = pictures if candidate_pictures is None else candidate_pictures
     if not len(pictures) or len(theirs) != len(pictures):
         raise InputError(f"{len(pictures)} pictures for the reference and {len(theirs)} for the candidate")
-    fixed = [Fixed.of(e, np.concatenate(list(x))) for e, x in ((reference, pictures), (candidate, theirs))]
-    splices = Splices.of(fixed[0], fixed[1], target=target, offset=offset, measure=measure)
-    alone = compared(splices.alone(range(splices.depth)), splices.depth)
-    together = compared(splices.together(), splices.depth)
+    given, other = (np.concatenate(list(x)) for x in (pictures, theirs))
+    fixed = both_settled(reference, candidate, pictures=given, candidate_pictures=other)
+    splices = Splices.of(*fixed, target=target, offset=offset, measure=measure)
+    splices, alone, together = honest(splices)
     known = _cut(splices, [a.error for a in alone], cuts)
     guesses = _guesses(splices, alone, known)
     chosen = sorted(range(splices.depth), key=lambda i: -guesses[i])[:singles]
@@ -181,6 +184,28 @@ def blame(
     matching = splices.matching
     total, spent = splices.total, splices.count
     return Profile(tuple(layers), tuple(points), matching.alone, matching.alone_in_candidate, total, spent, count)
+
+
+def honest(splices: Splices) -> tuple[Splices, list[Likeness], list[Likeness]]:
+    """Return the splices without seams at which the models differ by what the next layer undoes, and all likenesses.
+
+    Where weights were equalized across layers, a layer does better on the candidate's own inputs than on the
+    reference's: the two are one layer then.
+    """
+    while True:
+        layers = range(splices.depth)
+        alone, together = (compared(runs, splices.depth) for runs in (splices.alone(layers), splices.together()))
+        place = {p.reference.name: i for i, p in enumerate(splices.matching.pairs)}
+        false = {
+            k
+            for i, pair in enumerate(splices.matching.pairs)
+            if together[i].sqnr > alone[i].sqnr + UNDONE
+            for k in (place.get(name) for name in pair.reference.inputs)
+            if k and together[k].sqnr < together[i].sqnr
+        }
+        if not false:
+            return splices, alone, together
+        splices = splices.without(false)
 
 
 Ends = dict[int, tuple[Drift, Drift]]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+Floats = NDArray[np.float32]
 
 SILENT = 1e-20
 """Power below which there is nothing to compare."""
@@ -34,11 +34,12 @@ class Likeness:
 
     def and_(self, a: Floats, b: Floats) -> Likeness:
         """Return the sums with the results of more pictures."""
+        change = a - b
         return Likeness(
-            self.signal + float((a * a).sum()),
-            self.other + float((b * b).sum()),
-            self.noise + float(((a - b) ** 2).sum()),
-            self.both + float((a * b).sum()),
+            self.signal + float(np.vdot(a, a)),
+            self.other + float(np.vdot(b, b)),
+            self.noise + float(np.vdot(change, change)),
+            self.both + float(np.vdot(a, b)),
         )
 
     @property
@@ -65,6 +66,6 @@ def compared(runs: Iterable[tuple[list[NDArray[np.generic]], list[NDArray[np.gen
     found = [Likeness()] * count
     for mine, theirs in runs:
         for i, (a, b) in enumerate(zip(mine, theirs, strict=True)):
-            wide = np.asarray(a, np.float64), np.asarray(b, np.float64).reshape(a.shape)
-            found[i] = found[i].and_(*wide)
+            mine_, theirs_ = (np.ascontiguousarray(v, np.float32) for v in (a, b.reshape(a.shape)))
+            found[i] = found[i].and_(mine_, theirs_)
     return found

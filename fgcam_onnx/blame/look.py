@@ -36,7 +36,7 @@ class Look:
     Attributes
     ----------
     mine, theirs : Weights or None
-        Of the reference and of the candidate.
+        Of the reference and of the candidate; None where several layers are one.
     steps : ndarray or None
         The scales of the candidate's weight, where it is quantized.
     range : Range or None
@@ -66,8 +66,8 @@ class Look:
             b = np.concatenate([r[1][k].reshape(r[0][k].shape) for r in runs])
             axis = _channels(models[0], pair, a.ndim)
             found[i] = cls(
-                mine.get(pair.reference.name),
-                theirs.get(pair.candidate.name),
+                mine.get(pair.reference.name) if pair.single else None,
+                theirs.get(pair.candidate.name) if pair.single else None,
                 _steps(models[1], pair.candidate.weight),
                 _range(models[1], pair.candidate.copies[0]),
                 _by_channel(a, axis),

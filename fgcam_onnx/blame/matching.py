@@ -36,11 +36,15 @@ class Side:
 
 @dataclass(frozen=True, eq=False)
 class Pair:
-    """A layer of the reference and its partner in the candidate, and the seam where both can be joined."""
+    """A layer of the reference and its partner in the candidate, and the seam where both can be joined.
+
+    ``single`` is whether it is one layer, and not several whose seams are none.
+    """
 
     reference: Joint
     candidate: Joint
     seam: Seam
+    single: bool = True
 
 
 @dataclass(frozen=True, eq=False)

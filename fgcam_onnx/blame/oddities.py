@@ -21,12 +21,20 @@ FEW = 8
 CUT = 0.002
 """Share of the results that a quantizer may cut off without a word."""
 
+FAINT = 0.01
+"""Size of a channel's weights over the largest channel's, below which their direction says nothing."""
+
 TINY = 1e-12
 
 
 def oddities_of(look: Look) -> tuple[str, ...]:
     """Return what is unusual about a layer, the plainest first."""
     return tuple(said for tell in ODDITIES if (said := tell(look)))
+
+
+def suits(look: Look) -> bool:
+    """Tell whether the candidate's quantizer behind a layer can say what the reference's results are."""
+    return look.range is not None and not _cut_off(look) and not _coarse(look)
 
 
 def _dead(look: Look) -> str:
@@ -42,7 +50,7 @@ def _weights(look: Look) -> str:
     if look.mine is None or look.theirs is None or look.mine.rows.shape != look.theirs.rows.shape:
         return ""
     m, t = look.mine.rows, look.theirs.rows
-    live = (_norm(m) > TINY) & (_norm(t) > TINY)
+    live = np.all([_norm(w) > FAINT * max(float(_norm(w).max()), TINY) for w in (m, t)], 0)
     if not live.any():
         return ""
     cosine = np.where(live, (m * t).sum(1) / np.maximum(_norm(m) * _norm(t), TINY), 1.0)
@@ -171,6 +179,6 @@ def _channels(which: Sequence[int] | np.ndarray) -> str:
 
 
 def _exchanged(moved: np.ndarray, best: np.ndarray) -> str:
-    if len(moved) == 2:
+    if len(moved) == 2 and list(best) == list(moved[::-1]):
         return f"channels {moved[0]} and {moved[1]} are exchanged"
     return f"{len(moved)} channels are permuted ({', '.join(f'{b} at {m}' for m, b in list(zip(moved, best, strict=True))[:4])})"

@@ -31,7 +31,7 @@ MEANS = {
     "ReduceMean": "mean",
     "Sum": "Add",
 }
-"""Operators that exporters use for one another."""
+"""Operators that exporters use for one another; with a constant weight, Conv and MatMul are."""
 
 COMMUTES = frozenset({"Add", "Mul"})
 WEIGHTED = frozenset({"Conv", "ConvTranspose", "MatMul"})
@@ -152,7 +152,7 @@ class _Walk:
         return Joint(
             name,
             node.name or name,
-            kind,
+            "product" if weighted and kind != "ConvTranspose" else kind,
             inputs,
             fixed[0] if weighted else "",
             bias,

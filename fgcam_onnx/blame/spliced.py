@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import FgcamError, OptionError
+from ..errors import LayerError, OptionError
 from ..explainer import Explainer
 from ..explanation import Explanation
 from ..graph.emitter import Emitter
 from ..graph.model import Model
-from ..layers.layers import INPUT
+from ..graph.score import find_score
+from ..layers.layers import Layer
+from ..methods.method import Options
 from ..runtime import Session
 from ..sizes import bound_to
 from ..surgery.splicing import BOTH, OWN, Seam, spliced
-from ..surgery.unfused import unfused
+from ..surgery.unfused import real_output, unfused, with_images
 from ..targets import AnyTarget
 from .drift import Drift, Measure
 from .matching import Matching, Side, matched
@@ -37,38 +39,54 @@ class Fixed:
         On the model with its integer operators between quantizers.
     feeds : mapping
         The pictures as it takes them, by input.
-    layers, base_layer : tuple of str, str
-        The tensors where it makes maps.
+    options : Options
+        Its layers, and the output that is explained.
     """
 
     explainer: Explainer
     feeds: Mapping[str, Arrays]
-    layers: tuple[str, ...]
-    base_layer: str
-    logits: str
-    output: str
-
-    @classmethod
-    def of(cls, explainer: Explainer, pictures: Arrays) -> Fixed:
-        """Settle ``explainer`` for ``pictures``."""
-        feeds = explainer.feeds(pictures)
-        size = feeds[explainer.input].shape[1:]
-        model = explainer.model
-        if explainer.sizes_are_free:
-            model = bound_to(model, {explainer.input: (None, *size)})
-        own = explainer.on(unfused(model))
-        options, _ = own.options()
-        names = tuple(INPUT if x.name == own.input else x.name for x in options.layers)
-        return cls(own, feeds, names, options.base_layer.name, options.score.logits, options.score.output)
+    options: Options
 
     @property
     def model(self) -> Model:
         """The model that is spliced."""
         return self.explainer.model
 
+    @property
+    def images(self) -> int | None:
+        """How many images it takes at a time, where that is fixed."""
+        first = next(i for i in self.model.inputs if i.name == self.explainer.input).shape[0]
+        return first if isinstance(first, int) else None
+
     def side(self) -> Side:
         """Return its skeleton and weights."""
-        return Side.of(self.model, source=self.explainer.input, logits=self.logits)
+        return Side.of(self.model, source=self.explainer.input, logits=self.options.score.logits)
+
+
+def settled(explainer: Explainer, pictures: Arrays, *, images: int | None = None) -> Fixed:
+    """Settle ``explainer`` for ``pictures``, of which it is to take ``images`` at a time."""
+    feeds = explainer.feeds(pictures)
+    model = explainer.model
+    if explainer.sizes_are_free:
+        model = bound_to(model, {explainer.input: (None, *feeds[explainer.input].shape[1:])})
+    if images is not None:
+        model = with_images(model, images)
+    options, _ = explainer.on(model).options()
+    plain, output = real_output(unfused(model), options.score.output)
+    score = find_score(plain, output, before_softmax=explainer.before_softmax)
+    return Fixed(explainer.on(plain), feeds, replace(options, model=plain, score=score))
+
+
+def both_settled(
+    reference: Explainer, candidate: Explainer, *, pictures: Arrays, candidate_pictures: Arrays
+) -> tuple[Fixed, Fixed]:
+    """Settle two explainers, so that both take as many images at a time."""
+    a, b = settled(reference, pictures), settled(candidate, candidate_pictures)
+    if a.images is None and b.images is not None:
+        a = settled(reference, pictures, images=b.images)
+    elif b.images is None and a.images is not None:
+        b = settled(candidate, candidate_pictures, images=a.images)
+    return a, b
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,6 +132,16 @@ class Splices:
             )
         return cls(reference, candidate, matching, target, offset, measure)
 
+    def without(self, layers: Collection[int]) -> Splices:
+        """Return the splices of which ``layers`` are one with those that read them."""
+        gone = {self.matching.pairs[i].reference.name for i in layers}
+        pairs = tuple(
+            replace(p, single=p.single and gone.isdisjoint(p.reference.inputs))
+            for i, p in enumerate(self.matching.pairs)
+            if i not in layers
+        )
+        return replace(self, matching=replace(self.matching, pairs=pairs), _known={})
+
     @property
     def depth(self) -> int:
         """Number of layers that both models have."""
@@ -127,7 +155,8 @@ class Splices:
     @functools.cached_property
     def truth(self) -> Explanation:
         """What the reference says."""
-        return self.reference.explainer(dict(self.reference.feeds), target=self.target)
+        own = self.reference
+        return own.explainer.on(own.model, settled=own.options)(dict(own.feeds), target=self.target)
 
     @functools.cached_property
     def total(self) -> Drift:
@@ -144,44 +173,29 @@ class Splices:
         return self._known[key]
 
     def _explained(self, taken: frozenset[int]) -> Explanation:
-        whole = len(taken) == self.depth
         late = self.depth - 1 in taken
+        if len(taken) == self.depth:
+            return self._asked(self.candidate, self.candidate.model, self.candidate.options, self.candidate.feeds, late=True)
         end = self.candidate if late else self.reference
-        output = BOTH.candidate + end.output if late else end.output
-        if whole:
-            return self.candidate.explainer(dict(self.candidate.feeds), target=self._classes(late=True))
-        model = self.graph(taken, [output])
+        options = _renamed(end.options, BOTH.candidate if late else BOTH.reference)
+        model = self.graph(taken, [options.score.output])
         feeds = self.feeds(model)
         made = {o for n in model.nodes for o in n.output} | feeds.keys()
-        source = self._source(feeds)
-        layers = [self._place(name, other, made, source) for name, other in self._layers()]
-        base = self._place(self.reference.base_layer, self.candidate.base_layer, made, source)
-        explainer = end.explainer.on(
-            model,
-            input=source,
-            output=output,
-            layers=tuple(layers),
-            base_layer=base if base != INPUT else None,
-            frame=None,
+        mine, theirs = self.reference.options, _renamed(self.candidate.options, BOTH.candidate)
+        pairs = [*zip(mine.layers, theirs.layers, strict=False)] if len(mine.layers) == len(theirs.layers) else []
+        pairs = pairs or [(mine.layers[-1], theirs.layers[-1])]
+        options = replace(
+            options,
+            input=mine.input if mine.input in feeds else theirs.input,
+            layers=tuple(_alive(a, b, made) for a, b in pairs),
+            base_layer=_alive(mine.base_layer, theirs.base_layer, made),
         )
-        return explainer(feeds, target=self._classes(late=late))
+        return self._asked(end, model, options, feeds, late=late)
 
-    def _layers(self) -> Iterator[tuple[str, str]]:
-        """Return the reference's layers, each with the candidate's; of differently many only the last."""
-        mine, theirs = self.reference.layers, self.candidate.layers
-        return zip(mine, theirs, strict=True) if len(mine) == len(theirs) else iter([(mine[-1], theirs[-1])])
-
-    def _place(self, name: str, other: str, made: Collection[str], source: str) -> str:
-        if INPUT in (name, other):
-            return INPUT
-        for known in (name, BOTH.candidate + other):
-            if known in made:
-                return known
-        raise FgcamError(f"neither {name!r} nor {other!r} is left in the spliced model: choose another layer for the map")
-
-    def _source(self, feeds: Mapping[str, Arrays]) -> str:
-        name = self.reference.explainer.input
-        return name if name in feeds else BOTH.candidate + self.candidate.explainer.input
+    def _asked(
+        self, end: Fixed, model: Model, options: Options, feeds: Mapping[str, Arrays], *, late: bool
+    ) -> Explanation:
+        return end.explainer.on(model, settled=options)(dict(feeds), target=self._classes(late=late))
 
     def _classes(self, *, late: bool) -> AnyTarget:
         if self.target is not None:
@@ -214,6 +228,26 @@ class Splices:
         theirs = results(self.candidate.model, [s.candidate[0] for s in seams], self.candidate.feeds)
         for a, b in zip(mine, theirs, strict=True):
             yield a, _turned(b, seams)
+
+
+def _renamed(options: Options, prefix: str) -> Options:
+    """Return what a method is built from, where every tensor's name begins with ``prefix``."""
+    score = options.score
+    return replace(
+        options,
+        input=prefix + options.input,
+        score=replace(score, output=prefix + score.output, logits=prefix + score.logits),
+        layers=tuple(replace(x, name=prefix + x.name) for x in options.layers),
+        base_layer=replace(options.base_layer, name=prefix + options.base_layer.name),
+    )
+
+
+def _alive(mine: Layer, theirs: Layer, made: Collection[str]) -> Layer:
+    """Return the layer that is left in a splice."""
+    for layer in (mine, theirs):
+        if layer.name in made:
+            return layer
+    raise LayerError(f"neither {mine.name!r} nor {theirs.name!r} is left in the spliced model: choose another layer")
 
 
 def _turned(found: list[Arrays], seams: Iterable[Seam]) -> list[Arrays]:

@@ -59,7 +59,7 @@ def weights_of(model: Model, joints: Sequence[Joint]) -> Mapping[str, Weights]:
         turned = bool(attributes(node).get("transB"))
         if joint.kind == "ConvTranspose":
             values = np.moveaxis(values, 1, 0)
-        elif joint.kind == "MatMul" and not turned:
+        elif "MatMul" in node.op_type or (node.op_type == "Gemm" and not turned):
             values = np.moveaxis(values, -1, 0)
         bias = np.asarray(known[joint.bias], np.float64).reshape(-1) if joint.bias else None
         found[joint.name] = Weights(values.reshape(len(values), -1), bias, not node.op_type.endswith("Integer"))

@@ -8,13 +8,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import ModelProto, NodeProto, TypeProto, ValueInfoProto, helper
+from onnx import ModelProto, NodeProto, TensorProto, TypeProto, ValueInfoProto, helper
 
 from ..errors import LayerError, ModelError
 from ..graph.emitter import PREFIX
 from ..graph.model import Model, dims_of
 from ..graph.subgraphs import nodes_inside, reads
-from ..loading.loading import bind
 from ..loading.ordering import in_order
 
 OWN = "/own"
@@ -52,7 +51,8 @@ class Names:
     candidate: str = f"{PREFIX}candidate/"
 
 
-BOTH = Names()
+BOTH, FLOAT = Names(), Names(f"{PREFIX}float/", "")
+"""For graphs that tell both apart, and for a candidate in which some layers are the reference's."""
 
 
 def spliced(
@@ -77,6 +77,8 @@ def spliced(
         Tensors of the graph to return, by the names they have there: ``names`` and, for what a model computes itself
         at a seam where the other's result is read, the suffix ``/own``.
 
+    Both take as many images at a time, or any number.
+
     Raises
     ------
     ModelError
@@ -100,11 +102,25 @@ def spliced(
             nodes, added = _bridge(source, end, order, types)
             bridges += nodes
             constants |= added
-    made = [_own(part, renaming) for part, renaming in zip(parts, own, strict=True)]
-    nodes = _needed([*made[0], *bridges, *made[1]], outputs)
+    halves = [_own(part, renaming) for part, renaming in zip(parts, own, strict=True)]
+    nodes = _needed([*halves[0], *bridges, *halves[1]], outputs)
     read = {r for n in nodes for r in reads(n)} | set(outputs)
-    inputs = {i.name: i.type for p, o in zip(parts, own, strict=True) for i in p.inputs if i.name in read and i.name not in o}
-    return _closed(reference, candidate, nodes, inputs, {n: a for n, a in constants.items() if n in read}, outputs)
+    inputs = {
+        i.name: i.type
+        for part, renaming in zip(parts, own, strict=True)
+        for i in part.inputs
+        if i.name in read and i.name not in renaming
+    }
+    types |= {end + OWN: types[end] for renaming in own for end in renaming}
+    made = {o for n in nodes for o in n.output}
+    model = _with_opsets(reference, candidate)
+    return model.replaced(
+        nodes=nodes,
+        constants={n: a for n, a in constants.items() if n in read},
+        inputs=inputs,
+        outputs={n: types[n] for n in outputs},
+        types={n: t for n, t in types.items() if n in read or n in made},
+    )
 
 
 def _check_opsets(reference: Model, candidate: Model) -> None:
@@ -160,7 +176,7 @@ def _back(order: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _bridge(
-    source: str, end: str, order: tuple[int, ...], types: Mapping[str, TypeProto]
+    source: str, end: str, order: tuple[int, ...], types: dict[str, TypeProto]
 ) -> tuple[list[NodeProto], dict[str, NDArray[Any]]]:
     """Return what makes tensor ``end`` of the other model's ``source``."""
     steps: list[tuple[str, list[str], dict[str, Any]]] = []
@@ -175,13 +191,18 @@ def _bridge(
         a != b for a, b in zip(shapes[0][1:], shapes[1][1:], strict=True) if isinstance(a, int) and isinstance(b, int)
     ):
         shape = f"{PREFIX}splice/{end}/shape"
+        types[shape] = helper.make_tensor_type_proto(TensorProto.INT64, [len(shapes[1])])
         constants[shape] = np.asarray([-1, *(d if isinstance(d, int) else 1 for d in shapes[1][1:])], np.int64)
         steps.append(("Reshape", [shape], {}))
-    nodes, current = [], source
+    nodes, current = list[NodeProto](), source
     for i, (op, more, attrs) in enumerate(steps or [("Identity", [], {})]):
         last = i == max(len(steps), 1) - 1
         made = end if last else f"{PREFIX}splice/{end}/{i}"
         nodes.append(helper.make_node(op, [current, *more], [made], name=f"{PREFIX}splice/{end}/{op}", **attrs))
+        if not last:
+            types[made] = TypeProto()
+            types[made].CopyFrom(types[source])
+            types[made].tensor_type.elem_type = kinds[1]
         current = made
     return nodes, constants
 
@@ -212,30 +233,13 @@ def _needed(nodes: Sequence[NodeProto], outputs: Collection[str]) -> list[NodePr
     return kept
 
 
-def _closed(
-    reference: Model,
-    candidate: Model,
-    nodes: Sequence[NodeProto],
-    inputs: Mapping[str, TypeProto],
-    constants: Mapping[str, NDArray[Any]],
-    outputs: Collection[str],
-) -> Model:
-    """Return the model of these nodes, typed; a batch that either model fixes is that of every input."""
+def _with_opsets(reference: Model, candidate: Model) -> Model:
+    """Return the reference with the newer of each operator set of both."""
     proto = ModelProto()
     proto.CopyFrom(reference.proto)
     proto.ir_version = max(reference.proto.ir_version, candidate.proto.ir_version)
-    versions = {d: max(m.opsets.get(d, 0) for m in (reference, candidate)) for m in (reference, candidate) for d in m.opsets}
+    domains = {**reference.opsets, **candidate.opsets}
+    versions = {d: max(m.opsets.get(d, 0) for m in (reference, candidate)) for d in domains}
     del proto.opset_import[:]
     proto.opset_import.extend(helper.make_opsetid(d, v) for d, v in versions.items())
-    graph = proto.graph
-    del graph.node[:], graph.input[:], graph.output[:]
-    graph.node.extend(nodes)
-    graph.input.extend(ValueInfoProto(name=n, type=t) for n, t in inputs.items())
-    graph.output.extend(helper.make_empty_tensor_value_info(n) for n in outputs)
-    firsts = [i.shape[0] for m in (reference, candidate) for i in m.inputs if i.shape]
-    fixed = next((d for d in firsts if isinstance(d, int)), None)
-    for info in graph.input:
-        dims = info.type.tensor_type.shape.dim
-        if fixed is not None and len(dims) and not dims[0].HasField("dim_value"):
-            dims[0].dim_value = fixed
-    return bind(replace(reference, proto=proto, constants=dict(constants), types={}), {})
+    return replace(reference, proto=proto)

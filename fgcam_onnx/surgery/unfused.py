@@ -15,6 +15,7 @@ from ..graph.emitter import PREFIX
 from ..graph.model import Model
 from ..graph.quantization import Layout, Units, layout_of, units_of
 from ..graph.tape import attributes
+from ..loading.inference import BATCH
 from ..loading.loading import bind
 
 OWN = ("channels_last", "opset")
@@ -44,6 +45,28 @@ def unfused(model: Model) -> Model:
     del proto.graph.node[:]
     proto.graph.node.extend(nodes)
     return bind(replace(model, proto=proto, constants=writing.constants, types={}), {})
+
+
+def real_output(model: Model, output: str) -> tuple[Model, str]:
+    """Return ``model`` with the real numbers that an output of integers stands for as one more output, and its name."""
+    if output not in units_of(model):
+        return model, output
+    proto, name = ModelProto(), f"{PREFIX}real/{output}"
+    proto.CopyFrom(model.proto)
+    inputs = [output, *filter(None, units_of(model)[output])]
+    proto.graph.node.append(helper.make_node("DequantizeLinear", inputs, [name], name=name))
+    proto.graph.output.append(helper.make_empty_tensor_value_info(name))
+    return bind(replace(model, proto=proto, types={}), {}), name
+
+
+def with_images(model: Model, count: int) -> Model:
+    """Return ``model``, where it takes any number of images, with that fixed at ``count``."""
+    proto = ModelProto()
+    proto.CopyFrom(model.proto)
+    free = [d for i in proto.graph.input for d in i.type.tensor_type.shape.dim[:1] if d.dim_param == BATCH]
+    for dim in free:
+        dim.dim_value = count
+    return bind(replace(model, proto=proto, types={}), {}) if free else model
 
 
 def _on_integers(node: NodeProto, units: Mapping[str, Units]) -> bool:
