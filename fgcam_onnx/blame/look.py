@@ -59,7 +59,7 @@ class Look:
         models = splices.reference.model, splices.candidate.model
         mine = weights_of(models[0], [p.reference for p in pairs])
         theirs = weights_of(models[1], [p.candidate for p in pairs])
-        runs = list(itertools.islice(splices.alone(layers), PICTURES))
+        runs = [] if not layers else list(itertools.islice(splices.alone(layers), PICTURES))
         found: dict[int, Look] = {}
         for k, (i, pair) in enumerate(zip(layers, pairs, strict=True)):
             a = np.concatenate([r[0][k] for r in runs])
