@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -165,7 +164,6 @@ class Explainer:
         self._compiled: dict[tuple[tuple[int, ...], bool], Compiled] = {}
         self._sizes = Sizes(self.model, self.input)
         self._siblings: dict[Any, Explainer] = {}
-        self._settled: Options | None = None
         self._forwards: dict[tuple[tuple[int, ...], bool], Forward] = {}
         if not self.sizes_are_free:
             self._compile((), seeded=False)
@@ -217,9 +215,6 @@ class Explainer:
         """
         model = self._sizes.bound(size)
         score, head = self._meaning(size)
-        if (settled := self._settled) is not None:
-            own = replace(settled, model=model, score=score, head=head, seeded=seeded)
-            return own, tuple(x.name for x in settled.layers)
         where: dict[str, Any] = {"logits": score.logits, "source": self.input, "grid": self.grid}
         ground = ground_of(model, method=self.method, base=self.choices.base, layer=self.base_layer, **where)
         layers = chosen_layers(model, self.layers, method=self.method, base=ground.layer, **where)
@@ -313,16 +308,13 @@ class Explainer:
             return self
         key = tuple(sorted(shapes.items()))
         if key not in self._siblings:
-            self._siblings[key] = self.on(bound_to(self.model, shapes))
+            self._siblings[key] = self.on(bound_to(self.model, shapes), self.input)
         return self._siblings[key]
 
-    def on(self, model: Model, *, settled: Options | None = None) -> Explainer:
-        """Return the same on another form of the model, with layers and ends as ``settled``, if they are."""
+    def on(self, model: Model, source: str) -> Self:
+        """Return the same on another form of the model, whose images are input ``source``."""
         other = copy.copy(self)
-        other.model, other._settled = model, settled
-        if settled is not None:
-            other.input, other.output, other.frame = settled.input, settled.score.output, None
-        other._sizes = Sizes(model, other.input)
+        other.model, other.input, other._sizes = model, source, Sizes(model, source)
         other._compiled, other._forwards, other._siblings = {}, {}, {}
         return other
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,18 +12,22 @@ from numpy.typing import NDArray
 
 from ..errors import InputError
 from ..explainer import Explainer
+from ..surgery.unfused import stored_as
 from ..targets import AnyTarget
 from .drift import Drift, Measure, drift
 from .likeness import Likeness, compared
-from .matching import Pair
 from .look import Look
+from .matching import Pair
 from .oddities import oddities_of
 from .spliced import Splices, both_settled
 
 UNDONE = 3.0
 """Decibels by which a layer does better on the candidate's inputs where it undoes what the layer before did."""
 
-NOTHING = 1e-9
+EXACT = 80.0
+"""Decibels above which a layer's noise is the rounding of floats."""
+
+NOTHING = 1e-5
 """Drift below which there is nothing to blame anybody for."""
 
 
@@ -169,7 +174,7 @@ def blame(
     layers = [
         Blamed(
             p.reference.end,
-            p.candidate.end,
+            stored_as(splices.candidate.model, p.candidate.end),
             p.reference.node or p.reference.name,
             p.reference.nodes,
             shares.get(i, min(guesses[i], 1.0)),
@@ -199,7 +204,7 @@ def honest(splices: Splices) -> tuple[Splices, list[Likeness], list[Likeness]]:
         false = {
             k
             for i, pair in enumerate(splices.matching.pairs)
-            if together[i].sqnr > alone[i].sqnr + UNDONE
+            if together[i].sqnr > alone[i].sqnr + UNDONE and alone[i].sqnr < EXACT
             for k in (place.get(name) for name in pair.reference.inputs)
             if k and together[k].sqnr < together[i].sqnr
         }
@@ -219,7 +224,7 @@ def _cut(splices: Splices, noise: Sequence[float], cuts: int) -> Ends:
     known: Ends = {0: (nothing, splices.total), n: (splices.total, nothing)}
     for _ in range(cuts):
         places = sorted(known)
-        open_ = [(a, b) for a, b in zip(places, places[1:], strict=False) if b - a > 1]
+        open_ = [(a, b) for a, b in itertools.pairwise(places) if b - a > 1]
         if not open_ or _size(splices.total, splices.total) <= NOTHING:
             break
         a, b = max(open_, key=lambda s: (_change(splices, known, *s), s[1] - s[0]))
@@ -250,8 +255,7 @@ def _change(splices: Splices, known: Ends, a: int, b: int) -> float:
 def _guesses(splices: Splices, alone: Sequence[Likeness], known: Ends) -> list[float]:
     """Return what each layer may do: what its stretch does, by the layer's part of its noise."""
     found: list[float] = []
-    places = sorted(known)
-    for a, b in zip(places, places[1:], strict=False):
+    for a, b in itertools.pairwise(sorted(known)):
         noise = np.asarray([x.error for x in alone[a:b]])
         parts = noise / noise.sum() if noise.sum() > 0 else np.full(b - a, 1 / (b - a))
         found += [float(p * _change(splices, known, a, b)) for p in parts]
@@ -271,5 +275,6 @@ def _share(splices: Splices, i: int) -> float:
 
 def _point(splices: Splices, pair: Pair, i: int, together: Likeness, alone: Likeness, known: Ends) -> Point:
     ends = known.get(i + 1)
-    plain = Point(pair.reference.end, pair.candidate.end, together.sqnr, together.cosine, alone.sqnr)
+    own = stored_as(splices.candidate.model, pair.candidate.end)
+    plain = Point(pair.reference.end, own, together.sqnr, together.cosine, alone.sqnr)
     return plain if ends is None else replace(plain, before=ends[0], behind=ends[1])

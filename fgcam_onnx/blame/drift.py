@@ -36,7 +36,7 @@ Measure = Callable[[Explanation, Explanation], Drift]
 
 
 def drift(reference: Explanation, other: Explanation) -> Drift:
-    """Return how far ``other`` is from ``reference``; classes that only one of them has at its end or start are left out."""
+    """Return how far ``other`` is from ``reference``; a class that only one of them has, at the start, is left out."""
     logits = _classes(reference.scores, other.scores)
     change = [
         np.linalg.norm((b - b.mean()) - (a - a.mean())) / max(float(np.linalg.norm(a - a.mean())), NOTHING)

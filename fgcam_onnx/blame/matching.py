@@ -125,14 +125,18 @@ def seam_of(reference: Model, candidate: Model, joint: Joint, own: Joint) -> Sea
     shapes = shape_of(reference, ends[0]), shape_of(candidate, ends[1])
     if shapes[0] is None or shapes[1] is None:
         return None
-    order = _order(shapes[0], shapes[1], *(facts_of(m).channel_axis.get(e) for m, e in zip((reference, candidate), ends, strict=True)))
+    order = _order(
+        shapes[0],
+        shapes[1],
+        *(facts_of(m).channel_axis.get(e) for m, e in zip((reference, candidate), ends, strict=True)),
+    )
     if order is None:
         return None
     return Seam(joint.copies, own.copies, order, unquantized=own.unquantized)
 
 
 def _order(a: Shape, b: Shape, axis: int | None, other: int | None) -> tuple[int, ...] | None:
-    """Return the order of the reference's axes that gives the candidate's; empty where they agree, None where none does."""
+    """Return the order of the reference's axes that gives the candidate's: empty where they agree, or None."""
     rank = len(a)
     if len(b) == rank and axis is not None and other is not None and axis != other:
         rest = [i for i in range(rank) if i != axis]
@@ -145,4 +149,6 @@ def _order(a: Shape, b: Shape, axis: int | None, other: int | None) -> tuple[int
 
 
 def _agree(a: Sequence[object], b: Sequence[object]) -> bool:
-    return len(a) == len(b) and all(x == y for x, y in zip(a, b, strict=True) if isinstance(x, int) and isinstance(y, int))
+    return len(a) == len(b) and all(
+        x == y for x, y in zip(a, b, strict=True) if isinstance(x, int) and isinstance(y, int)
+    )

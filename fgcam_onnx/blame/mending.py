@@ -101,30 +101,36 @@ def mend(
     fixed = both_settled(reference, candidate, pictures=given, candidate_pictures=other)
     splices, _, _ = honest(Splices.of(*fixed, measure=drift))
     making = _Making(splices, candidate)
-    suspects = [b for b in profile.layers if b.share > 0 and splices.matching.pairs[b.place].reference.kind != "input"]
     before = integer_products(splices.candidate.model)
-    found: dict[int, Model | None] = {}
+    if enough(candidate):
+        return _nothing("the candidate will do as it is: nothing was mended", before)
+    suspects = [b for b in profile.layers if b.share > 0 and splices.matching.pairs[b.place].reference.kind != "input"]
+    limit = min(len(suspects), int((1 - keep) * before)) if before else len(suspects)
+    found: dict[int, Model] = {}
 
     def passes(count: int) -> bool:
         model = making.mended(suspects[:count])
-        lost = model is None or integer_products(model) < keep * before
-        found[count] = None if lost or model is None or not enough(making.explainer(model)) else model
-        return found[count] is not None
+        kept = model is not None and integer_products(model) >= keep * before
+        if model is not None and kept and enough(making.explainer(model)):
+            found[count] = model
+        return count in found
 
-    if enough(candidate):
-        return _nothing("the candidate will do as it is: nothing was mended", before)
-    low, high = 0, 1
-    while high <= len(suspects) and making.may(suspects[:high], keep, before) and not passes(high):
-        low, high = high, 2 * high
-    high = min(high, len(suspects))
-    if found.get(high) is None and not (high > low and making.may(suspects[:high], keep, before) and passes(high)):
-        return _nothing(f"nothing helps: with {max(low, 1)} of the most guilty layers in float it is not enough", before)
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if passes(middle) else (middle, high)
-    model = found[high]
-    assert model is not None
-    return making.told(model, suspects[:high], before)
+    failed = 0
+    for count in _doubled(limit):
+        if passes(count):
+            break
+        failed = count
+    if not found:
+        return _nothing(f"nothing helps: {failed} of the most guilty layers in float are not enough", before)
+    while count - failed > 1:
+        middle = (failed + count) // 2
+        failed, count = (failed, middle) if passes(middle) else (middle, count)
+    return making.told(found[count], suspects[:count], before)
+
+
+def _doubled(limit: int) -> list[int]:
+    """Return 1, 2, 4 and so on up to ``limit``, which is the last."""
+    return sorted({min(1 << i, limit) for i in range(limit.bit_length() + 1)} - {0})
 
 
 def _nothing(said: str, before: int) -> Mended:
@@ -153,13 +159,10 @@ class _Making:
         )
         return model if {i.name for i in model.inputs} <= {i.name for i in self.candidate.model.inputs} else None
 
-    def may(self, floats: Sequence[Blamed], keep: float, before: int) -> bool:
-        """Tell whether enough products of integers are left without ``floats``."""
-        return before == 0 or before - len(floats) >= keep * before
-
     def explainer(self, model: Model) -> Explainer:
         """Return the candidate's explainer on the mended model, as it is read from its file."""
-        return self.candidate.on(framed(load(self.file(model)), self.candidate.input)[0])
+        own = self.candidate
+        return own.on(framed(load(self.file(model)), own.input)[0], own.input)
 
     def file(self, model: Model) -> ModelProto:
         """Return the model as a file, with the input as the candidate's file has it."""

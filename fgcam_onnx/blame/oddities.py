@@ -39,7 +39,7 @@ def suits(look: Look) -> bool:
 
 def _dead(look: Look) -> str:
     if look.mine is not None and look.theirs is not None and look.mine.rows.shape == look.theirs.rows.shape:
-        dead = np.flatnonzero(~look.theirs.rows.any(1) & look.mine.rows.any(1))
+        dead = np.flatnonzero(~look.theirs.rows.any(1) & (_norm(look.mine.rows) > FAINT * _norm(look.mine.rows).max()))
         return f"{_channels(dead)} dead: all weights are 0" if len(dead) else ""
     dead = np.flatnonzero((np.ptp(look.b, axis=1) == 0) & (np.ptp(look.a, axis=1) > 0))
     return f"{_channels(dead)} dead: the result never changes" if 0 < len(dead) < len(look.a) else ""
@@ -57,7 +57,11 @@ def _weights(look: Look) -> str:
     factor = np.where(live, (m * t).sum(1) / np.maximum((m * m).sum(1), TINY), 1.0)
     turned = live & (cosine < -SAME)
     if turned.any():
-        return "the weights have the other sign" if turned[live].mean() > SAME else f"{_channels(turned.nonzero()[0])} of the other sign"
+        return (
+            "the weights have the other sign"
+            if turned[live].mean() > SAME
+            else f"{_channels(turned.nonzero()[0])} of the other sign"
+        )
     if look.theirs.scaled:
         off = live & (cosine > SAME) & (np.abs(factor - 1) > CHANGED)
         if off.any() and off[live].mean() > SAME:
@@ -75,10 +79,12 @@ def _weights(look: Look) -> str:
 
 
 def _pruned(look: Look) -> str:
-    if look.mine is None or look.theirs is None:
+    """Tell weights that are 0 though the quantizer would have had a step for them."""
+    if look.mine is None or look.theirs is None or look.mine.rows.shape != look.theirs.rows.shape:
         return ""
-    share = [float((w.rows == 0).mean()) for w in (look.mine, look.theirs)]
-    return f"{share[1]:.0%} of the weights are 0, {share[0]:.0%} in the reference" if share[1] > share[0] + CHANGED else ""
+    least = TINY if look.steps is None else np.resize(look.steps, len(look.mine.rows))[:, None]
+    lost = float(((look.theirs.rows == 0) & (np.abs(look.mine.rows) > least)).mean())
+    return f"{lost:.0%} of the weights were made 0" if lost > CHANGED / 2 else ""
 
 
 def _bias(look: Look) -> str:
@@ -138,7 +144,11 @@ def _results(look: Look) -> str:
     """Tell results that are exchanged, a multiple of the reference's, or shifted."""
     a, b = look.a, look.b
     if 1 < len(a) <= 4 and a.shape[1] > 1:
-        across = np.nan_to_num(np.corrcoef(a, b)[: len(a), len(a) :]) if np.ptp(a, 1).all() and np.ptp(b, 1).all() else np.eye(len(a))
+        across = (
+            np.nan_to_num(np.corrcoef(a, b)[: len(a), len(a) :])
+            if np.ptp(a, 1).all() and np.ptp(b, 1).all()
+            else np.eye(len(a))
+        )
         moved = np.flatnonzero(across.argmax(0) != np.arange(len(a)))
         if len(moved) and (across.max(0)[moved] > 0.999).all():
             return _exchanged(moved, across.argmax(0)[moved])
@@ -181,4 +191,5 @@ def _channels(which: Sequence[int] | np.ndarray) -> str:
 def _exchanged(moved: np.ndarray, best: np.ndarray) -> str:
     if len(moved) == 2 and list(best) == list(moved[::-1]):
         return f"channels {moved[0]} and {moved[1]} are exchanged"
-    return f"{len(moved)} channels are permuted ({', '.join(f'{b} at {m}' for m, b in list(zip(moved, best, strict=True))[:4])})"
+    some = ", ".join(f"{b} at {m}" for m, b in list(zip(moved, best, strict=True))[:4])
+    return f"{len(moved)} channels are permuted ({some}{' …' if len(moved) > 4 else ''})"

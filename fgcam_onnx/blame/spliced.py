@@ -29,6 +29,22 @@ from .matching import Matching, Side, matched
 Arrays = NDArray[Any]
 
 
+class Settled(Explainer):
+    """An explainer whose layers, and the output it explains, are known and not found in the graph."""
+
+    settled: Options
+
+    def __init__(self, explainer: Explainer, options: Options) -> None:
+        vars(self).update(vars(explainer.on(options.model, options.input)))
+        self.settled, self.output, self.frame = options, options.score.output, None
+
+    def options(self, size: tuple[int, ...] = (), *, seeded: bool = False) -> tuple[Options, tuple[str, ...]]:
+        """Return what was settled."""
+        score, head = self._meaning(size)
+        own = replace(self.settled, score=score, head=head, seeded=seeded)
+        return own, tuple(x.name for x in own.layers)
+
+
 @dataclass(frozen=True, eq=False)
 class Fixed:
     """An explainer whose sizes, layers and integer operators are settled for the pictures at hand.
@@ -58,6 +74,10 @@ class Fixed:
         first = next(i for i in self.model.inputs if i.name == self.explainer.input).shape[0]
         return first if isinstance(first, int) else None
 
+    def explained(self, *, target: AnyTarget) -> Explanation:
+        """Explain the pictures."""
+        return Settled(self.explainer, self.options)(dict(self.feeds), target=target)
+
     def side(self) -> Side:
         """Return its skeleton and weights."""
         return Side.of(self.model, source=self.explainer.input, logits=self.options.score.logits)
@@ -71,10 +91,10 @@ def settled(explainer: Explainer, pictures: Arrays, *, images: int | None = None
         model = bound_to(model, {explainer.input: (None, *feeds[explainer.input].shape[1:])})
     if images is not None:
         model = with_images(model, images)
-    options, _ = explainer.on(model).options()
+    options, _ = explainer.on(model, explainer.input).options()
     plain, output = real_output(unfused(model), options.score.output)
     score = find_score(plain, output, before_softmax=explainer.before_softmax)
-    return Fixed(explainer.on(plain), feeds, replace(options, model=plain, score=score))
+    return Fixed(explainer.on(plain, explainer.input), feeds, replace(options, model=plain, score=score))
 
 
 def both_settled(
@@ -155,8 +175,7 @@ class Splices:
     @functools.cached_property
     def truth(self) -> Explanation:
         """What the reference says."""
-        own = self.reference
-        return own.explainer.on(own.model, settled=own.options)(dict(own.feeds), target=self.target)
+        return self.reference.explained(target=self.target)
 
     @functools.cached_property
     def total(self) -> Drift:
@@ -175,7 +194,7 @@ class Splices:
     def _explained(self, taken: frozenset[int]) -> Explanation:
         late = self.depth - 1 in taken
         if len(taken) == self.depth:
-            return self._asked(self.candidate, self.candidate.model, self.candidate.options, self.candidate.feeds, late=True)
+            return self.candidate.explained(target=self._classes(late=True))
         end = self.candidate if late else self.reference
         options = _renamed(end.options, BOTH.candidate if late else BOTH.reference)
         model = self.graph(taken, [options.score.output])
@@ -186,16 +205,12 @@ class Splices:
         pairs = pairs or [(mine.layers[-1], theirs.layers[-1])]
         options = replace(
             options,
+            model=model,
             input=mine.input if mine.input in feeds else theirs.input,
             layers=tuple(_alive(a, b, made) for a, b in pairs),
             base_layer=_alive(mine.base_layer, theirs.base_layer, made),
         )
-        return self._asked(end, model, options, feeds, late=late)
-
-    def _asked(
-        self, end: Fixed, model: Model, options: Options, feeds: Mapping[str, Arrays], *, late: bool
-    ) -> Explanation:
-        return end.explainer.on(model, settled=options)(dict(feeds), target=self._classes(late=late))
+        return Settled(end.explainer, options)(feeds, target=self._classes(late=late))
 
     def _classes(self, *, late: bool) -> AnyTarget:
         if self.target is not None:
@@ -210,7 +225,7 @@ class Splices:
     def feeds(self, model: Model) -> dict[str, Arrays]:
         """Return the pictures for a spliced model."""
         every = dict(self.reference.feeds) | {BOTH.candidate + n: a for n, a in self.candidate.feeds.items()}
-        return {i.name: every[i.name] for i in model.inputs}
+        return {i.name: every[i.name.removesuffix(OWN)] for i in model.inputs}
 
     def alone(self, layers: Iterable[int]) -> Iterator[tuple[list[Arrays], list[Arrays]]]:
         """Yield, picture by picture, the results of layers: the reference's, and the candidate's on its inputs."""
@@ -258,7 +273,7 @@ def _turned(found: list[Arrays], seams: Iterable[Seam]) -> list[Arrays]:
 def results(model: Model, names: list[str], feeds: Mapping[str, Arrays]) -> Iterator[list[Arrays]]:
     """Yield tensors ``names`` of ``model`` for as many pictures at a time as it takes, one where that is free."""
     emitter = Emitter(model)
-    wanted = {name: emitter.output(name, emitter.value(name)) for name in names}
+    wanted = {name: emitter.output(f"result/{i}", emitter.value(name)) for i, name in enumerate(names)}
     program = emitter.build()
     session = Session(program, threads=1)
     specs = {i.name: i.shape for i in program.inputs}

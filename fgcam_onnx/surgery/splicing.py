@@ -65,7 +65,7 @@ def spliced(
     names: Names = BOTH,
     quantized: Collection[int] = (),
 ) -> Model:
-    """Return the graph in which the layers that end at the seams ``taken`` are the candidate's, all others the reference's.
+    """Return one graph: the layers that end at the seams ``taken`` are the candidate's, the others the reference's.
 
     Where one model reads the other's result, it is cast, turned and shaped as the reader has it. What lies between
     seams belongs to the model that reads it. At the seams ``quantized`` the reference's result goes through the
@@ -75,7 +75,7 @@ def spliced(
     ----------
     outputs : collection of str
         Tensors of the graph to return, by the names they have there: ``names`` and, for what a model computes itself
-        at a seam where the other's result is read, the suffix ``/own``.
+        at a seam where the other's result is read, the suffix ``/own``, which an input has, too.
 
     Both take as many images at a time, or any number.
 
@@ -105,12 +105,10 @@ def spliced(
     halves = [_own(part, renaming) for part, renaming in zip(parts, own, strict=True)]
     nodes = _needed([*halves[0], *bridges, *halves[1]], outputs)
     read = {r for n in nodes for r in reads(n)} | set(outputs)
-    inputs = {
-        i.name: i.type
-        for part, renaming in zip(parts, own, strict=True)
-        for i in part.inputs
-        if i.name in read and i.name not in renaming
+    kinds = {
+        renaming.get(i.name, i.name): i.type for part, renaming in zip(parts, own, strict=True) for i in part.inputs
     }
+    inputs = {n: t for n, t in kinds.items() if n in read}
     types |= {end + OWN: types[end] for renaming in own for end in renaming}
     made = {o for n in nodes for o in n.output}
     model = _with_opsets(reference, candidate)

@@ -12,6 +12,7 @@ from onnx import ModelProto, NodeProto, helper
 
 from ..errors import UnsupportedOperatorError
 from ..graph.emitter import PREFIX
+from ..graph.facts import producers_of
 from ..graph.model import Model
 from ..graph.quantization import Layout, Units, layout_of, units_of
 from ..graph.tape import attributes
@@ -59,6 +60,12 @@ def real_output(model: Model, output: str) -> tuple[Model, str]:
     return bind(replace(model, proto=proto, types={}), {}), name
 
 
+def stored_as(model: Model, name: str) -> str:
+    """Return the tensor of the file of which tensor ``name`` of :func:`unfused` has the real numbers."""
+    node = producers_of(model).get(name)
+    return str(node.input[0]) if node is not None and name.startswith(PREFIX) else name
+
+
 def with_images(model: Model, count: int) -> Model:
     """Return ``model``, where it takes any number of images, with that fixed at ``count``."""
     proto = ModelProto()
@@ -77,6 +84,8 @@ def _on_integers(node: NodeProto, units: Mapping[str, Units]) -> bool:
 
 @dataclass
 class _Writing:
+    """What is written so far."""
+
     model: Model
     constants: dict[str, NDArray[Any]]
     made: dict[tuple[str, ...], str] = field(default_factory=dict)
@@ -128,9 +137,7 @@ class _Writing:
         if out:
             yield self._node("QuantizeLinear", [real, *filter(None, out)], node.output[0])
 
-    def _real(
-        self, node: NodeProto, k: int, names: tuple[str, ...], axis: int | None
-    ) -> tuple[list[NodeProto], str]:
+    def _real(self, node: NodeProto, k: int, names: tuple[str, ...], axis: int | None) -> tuple[list[NodeProto], str]:
         """Return what makes the real values of an integer tensor, and their name; made once for equal units."""
         q, scale, zero = names
         key = (q, scale, zero, str(axis))
@@ -174,5 +181,3 @@ def _axis(means: str, operand: int, attrs: Mapping[str, Any]) -> int | None:
     if means == "Conv" or (means == "Gemm" and attrs.get("transB")):
         return 0
     return -1 if means in ("Gemm", "MatMul") else None
-
-

@@ -3,10 +3,10 @@
     python tools/audit/blamed.py ASSETS OUT [--only mcunet] [--seeds 2] [--pictures 4]
 
 ASSETS is laid out as for ``tools/coverage/real_models.py``. Every net is damaged in float, and quantized (QDQ, by
-onnxruntime, calibrated on other photographs) and damaged then. A damage counts where it drifts twice as far from the float
-net as the undamaged candidate does, in prediction or map, and by a hundredth at least. Blame is right where the layer that
-it ranks first is the damaged one or reads it or is read by it. Writes OUT/blamed.csv, a line as each is done, and goes on
-from it; prints the table.
+onnxruntime, calibrated on other photographs) and damaged then. A damage counts where it drifts twice as far from the
+float net as the undamaged candidate does, in prediction or map, and by a hundredth at least. Blame is right where the
+layer that it ranks first is the damaged one or reads it or is read by it. Writes OUT/blamed.csv, a line as each is
+done, and goes on from it; prints the table.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from damage import DAMAGES, Unfit, damaged
+from damage import DAMAGES, UnfitError, damaged
 from nets import NETS, Net, net_of
 
 from fgcam_onnx import load
@@ -31,7 +31,9 @@ from fgcam_onnx.graph.score import find_score
 
 FORMS = ("float", "int8")
 LEAST = 0.01
-FIELDS = "net form damage seed layer drift_prediction drift_map healthy_prediction healthy_map blamed where share seconds said".split()
+FIELDS = (
+    "net form damage seed layer drift_prediction drift_map healthy_prediction healthy_map blamed where share seconds said"
+).split()
 
 
 @dataclass(frozen=True)
@@ -78,9 +80,7 @@ def judged(net: Net, case: Case, healthy: tuple[float, float], pictures: list[np
     there = first.candidate in (*layer.chain, *layer.copies)
     near = first.candidate in neighbours(model, layer.end)
     drift = profile.drift
-    beyond = any(
-        d > max(2 * h, LEAST) for d, h in zip((drift.prediction, drift.map), healthy, strict=True)
-    )
+    beyond = any(d > max(2 * h, LEAST) for d, h in zip((drift.prediction, drift.map), healthy, strict=True))
     return {
         "layer": layer.end,
         "drift_prediction": f"{drift.prediction:.4f}",
@@ -104,7 +104,10 @@ def healthy_drift(net: Net, form: str, pictures: list[np.ndarray]) -> tuple[floa
 
 def table(rows: list[dict[str, str]]) -> str:
     """Return the table of what was found, by net and form."""
-    lines = ["| net | candidate | damages | beyond the floor | the layer itself | or a neighbour | share found |", "|---|---|---:|---:|---:|---:|---:|"]
+    lines = [
+        "| net | candidate | damages | beyond the floor | the layer itself | or a neighbour | share found |",
+        "|---|---|---:|---:|---:|---:|---:|",
+    ]
     groups = [(n, f) for n in NETS for f in FORMS] + [("all", "")]
     for net, form in groups:
         own = [r for r in rows if net == "all" or (r["net"], r["form"]) == (net, form)]
@@ -142,11 +145,15 @@ def main() -> None:
             if (case.net, case.form) not in healthy:
                 healthy[case.net, case.form] = healthy_drift(net, case.form, pictures)
             row = judged(net, case, healthy[case.net, case.form], pictures)
-        except Unfit:
+        except UnfitError:
             continue
         with file.open("a") as f:
-            csv.DictWriter(f, FIELDS).writerow(row | dict(zip(("net", "form", "damage", "seed"), case.key, strict=True)))
-        print(*case.key, row["layer"], row["blamed"], row["where"], row["share"], row["seconds"], row["said"], flush=True)
+            csv.DictWriter(f, FIELDS).writerow(
+                row | dict(zip(("net", "form", "damage", "seed"), case.key, strict=True))
+            )
+        print(
+            *case.key, row["layer"], row["blamed"], row["where"], row["share"], row["seconds"], row["said"], flush=True
+        )
     print(table(list(csv.DictReader(file.open()))))
 
 

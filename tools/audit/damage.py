@@ -32,7 +32,7 @@ from fgcam_onnx.surgery.unfused import unfused
 Array = np.ndarray[Any, Any]
 
 
-class Unfit(Exception):
+class UnfitError(Exception):
     """The layer cannot be damaged in this way."""
 
 
@@ -54,7 +54,7 @@ class Layer:
         self.quantizer = maker if maker is not None and maker.op_type == "DequantizeLinear" else None
         self.name = self.joint.weight if self.quantizer is None else self.quantizer.input[0]
         if self.name not in self.constants:
-            raise Unfit("the weight is computed")
+            raise UnfitError("the weight is computed")
         turned = any(a.name == "transB" and a.i for a in self.node.attribute)
         products = self.node.op_type == "MatMul" or (self.node.op_type == "Gemm" and not turned)
         self.axis = -1 if products else 1 if self.node.op_type == "ConvTranspose" else 0
@@ -74,7 +74,9 @@ class Layer:
     @property
     def zero(self) -> float:
         """The stored number that means 0; per-channel zero points of weights are 0 here."""
-        known = self.constants.get(self.quantizer.input[2]) if self.quantizer and len(self.quantizer.input) > 2 else None
+        known = (
+            self.constants.get(self.quantizer.input[2]) if self.quantizer and len(self.quantizer.input) > 2 else None
+        )
         return 0.0 if known is None else float(np.asarray(known).reshape(-1)[0])
 
     def of_channels(self) -> list[str]:
@@ -91,7 +93,7 @@ class Layer:
         strength = np.abs(self.rows.astype(np.float64) - self.zero).reshape(len(self.rows), -1).sum(1)
         half = np.argsort(-strength)[: max(count, len(strength) // 2)]
         if len(half) < count:
-            raise Unfit("the layer has too few channels")
+            raise UnfitError("the layer has too few channels")
         return self.rng.choice(half, count, replace=False)
 
     def done(self) -> Model:
@@ -108,7 +110,7 @@ class Layer:
         while (node := makers.get(name)) is not None and node.op_type in ("DequantizeLinear", "Reshape"):
             name = node.input[0]
         if node is None or node.op_type != "QuantizeLinear" or len(node.input) < 3:
-            raise Unfit("no quantizer follows")
+            raise UnfitError("no quantizer follows")
         return node.input[1], node.input[2]
 
     def rewired(self, changes: dict[str, str]) -> None:
@@ -177,7 +179,7 @@ def mirrored(x: Layer) -> None:
     """Mirror the kernel, as where convolution is taken for correlation."""
     rows = x.rows
     if rows.ndim < 4 or rows.shape[-1] < 3:
-        raise Unfit("the kernel is one element")
+        raise UnfitError("the kernel is one element")
     x.rows = rows[..., ::-1, ::-1]
 
 
@@ -204,7 +206,7 @@ def unbiased(x: Layer) -> None:
     """Lose the bias."""
     names = x.of_channels()[:1]
     if not x.joint.bias or not names:
-        raise Unfit("no bias")
+        raise UnfitError("no bias")
     x.constants[names[0]] = np.zeros_like(x.constants[names[0]])
 
 
@@ -217,7 +219,7 @@ def shifted(x: Layer) -> None:
         if node.output[0] == x.node.output[0]:
             (pads,) = [a for a in copy.attribute if a.name == "pads"] or [None]
             if pads is None or not any(pads.ints):
-                raise Unfit("nothing is padded")
+                raise UnfitError("nothing is padded")
             half = len(pads.ints) // 2
             both = [a + b for a, b in zip(pads.ints[:half], pads.ints[half:], strict=True)]
             pads.ints[:] = [0] * half + both if list(pads.ints[half:]) != both else both + [0] * half
@@ -301,7 +303,7 @@ def damaged(model: Model, kind: str, *, seed: int, layer: str = "") -> tuple[Mod
 
     Raises
     ------
-    Unfit
+    UnfitError
         The layer cannot be damaged so.
     """
     model = unfused(model)
@@ -309,7 +311,7 @@ def damaged(model: Model, kind: str, *, seed: int, layer: str = "") -> tuple[Mod
     layers = layers_of(model)
     chosen = [j for j in layers if layer in (j.end, j.name)] if layer else [layers[rng.integers(len(layers))]]
     if not chosen:
-        raise Unfit(f"no layer {layer!r}")
+        raise UnfitError(f"no layer {layer!r}")
     opened = Layer(model, chosen[0], rng)
     DAMAGES[kind](opened)
     return opened.done(), chosen[0]

@@ -101,9 +101,7 @@ def quantize(
     ready = folder / "ready.onnx"
     quant_pre_process(str(raised), str(ready), skip_symbolic_shape=True)
     chosen = {"per_channel": True, "activation_type": quantization.QuantType.QUInt8, "reduce_range": True} | options
-    quantization.quantize_static(
-        str(ready), str(target), Reader(), quant_format=quantization.QuantFormat.QDQ, **chosen
-    )
+    quantization.quantize_static(str(ready), str(target), Reader(), quant_format=quantization.QuantFormat.QDQ, **chosen)
 
 
 @functools.lru_cache(maxsize=16)
