@@ -126,8 +126,8 @@ def blame(
     target: AnyTarget = None,
     offset: int = 0,
     measure: Measure = drift,
-    cuts: int = 8,
-    singles: int = 5,
+    cuts: int = 6,
+    singles: int = 4,
 ) -> Profile:
     """Find the layers of ``candidate`` that make it predict, and look, otherwise than ``reference``.
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import itertools
 import pathlib
 import time
 import warnings
@@ -32,7 +33,8 @@ from fgcam_onnx.graph.score import find_score
 FORMS = ("float", "int8")
 LEAST = 0.01
 FIELDS = (
-    "net form damage seed layer drift_prediction drift_map healthy_prediction healthy_map blamed where share seconds said"
+    "net form damage seed layer drift_prediction drift_map healthy_prediction healthy_map "
+    "blamed where share seconds said"
 ).split()
 
 
@@ -52,11 +54,10 @@ class Case:
 
 
 def cases(only: str, seeds: int) -> Iterator[Case]:
-    for net in NETS:
-        for form in FORMS if only in net else ():
-            for damage in DAMAGES:
-                for seed in range(seeds):
-                    yield Case(net, form, damage, seed)
+    for seed, damage, form in itertools.product(range(seeds), DAMAGES, FORMS):
+        for net in NETS:
+            if only in net:
+                yield Case(net, form, damage, seed)
 
 
 def neighbours(model: Model, name: str) -> set[str]:

@@ -22,9 +22,9 @@ from fgcam_onnx import Explainer, load
 from fgcam_onnx.imaging import preprocess_from, read_image
 
 NETS = {
-    "mcunet": "mcunet_in3_fp32_torch",
     "resnet8": "keras_resnet8_cifar10_mlperftiny",
     "resnet20": "resnet20_onnc",
+    "mcunet": "mcunet_in3_fp32_torch",
     "squeezenet": "squeezenet1.1_fp32_rebuilt",
     "mobilenet_v1": "keras_mobilenet_v1_0.25_224_imagenet",
     "shufflenet": "shufflenet_v2_fp32_dequant",
