@@ -1,6 +1,7 @@
 """Blame: which layers make a model predict and look otherwise than the one it was made from, and how to mend it.
 
-Imports errors, explainer, explanation, graph, imaging, layers, metrics, runtime, sizes, surgery and targets.
+Imports errors, explainer, explanation, graph, imaging, layers, loading, methods, metrics, runtime, sizes, surgery and
+targets.
 """
 
 from __future__ import annotations

@@ -16,13 +16,8 @@ Weights = Mapping[str, tuple[Array, Array]]
 def weights(seed: int) -> dict[str, tuple[Array, Array]]:
     """Return weight and bias of each layer."""
     rng = np.random.default_rng(seed)
-    shapes = {
-        "conv0": (8, 3, 3, 3),
-        "conv1": (8, 8, 3, 3),
-        "conv2": (8, 8, 3, 3),
-        "conv3": (12, 8, 3, 3),
-        "dense": (12, 6),
-    }
+    inner = dict.fromkeys(("conv1", "conv2"), (8, 8, 3, 3))
+    shapes = {"conv0": (8, 3, 3, 3), **inner, "conv3": (12, 8, 3, 3), "dense": (12, 6)}
 
     def drawn(shape: tuple[int, ...], channels: int) -> tuple[Array, Array]:
         spread = 1.4 / np.sqrt(np.prod(shape) / channels)

@@ -1,6 +1,6 @@
 """Damage layers of real nets, and see whether blame finds them.
 
-    python tools/audit/blamed.py ASSETS OUT [--only mcunet] [--seeds 2] [--pictures 4]
+    python tools/audit/blamed.py ASSETS OUT [--only "mcunet|resnet"] [--seeds 2] [--pictures 4]
 
 ASSETS is laid out as for ``tools/coverage/real_models.py``. Every net is damaged in float, and quantized (QDQ, by
 onnxruntime, calibrated on other photographs) and damaged then. A damage counts where it drifts twice as far from the
@@ -15,6 +15,7 @@ import argparse
 import csv
 import itertools
 import pathlib
+import re
 import time
 import warnings
 from collections.abc import Iterator
@@ -56,7 +57,7 @@ class Case:
 def cases(only: str, seeds: int) -> Iterator[Case]:
     for seed, damage, form in itertools.product(range(seeds), DAMAGES, FORMS):
         for net in NETS:
-            if only in net:
+            if re.search(only, net):
                 yield Case(net, form, damage, seed)
 
 
@@ -126,7 +127,7 @@ def main() -> None:
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("assets", type=pathlib.Path)
     p.add_argument("out", type=pathlib.Path)
-    p.add_argument("--only", default="")
+    p.add_argument("--only", default="", help="a pattern of nets' names")
     p.add_argument("--seeds", type=int, default=1)
     p.add_argument("--pictures", type=int, default=4)
     a = p.parse_args()

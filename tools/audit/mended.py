@@ -1,6 +1,6 @@
 """Mend damaged and badly calibrated int8 nets, and say what that took and cost.
 
-    python tools/audit/mended.py ASSETS OUT [--only mcunet] [--pictures 4] [--held 16]
+    python tools/audit/mended.py ASSETS OUT [--only "mcunet|resnet"] [--pictures 4] [--held 16]
 
 Every candidate is blamed on a few photographs and mended until, on others, it drifts at most half as much again from
 the float net as the int8 net that is well calibrated does, in prediction and in map. Prints a row for each: drift
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import pathlib
+import re
 import warnings
 from collections.abc import Callable
 
@@ -113,7 +114,7 @@ def main() -> None:
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("assets", type=pathlib.Path)
     p.add_argument("out", type=pathlib.Path)
-    p.add_argument("--only", default="")
+    p.add_argument("--only", default="", help="a pattern of nets' names")
     p.add_argument("--pictures", type=int, default=4)
     p.add_argument("--held", type=int, default=16)
     a = p.parse_args()
@@ -123,7 +124,7 @@ def main() -> None:
         "| time | top class kept, before and after |"
     )
     print("|---|---|---|---|---|---:|---|---:|---:|---|")
-    for name in (n for n in NETS if a.only in n):
+    for name in (n for n in NETS if re.search(a.only, n)):
         net = net_of(a.assets, name, a.out)
         held = np.concatenate(net.prepared(net.photos(a.held, skip=20)))
         for candidate in CANDIDATES:
