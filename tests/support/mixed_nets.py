@@ -32,7 +32,7 @@ def mixed(first: Weights, second: Weights, taken: Iterable[str]) -> dict[str, tu
 
 
 def net(of: Weights, *, prefix: str = "", nhwc: bool = False, batch: int | str = "N", opset: int = 18) -> ModelProto:
-    """Return conv0, relu, [conv1, relu, conv2] + skip, relu, conv3, relu, mean, dense; with ``nhwc`` its input is so."""
+    """Return conv0, relu, [conv1, relu, conv2] + skip, relu, conv3, relu, mean, dense; ``nhwc`` is how it takes x."""
     constants: dict[str, Array] = {}
     nodes: list[NodeProto] = []
 
