@@ -101,7 +101,7 @@ def _one_scale(look: Look) -> str:
     reach = np.abs(look.mine.rows).max(1)
     steps = reach[reach > TINY] / look.steps[0]
     coarse = int((steps < FEW).sum())
-    if not coarse or coarse == len(steps) == 0:
+    if not coarse:
         return ""
     return (
         f"one scale for {len(reach)} channels whose weights reach from {reach[reach > TINY].min():.2g} to "

@@ -100,12 +100,23 @@ def settled(explainer: Explainer, pictures: Arrays, *, images: int | None = None
 def both_settled(
     reference: Explainer, candidate: Explainer, *, pictures: Arrays, candidate_pictures: Arrays
 ) -> tuple[Fixed, Fixed]:
-    """Settle two explainers, so that both take as many images at a time."""
+    """Settle two explainers, so that both take as many images at a time.
+
+    Raises
+    ------
+    OptionError
+        Both have a batch that is fixed, at another number.
+    """
     a, b = settled(reference, pictures), settled(candidate, candidate_pictures)
     if a.images is None and b.images is not None:
         a = settled(reference, pictures, images=b.images)
     elif b.images is None and a.images is not None:
         b = settled(candidate, candidate_pictures, images=a.images)
+    if a.images != b.images:
+        raise OptionError(
+            f"the reference takes {a.images} images at a time and the candidate {b.images}: they cannot be spliced. "
+            "Export one of them with a free batch."
+        )
     return a, b
 
 

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-import numpy as np
-import pytest
-from mixed_nets import LAYERS, mixed, net, pictures, weights
+import warnings
+from collections.abc import Callable
+from pathlib import Path
 
-from fgcam_onnx import Explainer
+import numpy as np
+import onnx
+import pytest
+from mixed_nets import LAYERS, between_quantizers, mixed, net, pictures, weights
+from onnx import ModelProto
+
+from fgcam_onnx import Explainer, load
 from fgcam_onnx.blame.drift import Drift, drift
 from fgcam_onnx.blame.spliced import Splices, both_settled
 from fgcam_onnx.errors import OptionError
 from fgcam_onnx.explanation import Explanation
+from fgcam_onnx.saving.half import halved
 
 ENDS = {"conv0": 1, "conv1": 2, "conv2": 3, "sum": 4, "conv3": 5, "mean": 6, "dense": 7}
 """Where each layer stands among those of the skeleton; the input is 0."""
@@ -76,6 +83,42 @@ def test_a_batch_that_one_model_fixes_is_that_of_the_splice() -> None:
     e = explained(found, {0, 1, 2, 3})
     whole = Explainer(net(mixed(FIRST, SECOND, ["conv0", "conv1", "conv2"])), method="gradcam", threads=1)
     np.testing.assert_allclose(e.scores, whole(pictures()).scores, rtol=1e-4, atol=1e-5)
+
+
+def test_two_fixed_batches_are_refused() -> None:
+    made = [Explainer(net(FIRST, batch=n), method="gradcam", threads=1) for n in (2, 3)]
+    with pytest.raises(OptionError, match="takes 2 images at a time and the candidate 3"):
+        both_settled(*made, pictures=pictures(), candidate_pictures=pictures())
+
+
+def dynamic(folder: Path) -> ModelProto:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from onnxruntime import quantization
+
+        onnx.save(net(FIRST), folder / "float.onnx")
+        quantization.quantize_dynamic(str(folder / "float.onnx"), str(folder / "dynamic.onnx"))
+    return onnx.load(folder / "dynamic.onnx")
+
+
+FORMS: dict[str, tuple[Callable[[Path], ModelProto], float]] = {
+    "half precision": (lambda _: halved(load(net(FIRST))).standalone(), 0.01),
+    "a newer opset": (lambda _: net(FIRST, opset=21), 1e-5),
+    "dynamic int8": (dynamic, 0.1),
+    "QDQ": (lambda _: between_quantizers(FIRST, ranges=dict.fromkeys(("conv0.relu", "sum.relu"), (0.0, 9.0))), 0.1),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_of_a_net_is_matched_and_its_splices_drift_little(form: str, tmp_path: Path) -> None:
+    make, most = FORMS[form]
+    made = [Explainer(m, method="gradcam", threads=1) for m in (net(FIRST), make(tmp_path))]
+    found = Splices.of(*both_settled(*made, pictures=pictures(), candidate_pictures=pictures()), measure=drift)
+    assert found.matching.alone == found.matching.alone_in_candidate == ()
+    assert found.depth == 8
+    for taken in ([0, 1], [3, 4, 5], [6, 7], range(8)):
+        assert found.drift(taken).prediction < most
+        assert found.drift(taken).map < 2 * most
 
 
 def test_every_layer_is_matched_and_each_alone_is_what_its_weights_make_of_the_references_inputs() -> None:
