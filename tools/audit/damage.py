@@ -168,7 +168,7 @@ def swapped(x: Layer) -> None:
 
 
 def permuted(x: Layer) -> None:
-    """Permute all channels, as of labels in another order."""
+    """Permute all channels; of the last layer (``labels``) that puts the labels in another order."""
     order = x.rng.permutation(len(x.rows))
     x.rows = x.rows[order]
     for name in x.of_channels():
@@ -309,11 +309,12 @@ def damaged(model: Model, kind: str, *, seed: int, layer: str = "") -> tuple[Mod
     model = unfused(model)
     rng = np.random.default_rng([seed, *kind.encode()])
     layers = layers_of(model)
-    chosen = [j for j in layers if layer in (j.end, j.name)] if layer else [layers[rng.integers(len(layers))]]
+    drawn = layers[-1] if kind == "labels" else layers[rng.integers(len(layers))]
+    chosen = [j for j in layers if layer in (j.end, j.name)] if layer else [drawn]
     if not chosen:
         raise UnfitError(f"no layer {layer!r}")
     opened = Layer(model, chosen[0], rng)
-    DAMAGES[kind](opened)
+    (permuted if kind == "labels" else DAMAGES[kind])(opened)
     return opened.done(), chosen[0]
 
 

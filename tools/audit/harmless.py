@@ -176,8 +176,7 @@ def doubled_back(proto: ModelProto, rng: np.random.Generator) -> ModelProto:
 
 
 HARMLESS: dict[str, Change] = {
-    f.__name__: f
-    for f in (as_inputs, basic, doubled_back, extended, folded, nhwc, opset, renamed, reordered, unfolded)
+    f.__name__: f for f in (as_inputs, basic, doubled_back, extended, folded, nhwc, opset, renamed, reordered, unfolded)
 }
 
 
