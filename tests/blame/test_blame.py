@@ -82,6 +82,23 @@ def test_what_a_layer_does_is_told_from_what_it_gets() -> None:
         assert (p.behind.prediction > 0.01) == (i < at)
 
 
+@pytest.mark.parametrize(
+    ("theirs", "said"),
+    [
+        (pictures()[:, ::-1], "channels 0 and 2 are exchanged"),
+        (pictures() + 0.5, "the results are shifted, by up to 0.5"),
+        (pictures() * 2, "the results are 2 times the reference's"),
+    ],
+    ids=["BGR", "another mean", "another scale"],
+)
+def test_a_wrong_preprocessing_is_an_odd_input(theirs: np.ndarray, said: str) -> None:
+    e = Explainer(net(SOUND), method="gradcam", threads=1)
+    first = blame(e, e, pictures=[pictures()], candidate_pictures=[theirs], cuts=2, singles=2).layers[0]
+    assert first.name == "x"
+    assert first.share == pytest.approx(1, abs=1e-3)
+    assert first.oddities == (said,)
+
+
 def test_nobody_is_blamed_for_the_rounding_of_floats() -> None:
     profile = blamed(SOUND, nhwc=True)
     assert profile.drift.prediction < 1e-5

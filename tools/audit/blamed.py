@@ -22,8 +22,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from audited import NETS, Net, net_of
 from damage import DAMAGES, UnfitError, damaged
-from nets import NETS, Net, net_of
 
 from fgcam_onnx import load
 from fgcam_onnx.blame import blame

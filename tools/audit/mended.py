@@ -18,8 +18,8 @@ from collections.abc import Callable
 
 import numpy as np
 import onnx
+from audited import CALIBRATION, NETS, Net, net_of
 from damage import damaged
-from nets import CALIBRATION, NETS, Net, net_of
 
 from fgcam_onnx import Explainer, load
 from fgcam_onnx.blame import Drift, blame, drift, mend
