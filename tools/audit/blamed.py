@@ -117,8 +117,8 @@ def table(rows: list[dict[str, str]]) -> str:
             continue
         beyond = [r for r in own if not r["where"].startswith("within")]
         there, near = (sum(r["where"] == w for r in beyond) for w in ("layer", "neighbour"))
-        share = (there + near) / max(len(beyond), 1)
-        lines.append(f"| {net} | {form} | {len(own)} | {len(beyond)} | {there} | {near} | {share:.2f} |")
+        share = f"{(there + near) / len(beyond):.2f}" if beyond else ""
+        lines.append(f"| {net} | {form} | {len(own)} | {len(beyond)} | {there} | {near} | {share} |")
     return "\n".join(lines)
 
 
