@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -308,12 +308,15 @@ class Explainer:
             return self
         key = tuple(sorted(shapes.items()))
         if key not in self._siblings:
-            other = copy.copy(self)
-            other.model = bound_to(self.model, shapes)
-            other._sizes = Sizes(other.model, self.input)
-            other._compiled, other._forwards, other._siblings = {}, {}, {}
-            self._siblings[key] = other
+            self._siblings[key] = self.on(bound_to(self.model, shapes), self.input)
         return self._siblings[key]
+
+    def on(self, model: Model, source: str) -> Self:
+        """Return the same on another form of the model, whose images are input ``source``."""
+        other = copy.copy(self)
+        other.model, other.input, other._sizes = model, source, Sizes(model, source)
+        other._compiled, other._forwards, other._siblings = {}, {}, {}
+        return other
 
     def _forward(self, feeds: dict[str, NDArray[Any]], *, others: bool) -> Predicted:
         size = self._sizes.of(feeds)

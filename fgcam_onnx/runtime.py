@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     import onnxruntime
 
 DEVICES = ("auto", "cpu", "cuda")
+LOST = "is not a graph input, initializer, or output of a previous node"
+"""What ONNX Runtime says of a graph that its own rewriting has broken."""
 
 
 @functools.cache
@@ -121,7 +123,7 @@ class Session:
         cuda = ("CUDAExecutionProvider", {"cudnn_conv_algo_search": "HEURISTIC"})
         providers = ["CPUExecutionProvider"] if self.device == "cpu" else [cuda, "CPUExecutionProvider"]
         try:
-            self._inner = runtime.InferenceSession(graph, options, providers=providers)
+            self._inner = _opened(runtime, graph, options, providers)
         except Exception as error:  # onnxruntime's own exception classes share no root
             raise FgcamError(f"ONNX Runtime does not load the model: {error}") from error
 
@@ -159,6 +161,16 @@ class Session:
         self._inner.run_with_iobinding(binding)
         outputs: list[NDArray[Any]] = binding.copy_outputs_to_cpu()
         return outputs
+
+
+def _opened(runtime: Any, graph: bytes, options: Any, providers: list[Any]) -> onnxruntime.InferenceSession:
+    """Open a session, a second time without an optimization that loses a padded tensor where others read it, too."""
+    try:
+        return runtime.InferenceSession(graph, options, providers=providers)
+    except Exception as error:  # onnxruntime's own exception classes share no root
+        if LOST not in str(error):
+            raise
+        return runtime.InferenceSession(graph, options, providers=providers, disabled_optimizers=["Pad_Fusion"])
 
 
 def _ort_value(runtime: Any, array: NDArray[Any]) -> Any:

@@ -24,7 +24,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("methods",),
     ("assembling", "forward"),
     ("explainer",),
-    ("adapters", "compat", "exporter", "feeding", "sweep"),
+    ("adapters", "blame", "compat", "exporter", "feeding", "sweep"),
     ("pictures",),
     ("evaluation", "written"),
     ("cli",),

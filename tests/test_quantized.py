@@ -235,3 +235,27 @@ def test_without_saturation_the_gradient_passes_where_integers_stand_for_0() -> 
         found[saturation] = Session(emitter.build()).run({"x": x, "g": np.ones((1, 4, 3, 3), np.float32)})
     np.testing.assert_array_equal(found[True]["at c1"], found[False]["at c1"])
     assert np.abs(found[True]["at x"] - found[False]["at x"]).max() > 0
+
+
+@pytest.mark.parametrize("end", ["Softmax", "Sigmoid"])
+def test_the_logits_are_found_before_a_softmax_that_is_quantized(end: str) -> None:
+    from fgcam_onnx.graph.score import find_score
+
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["logits"]),
+        helper.make_node(end, ["logits"], ["p"]),
+        helper.make_node("QuantizeLinear", ["p", "s", "z"], ["q"]),
+        helper.make_node("DequantizeLinear", ["q", "s", "z"], ["y"]),
+    ]
+    constants = {"w": np.eye(4, dtype=np.float32), "s": np.float32(1 / 255), "z": np.uint8(0)}
+    graph = helper.make_graph(
+        nodes,
+        "net",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 4])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 4])],
+        [numpy_helper.from_array(np.asarray(a), n) for n, a in constants.items()],
+    )
+    model = fgcam_onnx.load(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9))
+    score = find_score(model)
+    assert (score.output, score.logits, score.skipped) == ("y", "logits", end)
+    assert find_score(model, before_softmax=False).logits == "y"

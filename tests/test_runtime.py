@@ -12,6 +12,8 @@ import numpy as np
 import onnxruntime
 import pytest
 from nets import images, small_cnn
+from onnx import TensorProto, helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
 
 from fgcam_onnx import Explainer, load, runtime, wheels
 from fgcam_onnx.errors import DeviceError, FgcamError, InputError
@@ -142,3 +144,39 @@ def test_the_runtime_writes_nothing_on_the_terminal(capfd: pytest.CaptureFixture
         session.run({"input": images(size=(7, 7))})
     captured = capfd.readouterr()
     assert captured.out + captured.err == ""
+
+
+@pytest.mark.parametrize("activation", ["Relu", "Clip"])
+def test_a_padded_tensor_can_be_read_by_others_too(activation: str) -> None:
+    """ONNX Runtime folds the Pad into the convolution behind it, and loses what it read."""
+    rng = np.random.default_rng(0)
+    constants = {
+        "w": rng.normal(size=(4, 3, 3, 3)).astype(np.float32),
+        "v": rng.normal(size=(2, 4, 3, 3)).astype(np.float32),
+        "bias": rng.normal(size=2).astype(np.float32),
+        "pads": np.array([0, 0, 0, 0, 0, 0, 1, 1], np.int64),
+        "low": np.float32(0),
+        "high": np.float32(6),
+    }
+    bounds = ["low", "high"] if activation == "Clip" else []
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["a"], pads=[1, 1, 1, 1]),
+        helper.make_node(activation, ["a", *bounds], ["b"]),
+        helper.make_node("Pad", ["b", "pads"], ["c"]),
+        helper.make_node("Conv", ["c", "v", "bias"], ["d"], strides=[2, 2], kernel_shape=[3, 3], dilations=[1, 1]),
+        helper.make_node("Identity", ["b"], ["read"]),
+        helper.make_node("Identity", ["d"], ["y"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "padded",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 8, 8])],
+        [helper.make_tensor_value_info(n, TensorProto.FLOAT, None) for n in ("read", "y")],
+        [numpy_helper.from_array(np.asarray(a), n) for n, a in constants.items()],
+    )
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    x = rng.normal(size=(1, 3, 8, 8)).astype(np.float32)
+    found = Session(load(proto), threads=1).run({"x": x})
+    expected = ReferenceEvaluator(proto).run(None, {"x": x})
+    for name, array in zip(("read", "y"), expected, strict=True):
+        np.testing.assert_allclose(found[name], array, rtol=1e-4, atol=1e-5)

@@ -10,6 +10,8 @@ from .model import Model, TensorSpec
 from .operators import VIEWS
 
 SQUASHING = frozenset({"LogSoftmax", "Sigmoid", "Softmax"})
+SHOWS = VIEWS | {"DequantizeLinear", "QuantizeLinear"}
+"""Operators behind a score that show it again, rounded perhaps."""
 UNWRAPS = frozenset({"ZipMap"})
 
 
@@ -49,7 +51,7 @@ def find_score(model: Model, output: str | None = None, *, before_softmax: bool 
     while (node := producers.get(tensor)) is not None and before_softmax:
         if node.op_type in SQUASHING:
             return Score(name, node.input[0], node.op_type)
-        if node.op_type not in VIEWS:
+        if node.op_type not in SHOWS:
             break
         tensor = node.input[0]
     return Score(name, name, "")

@@ -1,0 +1,136 @@
+"""Mend damaged and badly calibrated int8 nets, and say what that took and cost.
+
+    python tools/audit/mended.py ASSETS OUT [--only "mcunet|resnet"] [--pictures 4] [--held 16]
+
+Every candidate is blamed on a few photographs and mended until, on others, it drifts at most half as much again from
+the float net as the int8 net that is well calibrated does, in prediction and in map. Prints a row for each: drift
+before and after and of the well calibrated net, layers in float, products of integers kept, bytes and time, and how
+often the top class is the float net's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import pathlib
+import re
+import warnings
+from collections.abc import Callable
+
+import numpy as np
+import onnx
+from audited import CALIBRATION, NETS, Net, net_of
+from damage import damaged
+
+from fgcam_onnx import Explainer, load
+from fgcam_onnx.blame import Drift, blame, drift, mend
+
+MORE = 1.5
+Candidate = Callable[[Net], pathlib.Path]
+
+
+def _damaged(kind: str, seed: int) -> Candidate:
+    def make(net: Net) -> pathlib.Path:
+        target = net.folder / f"{net.name}.{kind}.{seed}.int8.onnx"
+        model, _ = damaged(load(net.quantized), kind, seed=seed)
+        onnx.save(model.standalone(), target)
+        return target
+
+    return make
+
+
+def _twice(net: Net) -> pathlib.Path:
+    """Damage two layers."""
+    target = net.folder / f"{net.name}.twice.int8.onnx"
+    first, _ = damaged(load(net.quantized), "saturated", seed=1)
+    second, _ = damaged(first, "negated", seed=4)
+    onnx.save(second.standalone(), target)
+    return target
+
+
+def _per_tensor(net: Net) -> pathlib.Path:
+    """Quantize weights with one scale for each tensor, where each channel needs one."""
+    return net.int8("tensor", net.prepared(net.photos(CALIBRATION, skip=60)), per_channel=False)
+
+
+def _black(net: Net) -> pathlib.Path:
+    """Calibrate on black pictures."""
+    black = [np.full_like(x, x.min()) for x in net.prepared(net.photos(2, skip=60))]
+    return net.int8("black", black)
+
+
+def _one_picture(net: Net) -> pathlib.Path:
+    """Calibrate on one picture."""
+    return net.int8("one", net.prepared(net.photos(1, skip=60)))
+
+
+CANDIDATES: dict[str, Candidate] = {
+    "a layer's results saturated": _damaged("saturated", 1),
+    "a layer negated": _damaged("negated", 3),
+    "a layer saturated, another negated": _twice,
+    "one scale for each weight": _per_tensor,
+    "calibrated on one picture": _one_picture,
+    "calibrated on black pictures": _black,
+}
+
+
+def row(net: Net, name: str, pictures: list[np.ndarray], held: np.ndarray) -> str:
+    """Return the row of a candidate."""
+    reference = net.explainer(net.path)
+    truth = reference(held)
+
+    def far(explainer: Explainer) -> Drift:
+        return drift(truth, explainer(held, target=[int(t) for t in truth.target]))
+
+    def same(explainer: Explainer) -> float:
+        tops = [np.asarray(e.predict(held)).reshape(len(held), -1).argmax(1) for e in (reference, explainer)]
+        return float((tops[0] == tops[1]).mean())
+
+    healthy = far(net.explainer(net.quantized))
+    candidate = net.explainer(CANDIDATES[name](net))
+    before = far(candidate)
+    if within(before, healthy):
+        return f"| {net.name} | {name} | {told(before)} | | {told(healthy)} | will do as it is | | | | |"
+    profile = blame(reference, candidate, pictures=pictures)
+    made = mend(reference, candidate, profile=profile, pictures=pictures, enough=lambda e: within(far(e), healthy))
+    if made.model is None:
+        return f"| {net.name} | {name} | {told(before)} | | {told(healthy)} | {made.said} | | | | |"
+    mended = net.explainer(made.model)
+    classes = f"{same(candidate):.2f}, {same(mended):.2f}"
+    drifts = f"{told(before)} | {told(far(mended))} | {told(healthy)}"
+    price = f"{made.kept} of {made.of} | {made.size[1] / made.size[0]:.2f} | {made.slower:.2f}"
+    return f"| {net.name} | {name} | {drifts} | {len(made.floats)} | {price} | {classes} |"
+
+
+def within(found: Drift, healthy: Drift) -> bool:
+    return found.prediction <= MORE * healthy.prediction and found.map <= MORE * healthy.map
+
+
+def told(found: Drift) -> str:
+    return f"{found.prediction:.3f}, {found.map:.3f}"
+
+
+def main() -> None:
+    """Print the table."""
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("assets", type=pathlib.Path)
+    p.add_argument("out", type=pathlib.Path)
+    p.add_argument("--only", default="", help="a pattern of nets' names")
+    p.add_argument("--pictures", type=int, default=4)
+    p.add_argument("--held", type=int, default=16)
+    a = p.parse_args()
+    a.out.mkdir(parents=True, exist_ok=True)
+    print(
+        "| net | candidate | drift of prediction, map | mended | well calibrated | layers in float | int8 kept | bytes "
+        "| time | top class kept, before and after |"
+    )
+    print("|---|---|---|---|---|---:|---|---:|---:|---|")
+    for name in (n for n in NETS if re.search(a.only, n)):
+        net = net_of(a.assets, name, a.out)
+        held = np.concatenate(net.prepared(net.photos(a.held, skip=20)))
+        for candidate in CANDIDATES:
+            print(row(net, candidate, net.pictures(a.pictures), held), flush=True)
+
+
+if __name__ == "__main__":
+    warnings.simplefilter("ignore")
+    main()
