@@ -83,6 +83,8 @@ class Explainer:
     device : {"cpu", "cuda", "auto"}
     threads : int
         Threads inside an operator; 0 lets ONNX Runtime choose.
+    optimization : {"all", "extended", "basic", "off"}
+        How far ONNX Runtime rewrites the graph before it runs it.
     batch : int
         Images (for Score-CAM: masks) run at once, where the model leaves the batch free.
     input, output : str, optional
@@ -123,6 +125,7 @@ class Explainer:
         int8: str = "deployed",
         device: str = "cpu",
         threads: int = 0,
+        optimization: str = "all",
         batch: int = 16,
         input: str | None = None,  # noqa: A002
         output: str | None = None,
@@ -144,6 +147,7 @@ class Explainer:
             trace=trace,
             device=device,
             threads=threads,
+            optimization=optimization,
             batch=batch,
             progress=progress,
             settings=settings,

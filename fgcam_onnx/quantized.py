@@ -231,7 +231,7 @@ def _qlinear(record: Record, layout: Layout) -> Meaning:
         positions.append(layout.bias)
     y = record.output
     integer = y.dtype.kind in "iu"
-    attrs = {k: v for k, v in record.attrs.items() if k != "channels_last"}
+    attrs = {k: v for k, v in record.attrs.items() if k not in ("channels_last", "opset")}
     out = record.inputs[layout.out[0]] if integer and layout.out is not None else None
     float_record = _float_record(record, layout.means, data, [real(y)], positions, attrs)
     return Meaning(float_record, tuple(positions), tuple(scales), out, y if integer else None)

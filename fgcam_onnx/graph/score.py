@@ -9,7 +9,9 @@ from .facts import producers_of
 from .model import Model, TensorSpec
 from .operators import VIEWS
 
-SQUASHING = frozenset({"LogSoftmax", "Sigmoid", "Softmax"})
+SQUASHING = frozenset({"LogSoftmax", "QLinearSigmoid", "QLinearSoftmax", "Sigmoid", "Softmax"})
+ROUNDING = frozenset({"DequantizeLinear", "QuantizeLinear"})
+"""What a quantized end has behind its Softmax, which is looked through."""
 UNWRAPS = frozenset({"ZipMap"})
 
 
@@ -49,7 +51,7 @@ def find_score(model: Model, output: str | None = None, *, before_softmax: bool 
     while (node := producers.get(tensor)) is not None and before_softmax:
         if node.op_type in SQUASHING:
             return Score(name, node.input[0], node.op_type)
-        if node.op_type not in VIEWS:
+        if node.op_type not in VIEWS | ROUNDING:
             break
         tensor = node.input[0]
     return Score(name, name, "")

@@ -7,7 +7,7 @@ from ..graph.facts import producers_of
 from ..graph.indices import COUNTING
 from ..graph.model import Model, dims_of
 from ..graph.operators import VIEWS
-from ..graph.score import SQUASHING, Score
+from ..graph.score import ROUNDING, SQUASHING, Score
 from ..graph.tape import attributes
 from ..layers.flow import Flow
 
@@ -19,7 +19,7 @@ def end_of(model: Model, score: Score, flow: Flow) -> tuple[str, int | None]:
     """Return what is made of the scores, and the axis of an answer over which a softmax goes."""
     if not score.skipped:
         return ("done", None) if _squashed(model, score.output) else ("", None)
-    if score.skipped == "Sigmoid":
+    if score.skipped.endswith("Sigmoid"):
         return "sigmoid", None
     node = next(n for n in model.nodes if n.op_type == score.skipped and n.input[0] == score.logits)
     rank = len(dims_of(model.types[score.logits]))
@@ -37,7 +37,7 @@ def answer_axis(axis: int, flow: Flow) -> int | None:
 
 def _squashed(model: Model, name: str) -> bool:
     producers = producers_of(model)
-    while (node := producers.get(name)) is not None and node.op_type in VIEWS:
+    while (node := producers.get(name)) is not None and node.op_type in VIEWS | ROUNDING:
         name = node.input[0]
     return node is not None and node.op_type in SQUASHING
 

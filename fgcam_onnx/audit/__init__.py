@@ -1,0 +1,26 @@
+"""Tell whether a deployed model still looks at what its reference does: drift beside a floor, and a verdict.
+
+Imports arguments, cam, errors, evaluation, explainer, explanation, graph, heads, imaging, layers, loading, methods,
+metrics, report, stream, targets and version.
+"""
+
+from .auditing import audit
+from .harmless import CHANGES, Change
+from .measures import MEASURES, Measure
+from .results import Audit, Profile
+from .sameness import Sameness
+from .verdicts import Line, Thresholds, Verdict
+
+__all__ = [
+    "CHANGES",
+    "MEASURES",
+    "Audit",
+    "Change",
+    "Line",
+    "Measure",
+    "Profile",
+    "Sameness",
+    "Thresholds",
+    "Verdict",
+    "audit",
+]

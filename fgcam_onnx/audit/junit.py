@@ -1,0 +1,57 @@
+"""An audit as JUnit XML, which pipelines show: a test for each verdict."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+from xml.etree import ElementTree
+
+from ..imaging import write_atomically
+
+if TYPE_CHECKING:
+    from .results import Audit
+
+
+def junit(found: Audit) -> bytes:
+    """Return the XML: what fails is a failure, what cannot be judged or read an error."""
+    verdicts, errors = found.verdicts, found.errors
+    counts = {
+        "tests": len(verdicts) + len(errors),
+        "failures": sum(v.outcome == "fails" for v in verdicts),
+        "errors": sum(v.outcome == "undecided" for v in verdicts) + len(errors),
+    }
+    suite = ElementTree.Element("testsuite", {"name": "fgcam audit", **{n: str(v) for n, v in counts.items()}})
+    told = ElementTree.SubElement(suite, "properties")
+    for name in ("reference", "candidate"):
+        ElementTree.SubElement(told, "property", {"name": name, "value": _plain(found.about[name]["model"])})
+    for verdict in verdicts:
+        case = ElementTree.SubElement(suite, "testcase", {"classname": "audit", "name": _plain(verdict.measure)})
+        if verdict.outcome != "passes":
+            tag = "failure" if verdict.outcome == "fails" else "error"
+            ElementTree.SubElement(case, tag, {"message": _plain(verdict.reason)})
+    for item, why in errors.items():
+        case = ElementTree.SubElement(suite, "testcase", {"classname": "picture", "name": _plain(item)})
+        ElementTree.SubElement(case, "error", {"message": _plain(why)})
+    ElementTree.indent(suite)
+    return ElementTree.tostring(suite, "utf-8", xml_declaration=True) + b"\n"
+
+
+def _plain(text: str) -> str:
+    """Return text without the characters that XML cannot hold."""
+    kept = (c if c in "\t\n\r" or 0x20 <= ord(c) < 0xD800 or 0xE000 <= ord(c) < 0xFFFE or ord(c) > 0xFFFF else "?" for c in text)
+    return "".join(kept)
+
+
+def save_junit(found: Audit, path: Path) -> Path:
+    """Write the XML.
+
+    Raises
+    ------
+    OutputError
+        It cannot be written.
+    """
+
+    def write(file: BinaryIO) -> None:
+        file.write(junit(found))
+
+    return write_atomically(path, write)
