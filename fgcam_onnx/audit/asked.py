@@ -41,7 +41,15 @@ class Asked:
             raise OptionError(f"{', '.join(further)}: they explain a model again; fgcam evaluate measures them")
 
     def of(
-        self, side: Side, raw: NDArray[np.floating], *, key: str, image: Image.Image, x: NDArray[Any], target: int, seed: int
+        self,
+        side: Side,
+        raw: NDArray[np.floating],
+        *,
+        key: str,
+        image: Image.Image,
+        x: NDArray[Any],
+        target: int,
+        seed: int,
     ) -> list[float]:
         """Return the metrics of a side's map of a picture, NaN where one is not defined."""
         region = None if self.regions is None else self.regions.of(key, image, target)

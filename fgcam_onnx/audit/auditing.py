@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..cam.perturbation import Progress
 from ..errors import FgcamError, OptionError, TargetError, check_known
+from ..evaluation.marks import bytes_of, digest
 from ..evaluation.truth import Regions
 from ..graph.model import Model
 from ..heads import NOTHING, Stated
@@ -103,7 +103,7 @@ def audit(
     changes : sequence of str
         The harmless ones, rows of ``harmless.CHANGES``.
     candidate_options : mapping, optional
-        Options of the candidate's :class:`Explainer` that differ from ``options``: ``device``, ``optimization``, ``int8``.
+        Options of the candidate's :class:`Explainer` that differ from ``options``, such as ``optimization`` and ``int8``.
     profile : Profile, optional
         Where the drift comes from, for the page.
     out : str or Path, optional
@@ -155,7 +155,7 @@ def audit(
         "class_offset": class_offset,
         "seed": seed,
     }
-    kept = _kept(out, {**_identity(work, items, told), "regions": _digest([repr(regions).encode()])}, resume=resume)
+    kept = _kept(out, {**_identity(work, items, told), "regions": digest([repr(regions).encode()])}, resume=resume)
     rows = run(items, work, batch=batch, progress=progress, **kept)
     notes = _notes(own, theirs, same.one, len(items))
     view = own.preprocess.size or (0, 0)
@@ -174,7 +174,8 @@ def _side(
     """Return a side, built; its errors say whose they are."""
     try:
         side = Side(model, bound(preprocess, model, name=options.get("input")), method, layer, options)
-        return side if side.layer else side
+        _ = side.layer
+        return side
     except FgcamError as error:
         raise type(error)(f"the {which}: {error}") from error
 
@@ -189,7 +190,9 @@ def _check_classes(own: Side, theirs: Side, offset: int, target: AnyTarget) -> N
     """
     heads = own.explainer.head, theirs.explainer.head
     if heads[0].kind != heads[1].kind:
-        raise TargetError(f"the reference gives {heads[0].told}, the candidate {heads[1].told}: name outputs that are alike")
+        raise TargetError(
+            f"the reference gives {heads[0].told}, the candidate {heads[1].told}: name outputs that are alike"
+        )
     if heads[0].kind != "classes":
         if offset:
             raise OptionError(f"a class offset is for scores of classes, the models give {heads[0].told}")
@@ -199,9 +202,13 @@ def _check_classes(own: Side, theirs: Side, offset: int, target: AnyTarget) -> N
     a, b = own.classes, theirs.classes
     if a != b and not offset:
         hint = f"; is it --class-offset {b - a}?" if abs(b - a) == 1 else ""
-        raise TargetError(f"the reference has {a} classes, the candidate {b}{hint}: say with class_offset= which is which")
+        raise TargetError(
+            f"the reference has {a} classes, the candidate {b}{hint}: say with class_offset= which is which"
+        )
     if not -a < offset < b:
-        raise OptionError(f"with a class offset of {offset} no class of the reference's {a} is among the candidate's {b}")
+        raise OptionError(
+            f"with a class offset of {offset} no class of the reference's {a} is among the candidate's {b}"
+        )
 
 
 def _told(side: Side, said: str) -> dict[str, Any]:
@@ -228,7 +235,9 @@ def _notes(own: Side, theirs: Side, one: bool | None, count: int) -> list[str]:
         notes.append(f"Maps of {sizes[0]} and {sizes[1]} positions: both are brought to the larger size.")
     fields = ("resize", "crop_share", "pad_at", "size")
     if differing := [f for f in fields if getattr(own.preprocess, f) != getattr(theirs.preprocess, f)]:
-        notes.append(f"The models see pictures with another {', '.join(differing)}: maps are laid where the reference looks.")
+        notes.append(
+            f"The models see pictures with another {', '.join(differing)}: maps are laid where the reference looks."
+        )
     if count < FEWEST:
         notes.append(f"{count} picture{'s' * (count > 1)}: below {FEWEST} nothing is judged.")
     return notes
@@ -249,23 +258,11 @@ def _identity(work: Auditing, items: Sequence[Item], told: Mapping[str, Any]) ->
     return {
         "fgcam": __version__,
         **told,
-        "models": [_digest(_bytes(side.model)) for side in (work.reference, work.candidate)],
+        "models": [digest(bytes_of(side.model)) for side in (work.reference, work.candidate)],
         "options": [repr(sorted(side.options.items())) for side in (work.reference, work.candidate)],
         "target": repr(work.target),
-        "labels": _digest([repr(list(work.labels)).encode()]),
+        "labels": digest([repr(list(work.labels)).encode()]),
         "metrics": {m.name: repr(sorted(m.reads.items())) for m in (work.asked.metrics if work.asked else ())},
         "changes": [c.name for c in work.changes],
-        "pictures": _digest([repr(files).encode()]),
+        "pictures": digest([repr(files).encode()]),
     }
-
-
-def _bytes(model: Model) -> list[bytes]:
-    constants = [part for n, a in sorted(model.constants.items()) for part in (n.encode(), a.tobytes())]
-    return [model.proto.SerializeToString(deterministic=True), *constants]
-
-
-def _digest(parts: Sequence[bytes]) -> str:
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(part)
-    return digest.hexdigest()[:16]

@@ -33,12 +33,16 @@ def junit(found: Audit) -> bytes:
         case = ElementTree.SubElement(suite, "testcase", {"classname": "picture", "name": _plain(item)})
         ElementTree.SubElement(case, "error", {"message": _plain(why)})
     ElementTree.indent(suite)
-    return ElementTree.tostring(suite, "utf-8", xml_declaration=True) + b"\n"
+    text: bytes = ElementTree.tostring(suite, "utf-8", xml_declaration=True)
+    return text + b"\n"
 
 
 def _plain(text: str) -> str:
     """Return text without the characters that XML cannot hold."""
-    kept = (c if c in "\t\n\r" or 0x20 <= ord(c) < 0xD800 or 0xE000 <= ord(c) < 0xFFFE or ord(c) > 0xFFFF else "?" for c in text)
+    kept = (
+        c if c in "\t\n\r" or 0x20 <= ord(c) < 0xD800 or 0xE000 <= ord(c) < 0xFFFE or ord(c) > 0xFFFF else "?"
+        for c in text
+    )
     return "".join(kept)
 
 

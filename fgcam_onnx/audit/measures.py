@@ -81,7 +81,7 @@ class Measure:
         Takes two :class:`Seen`, the reference's first; NaN where it is not defined.
     unit : str
     allowed : float, optional
-        How far beyond the floor sound conversions were measured to go; None for what takes no part in the default verdict.
+        How far beyond the floor a sound conversion may go; None for what takes no part in the default verdict.
     """
 
     name: str
@@ -168,15 +168,14 @@ def centre(reference: Seen, other: Seen) -> float:
     """Return the distance of the centres of mass of what is positive of the maps, in pixels of the input."""
     if reference.positive is None or other.positive is None:
         return NONE
-    places = [_centre(p) * reference.view for p in (reference.positive, other.positive)]
+    places = [_centre(p) * np.array(reference.view) for p in (reference.positive, other.positive)]
     return float(np.linalg.norm(places[0] - places[1]))
 
 
 def _centre(positive: Floats) -> Floats:
     """Return the centre of mass in shares of height and width."""
     rows, columns = ((np.arange(n) + 0.5) / n for n in positive.shape)
-    total = positive.sum()
-    return np.array([positive.sum(1) @ rows, positive.sum(0) @ columns]) / total
+    return np.array([positive.sum(1) @ rows, positive.sum(0) @ columns]) / float(positive.sum())
 
 
 def emd(reference: Seen, other: Seen) -> float:
@@ -214,7 +213,8 @@ def carried(a: Floats, b: Floats, *, steps: tuple[float, float]) -> float:
     signs = np.concatenate([np.ones(len(costs)), -np.ones(len(costs))])
     flow = coo_array((signs, (np.concatenate([tails, heads]), np.concatenate([edges, edges]))))
     # one row follows from the others, and rounding may make it contradict them
-    found = linprog(costs, A_eq=flow.tocsr()[:-1], b_eq=(a - b).ravel()[:-1], method="highs")
+    missing = np.asarray(a - b).ravel()
+    found = linprog(costs, A_eq=flow.tocsr()[:-1], b_eq=missing[:-1], method="highs")
     return float(found.fun) if found.success else NONE
 
 

@@ -69,8 +69,8 @@ class Audit:
     Attributes
     ----------
     rows : sequence of mapping
-        For each picture: ``item``, ``target``, ``label``, ``reference`` and ``candidate`` (score, probability, top class),
-        ``values`` by measure, ``floor`` by harmless change and measure, ``metrics``; or ``item`` and ``error``.
+        For each picture: ``item``, ``target``, ``label``, ``reference`` and ``candidate`` (score, probability, top
+        class), ``values`` by measure, ``floor`` by harmless change and measure, ``metrics``; or ``item`` and ``error``.
     changes : sequence of Change
         The harmless ones.
     metrics : sequence of Metric
@@ -145,7 +145,8 @@ class Audit:
     @property
     def verdicts(self) -> list[Verdict]:
         """The verdicts of all measures and metrics that decide."""
-        return [each.verdict for each in (*self.lines, *self.judged) if each.verdict is not None]
+        every = [each.verdict for each in self.lines] + [each.verdict for each in self.judged]
+        return [verdict for verdict in every if verdict is not None]
 
     @property
     def outcome(self) -> Outcome:

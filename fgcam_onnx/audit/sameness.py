@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -86,7 +86,9 @@ def compared(reference: Model, candidate: Model) -> Sameness:
             alike += 1
             del left[-place]
     if 2 * pairs < max(len(own), 1) or not pairs:
-        said = f"whether the files are one net cannot be told: {pairs} of {len(own)} weights have a partner of their shape"
+        said = (
+            f"whether the files are one net cannot be told: {pairs} of {len(own)} weights have a partner of their shape"
+        )
         return Sameness(None, said, pairs, alike, len(own))
     one = 2 * alike >= pairs
     said = f"{'one net' if one else 'two different nets'}: {alike} of {pairs} weights are alike"
@@ -117,7 +119,7 @@ def weights_of(model: Model) -> Iterator[Weight]:
                 yield Weight(node.name or node.output[0], _directed(rows))
 
 
-def _constant(model: Model, name: str, producers: dict[str, NodeProto]) -> NDArray[np.generic] | None:
+def _constant(model: Model, name: str, producers: Mapping[str, NodeProto]) -> NDArray[np.generic] | None:
     """Return a weight that is a constant, dequantized, cast or turned."""
     if name in model.constants:
         return model.constants[name]
@@ -162,4 +164,4 @@ def _rows(values: Floats, op: str, node: NodeProto) -> Floats:
 
 
 def _directed(rows: Floats) -> Floats:
-    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-30)
+    return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-30))

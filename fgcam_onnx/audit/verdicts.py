@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -57,6 +57,8 @@ class Line:
         How much further than that the candidate is, picture by picture.
     verdict : Verdict, optional
         None where the measure decides nothing.
+    limit : float, optional
+        The threshold, or what is allowed beyond the floor, where it decides.
     """
 
     measure: Measure
@@ -65,13 +67,15 @@ class Line:
     floor: Interval | None
     beyond: Interval | None
     verdict: Verdict | None
+    limit: float | None = None
 
     def plain(self) -> dict[str, Any]:
         """Return it as plain values."""
         known = {"value": self.value, "floor": self.floor, "beyond": self.beyond}
         m = self.measure
         return {
-            **{n: getattr(m, n) for n in ("name", "summary", "better", "unit", "source", "allowed")},
+            **{n: getattr(m, n) for n in ("name", "summary", "better", "unit", "source")},
+            "limit": self.limit,
             **{n: None if v is None else v.plain() for n, v in known.items()},
             "floors": {n: v.plain() for n, v in self.floors.items()},
             "verdict": None if self.verdict is None else vars(self.verdict),
@@ -95,7 +99,7 @@ class Thresholds:
     metrics: Sequence[Metric] = ()
 
     def __post_init__(self) -> None:
-        better = {m.name: m.better for m in (*MEASURES.values(), *self.metrics)}
+        better = {n: m.better for n, m in MEASURES.items()} | {m.name: m.better for m in self.metrics}
         for given, way, other in ((self.under, "higher", "fail_over"), (self.over, "lower", "fail_under")):
             for name, value in given.items():
                 check_known("measure", name, better)
@@ -148,17 +152,20 @@ def line(
         furthest = np.where(np.isnan(drifts).all(0), np.nan, np.fmax.reduce(drifts, axis=0))
         floor = interval(1 - furthest if measure.better == "higher" else furthest, seed=seed)
         beyond = interval(measure.drift(values) - furthest, seed=seed)
-    given = thresholds.verdict(measure.name, value)
-    own = None if thresholds.given else _beyond_floor(measure, beyond, side)
-    return Line(measure, value, each, floor, beyond, given or own)
+    told = Line(measure, value, each, floor, beyond, thresholds.verdict(measure.name, value))
+    if told.verdict is not None:
+        return replace(told, limit=told.verdict.threshold)
+    if thresholds.given or measure.allowed is None or not floors:
+        return told
+    allowed = measure.allowed * side / 224 if measure.unit == "px" else measure.allowed
+    return replace(told, verdict=_beyond_floor(measure, beyond, allowed), limit=allowed)
 
 
-def _beyond_floor(measure: Measure, beyond: Interval | None, side: int) -> Verdict | None:
-    if measure.allowed is None or (beyond is None and measure.of == "prediction"):
+def _beyond_floor(measure: Measure, beyond: Interval | None, allowed: float) -> Verdict | None:
+    if beyond is None and measure.of == "prediction":
         return None
     if beyond is None or beyond.n < FEWEST:
         return Verdict(measure.name, "undecided", _few(beyond))
-    allowed = measure.allowed * side / 224 if measure.unit == "px" else measure.allowed
     reach = f"{beyond.mean:+.3g} [{beyond.low:+.3g}, {beyond.high:+.3g}] against the floor, {allowed:.3g} allowed"
     if beyond.low > allowed:
         return Verdict(measure.name, "fails", f"{measure.name} drifts beyond the floor: {reach}")

@@ -110,7 +110,7 @@ class Auditing:
 
     @property
     def shared(self) -> tuple[int, int] | None:
-        """The first class of the reference that the candidate has, and the one behind the last; None without classes."""
+        """The first class that both have, as the reference counts, and the one behind the last; None without."""
         if "classes" not in (self.reference.explainer.head.kind, self.candidate.explainer.head.kind):
             return None
         return max(0, -self.offset), min(self.reference.classes, self.candidate.classes - self.offset)
