@@ -3,7 +3,7 @@
 The forward pass stays the deployed, integer one. A walk sees each quantized operator as its float meaning
 on the real values that the integers stand for, ``(q - zero) * scale``. Rounding is straight-through, and
 nothing flows where an output that starts at 0 is 0: a quantizer's saturation is often all that is left of
-a ReLU.
+a ReLU. A quantizer of what cannot be negative cuts nothing off.
 
 Half floats are seen the same way: a walk goes in float32 over operators that are run as they are deployed.
 """
@@ -173,8 +173,9 @@ def _quantizer(record: Record) -> Meaning | None:
     if record.op == "DynamicQuantizeLinear":
         return Meaning(identity, (0,), (None,), record.outputs[1])
     scale = _real_scale(record)
-    preprocessed = x.name in facts_of(x.emitter.model).preprocessed
-    return Meaning(identity, (0,), (None,), scale, None if preprocessed else y)
+    facts = facts_of(x.emitter.model)
+    uncut = x.name in facts.preprocessed or x.emitter.origin(x) in facts.non_negative
+    return Meaning(identity, (0,), (None,), scale, None if uncut else y)
 
 
 def _keeps_values(x: Value, y: Value) -> bool:

@@ -103,7 +103,7 @@ def audit(
     changes : sequence of str
         The harmless ones, rows of ``harmless.CHANGES``.
     candidate_options : mapping, optional
-        Options of the candidate's :class:`Explainer` that differ from ``options``, such as ``optimization`` and ``int8``.
+        Options of the candidate's :class:`Explainer` that are not those of the reference, such as ``int8``.
     profile : Profile, optional
         Where the drift comes from, for the page.
     out : str or Path, optional

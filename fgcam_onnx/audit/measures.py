@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -161,7 +161,8 @@ def ssim(reference: Seen, other: Seen) -> float:
     longer = max(reference.view)
     size = tuple(max(7, round(side * min(1.0, SHOWN / longer))) for side in reference.view)
     wide = [enlarged(v, size=(size[0], size[1])) for v in (a, b)]
-    return float(structural_similarity(*wide, data_range=1.0))
+    found: Any = structural_similarity(*wide, data_range=1.0)  # type: ignore[no-untyped-call, unused-ignore]
+    return float(found)
 
 
 def centre(reference: Seen, other: Seen) -> float:
@@ -213,8 +214,8 @@ def carried(a: Floats, b: Floats, *, steps: tuple[float, float]) -> float:
     signs = np.concatenate([np.ones(len(costs)), -np.ones(len(costs))])
     flow = coo_array((signs, (np.concatenate([tails, heads]), np.concatenate([edges, edges]))))
     # one row follows from the others, and rounding may make it contradict them
-    missing = np.asarray(a - b).ravel()
-    found = linprog(costs, A_eq=flow.tocsr()[:-1], b_eq=missing[:-1], method="highs")
+    missing = np.concatenate(a - b)[:-1]
+    found = linprog(costs, A_eq=flow.tocsr()[:-1], b_eq=missing, method="highs")
     return float(found.fun) if found.success else NONE
 
 

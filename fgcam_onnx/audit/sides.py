@@ -77,6 +77,17 @@ class Side:
         """Return the same with ONNX Runtime's optimisations at ``level``."""
         return replace(self, options={**self.options, "optimization": level})
 
+    def read(self, layer: Layer) -> Layer:
+        """Return a layer as those see it that read it: behind the quantizer, where that is all that reads it.
+
+        A gradient in front of it stops where it cuts off, as no gradient does at the float layer that it stands for.
+        """
+        readers = [n for n in self.explainer.model.nodes if layer.name in n.input]
+        if [n.op_type for n in readers] != ["QuantizeLinear"]:
+            return layer
+        found = self.find(readers[0].output[0])
+        return layer if found is None else found
+
     def find(self, name: str) -> Layer | None:
         """Return the layer that is, or whose node or scope is, called ``name``."""
         try:
@@ -139,7 +150,9 @@ def matched(reference: Side, own: Side) -> tuple[Side, str]:
     for name, how in ((wanted.name, "tensor"), (wanted.node, "node"), (wanted.scope, "scope")):
         found = own.find(name) if name and reference.find(name) == wanted else None
         if found is not None and _alike(found, wanted):
-            return replace(own, at=found.name), f"the {how} of the same name"
+            read = own.read(found)
+            behind = "" if read == found else ", behind its quantizer"
+            return replace(own, at=read.name), f"the {how} of the same name{behind}"
     if reference.at is None and _alike(own.layer, wanted):
         return own, "the best base of each, of the same size"
     if (found := own.of_size(wanted)) is not None:
