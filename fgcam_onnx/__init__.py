@@ -8,7 +8,7 @@ from .errors import FgcamError
 from .version import __version__
 
 if TYPE_CHECKING:
-    from .audit import Audit, audit
+    from .auditing import Audit, audit
     from .evaluation import evaluate
     from .explainer import Explainer, explain
     from .explanation import Explanation
@@ -32,12 +32,12 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Audit": "audit",
+    "Audit": "auditing",
     "Explainer": "explainer",
     "Explanation": "explanation",
     "Exported": "exporter",
     "Model": "graph.model",
-    "audit": "audit",
+    "audit": "auditing",
     "evaluate": "evaluation",
     "explain": "explainer",
     "export": "exporter",

@@ -15,7 +15,7 @@ from .preparing import OVERRIDES, prepare
 from .record import hashes, made_now, options_given, read_record, repeated
 
 if TYPE_CHECKING:
-    from ..audit import Audit, Line
+    from ..auditing import Audit, Line
 
 OPTIMIZATION = click.Choice(["all", "extended", "basic", "off"])
 CODES = {"passes": 0, "fails": 1, "undecided": 2}
@@ -99,7 +99,7 @@ def command(ctx: click.Context, /, **options: Any) -> None:
 
 
 def _audited(ctx: click.Context, options: dict[str, Any]) -> Audit:
-    from ..audit import audit
+    from ..auditing import audit
     from ..imaging import find_images, save_json
 
     record = read_record(options["record"]) if options["record"] is not None else None
@@ -211,7 +211,7 @@ def show(found: Audit, *, origin: str, folder: Path) -> None:
     """Print the table of measures, the verdict, and what was compared."""
     from rich.text import Text
 
-    from ..audit.page import OUTCOMES, about
+    from ..auditing.page import OUTCOMES, about
     from .tables import console, table_of
 
     out, own, theirs = console(), found.about["reference"], found.about["candidate"]

@@ -17,6 +17,7 @@ from ..metrics.grids import Floats
 from ..stream import Row
 from ..version import __version__
 from .harmless import Change
+from .junit import junit, save_junit
 from .measures import MEASURES
 from .sameness import Sameness
 from .verdicts import Line, Outcome, Thresholds, Verdict, line, whole
@@ -121,7 +122,6 @@ class Audit:
                 self.values(m.name),
                 {c.name: self.values(m.name, c.name) for c in self.changes},
                 thresholds=self.thresholds,
-                side=min(self.view),
                 seed=self.seed,
             )
             for m in MEASURES.values()
@@ -201,6 +201,7 @@ class Audit:
         OutputError
             A file cannot be written.
         """
-        from .junit import save_junit
-
-        return [save_json(Path(folder) / "audit.json", self.summary()), save_junit(self, Path(folder) / "audit.xml")]
+        models = {side: self.about[side]["model"] for side in ("reference", "candidate")}
+        text = junit(self.verdicts, errors=self.errors, models=models)
+        folder = Path(folder)
+        return [save_json(folder / "audit.json", self.summary()), save_junit(folder / "audit.xml", text)]

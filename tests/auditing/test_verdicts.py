@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fgcam_onnx.audit.measures import MEASURES
-from fgcam_onnx.audit.verdicts import FEWEST, Line, Thresholds, line, whole
+from fgcam_onnx.auditing.measures import MEASURES
+from fgcam_onnx.auditing.verdicts import FEWEST, Line, Thresholds, line, whole
 from fgcam_onnx.errors import OptionError
 
 DECIDING = [m for m in MEASURES.values() if m.allowed is not None]
@@ -17,10 +17,10 @@ def told(name: str, drift: float, floor: float, *, count: int = 20, **thresholds
     drifts, floors = (np.clip(rng.normal(mean, 0.02, count), 0, None) for mean in (drift, floor))
     if measure.better == "higher":
         drifts, floors = 1 - drifts, 1 - floors
-    return line(measure, drifts, {"noise": floors}, thresholds=Thresholds(**thresholds), side=224, seed=0)
+    return line(measure, drifts, {"noise": floors}, thresholds=Thresholds(**thresholds), seed=0)
 
 
-@pytest.mark.parametrize("measure", [m for m in DECIDING if not m.unit and m.of == "map"], ids=lambda m: m.name)
+@pytest.mark.parametrize("measure", DECIDING, ids=lambda m: m.name)
 def test_a_drift_within_the_floor_passes_and_one_beyond_fails(measure: object) -> None:
     name = measure.name  # type: ignore[attr-defined]
     outcomes = {d: told(name, d, 0.1).verdict for d in (0.02, 0.1, 0.5)}
@@ -32,7 +32,7 @@ def test_the_floor_of_a_picture_is_the_change_that_moves_it_furthest() -> None:
     measure = MEASURES["confidence"]
     values = np.full(12, 0.3)
     floors = {"noise": np.tile([0.3, 0.0], 6), "jpeg": np.tile([0.0, 0.3], 6)}
-    found = line(measure, values, floors, thresholds=Thresholds(), side=224, seed=0)
+    found = line(measure, values, floors, thresholds=Thresholds(), seed=0)
     assert found.floor is not None
     assert found.beyond is not None
     np.testing.assert_allclose([found.floor.mean, found.beyond.mean], [0.3, 0], rtol=0, atol=1e-12)
@@ -41,8 +41,7 @@ def test_the_floor_of_a_picture_is_the_change_that_moves_it_furthest() -> None:
 
 def test_too_few_pictures_are_not_judged() -> None:
     for count, outcome in ((FEWEST - 1, "undecided"), (FEWEST, "fails")):
-        name = DECIDING[-1].name
-        verdict = told(name, 50 if DECIDING[-1].unit else 0.6, 0.0, count=count).verdict
+        verdict = told(DECIDING[-1].name, 0.6, 0.0, count=count).verdict
         assert verdict is not None
         assert verdict.outcome == outcome
     few = told("flips", 0.5, 0.0, count=FEWEST - 1, over={"flips": 0.9}).verdict

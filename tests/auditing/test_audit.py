@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -14,7 +15,7 @@ from audited import RESNET, VGG, changed, pictures_of, weight, with_background, 
 from PIL import Image
 
 from fgcam_onnx import audit
-from fgcam_onnx.audit.harmless import CHANGES
+from fgcam_onnx.auditing.harmless import CHANGES
 from fgcam_onnx.errors import FgcamError, LayerError, OptionError, TargetError
 from fgcam_onnx.imaging import preprocess_from
 
@@ -35,7 +36,7 @@ def test_a_harmless_change_is_small_repeats_and_changes_something(bundled: Path,
     assert (made == again).all()
     moved = np.asarray(view, float)[:, :-1] if name == "shift" else np.asarray(view, float)
     difference = np.abs((made[:, 1:] if name == "shift" else made) - moved)
-    assert difference.mean() < 3
+    assert difference.mean() < 6
     assert (made != np.asarray(view, float)).any() or change.optimization != "all"
 
 
@@ -85,9 +86,7 @@ def test_negated_weights_fail_and_the_reason_names_measures(bundled: Path, photo
 
 
 def test_a_picture_prepared_in_another_way_fails(bundled: Path, photos: Path) -> None:
-    other = preprocess_from(
-        {**json.loads((bundled / VGG).with_suffix(".json").read_text()), "channels": "BGR", "scale": 0.002}
-    )
+    other = replace(preprocess_from((bundled / VGG).with_suffix(".json")), mean=(0.9, 0.1, 0.5))
     found = audit(bundled / VGG, bundled / VGG, images=[photos], candidate_preprocess=other, **FAST)
     assert found.outcome == "fails"
 
@@ -177,9 +176,9 @@ def test_the_page_and_junit_say_the_verdict_and_escape_names(bundled: Path, phot
 
 
 def test_errors_say_which_of_the_two_models_they_are_of(bundled: Path, photos: Path) -> None:
-    with pytest.raises(FgcamError, match="the reference: .*no_such"):
+    with pytest.raises(FgcamError, match=r"the reference: .*no_such"):
         audit(bundled / VGG, bundled / VGG, images=[photos], layer="no_such", **FAST)
-    with pytest.raises(FgcamError, match="the candidate: .*no_such"):
+    with pytest.raises(FgcamError, match=r"the candidate: .*no_such"):
         audit(bundled / VGG, bundled / VGG, images=[photos], candidate_layer="no_such", **FAST)
     with pytest.raises(FgcamError, match="int8='exact' has no effect"):
         audit(bundled / VGG, bundled / VGG, images=[photos], candidate_options={"int8": "exact"}, **FAST)

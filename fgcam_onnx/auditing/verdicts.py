@@ -126,9 +126,7 @@ class Thresholds:
         return Verdict(name, "fails" if wrong else "passes", said, limit)
 
 
-def line(
-    measure: Measure, values: Floats, floors: Mapping[str, Floats], *, thresholds: Thresholds, side: int, seed: int
-) -> Line:
+def line(measure: Measure, values: Floats, floors: Mapping[str, Floats], *, thresholds: Thresholds, seed: int) -> Line:
     """Return what a measure of all pictures says.
 
     Parameters
@@ -139,8 +137,6 @@ def line(
     floors : mapping of str to ndarray of shape (n,)
         By harmless change.
     thresholds : Thresholds
-    side : int
-        Pixels of the shorter side of the reference's input, in which distances are told.
     seed : int
         Of the bootstrap.
     """
@@ -157,8 +153,7 @@ def line(
         return replace(told, limit=told.verdict.threshold)
     if thresholds.given or measure.allowed is None or not floors:
         return told
-    allowed = measure.allowed * side / 224 if measure.unit == "px" else measure.allowed
-    return replace(told, verdict=_beyond_floor(measure, beyond, allowed), limit=allowed)
+    return replace(told, verdict=_beyond_floor(measure, beyond, measure.allowed), limit=measure.allowed)
 
 
 def _beyond_floor(measure: Measure, beyond: Interval | None, allowed: float) -> Verdict | None:

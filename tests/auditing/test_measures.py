@@ -8,9 +8,9 @@ from scipy.optimize import linprog
 from scipy.stats import pearsonr, spearmanr
 from skimage.metrics import structural_similarity
 
-from fgcam_onnx.audit.measures import MEASURES, Seen, carried
+from fgcam_onnx.auditing.measures import MEASURES, Seen, carried
+from fgcam_onnx.auditing.placed import laid
 from fgcam_onnx.imaging import Placement
-from fgcam_onnx.audit.placed import laid
 
 
 def seen(seed: int, *, size: tuple[int, int] = (7, 7), noise: float = 0.0) -> Seen:
@@ -102,7 +102,7 @@ def test_maps_of_two_sizes_are_compared_at_the_larger() -> None:
 
 
 def test_a_map_of_another_crop_is_laid_where_the_reference_looks() -> None:
-    """The candidate sees the whole picture, the reference its left half: of a spot in the right half nothing is left."""
+    """The candidate sees the whole picture, the reference its left half."""
     whole = Placement((100, 100), (10, 10), (0, 0, 100, 100))
     left = Placement((100, 100), (10, 10), (0, 0, 50, 100))
     values = np.zeros((10, 10))

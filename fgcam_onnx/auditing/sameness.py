@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import NodeProto
 
 from ..graph.facts import producers_of
 from ..graph.model import Model
 from ..graph.quantization import layout_of
+from ..graph.tape import attributes
 from ..metrics.grids import Floats
 
 ALIKE = 0.8
@@ -97,7 +97,6 @@ def compared(reference: Model, candidate: Model) -> Sameness:
 
 def weights_of(model: Model) -> Iterator[Weight]:
     """Yield the weights of convolutions and products, in the order they are used."""
-    producers = producers_of(model)
     for node in model.nodes:
         op, layout = node.op_type, layout_of(node)
         zero: NDArray[np.generic] | None = None
@@ -106,7 +105,7 @@ def weights_of(model: Model) -> Iterator[Weight]:
             found = model.constants.get(node.input[at])
             zero, op = model.constants.get(node.input[zero_at]), layout.means
         elif op in PLAIN and not node.domain:
-            found = _constant(model, node.input[PLAIN[op]], producers)
+            found = _constant(model, node.input[PLAIN[op]])
             if op in ZEROS and len(node.input) > ZEROS[op]:
                 zero = model.constants.get(node.input[ZEROS[op]])
             op = op.removesuffix("Integer")
@@ -114,30 +113,29 @@ def weights_of(model: Model) -> Iterator[Weight]:
             continue
         if found is not None and found.ndim > 1:
             values = _around(np.asarray(found, np.float64), zero, 1 if op == "MatMul" else 0)
-            rows = _rows(values, op, node)
+            rows = _rows(values, op, turned=bool(attributes(node).get("transB")))
             if rows.shape[1] >= FEWEST_ELEMENTS:
                 yield Weight(node.name or node.output[0], _directed(rows))
 
 
-def _constant(model: Model, name: str, producers: Mapping[str, NodeProto]) -> NDArray[np.generic] | None:
+def _constant(model: Model, name: str) -> NDArray[np.generic] | None:
     """Return a weight that is a constant, dequantized, cast or turned."""
     if name in model.constants:
         return model.constants[name]
-    node = producers.get(name)
+    node = producers_of(model).get(name)
     if node is None or node.op_type not in ("Cast", "DequantizeLinear", "Identity", "QuantizeLinear", "Transpose"):
         return None
-    found = _constant(model, node.input[0], producers)
+    found = _constant(model, node.input[0])
     if found is None:
         return None
     if node.op_type == "DequantizeLinear":
         zero = model.constants.get(node.input[2]) if len(node.input) > 2 else None
         scale = model.constants.get(node.input[1])
-        axis = next((a.i for a in node.attribute if a.name == "axis"), 1)
+        axis = attributes(node).get("axis", 1)
         values = _around(np.asarray(found, np.float64), zero, axis)
         return values if scale is None else values * _along(np.asarray(scale, np.float64), values.ndim, axis)
     if node.op_type == "Transpose":
-        order = next((list(a.ints) for a in node.attribute if a.name == "perm"), None)
-        return np.transpose(found, order)
+        return np.transpose(found, attributes(node).get("perm"))
     return found
 
 
@@ -153,9 +151,8 @@ def _along(values: Floats, rank: int, axis: int) -> Floats:
     return values.reshape(shape)
 
 
-def _rows(values: Floats, op: str, node: NodeProto) -> Floats:
+def _rows(values: Floats, op: str, *, turned: bool) -> Floats:
     """Return a row for each output channel."""
-    turned = next((a.i for a in node.attribute if a.name == "transB"), 0)
     if op == "MatMul" or (op == "Gemm" and not turned):
         values = np.moveaxis(values, -1, 0)
     elif op == "ConvTranspose":

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 from xml.etree import ElementTree
 
 from ..imaging import write_atomically
-
-if TYPE_CHECKING:
-    from .results import Audit
+from .verdicts import Verdict
 
 
-def junit(found: Audit) -> bytes:
-    """Return the XML: what fails is a failure, what cannot be judged or read an error."""
-    verdicts, errors = found.verdicts, found.errors
+def junit(verdicts: Sequence[Verdict], *, errors: Mapping[str, str], models: Mapping[str, str]) -> bytes:
+    """Return the XML: what fails is a failure, what cannot be judged or read an error; models are properties."""
     counts = {
         "tests": len(verdicts) + len(errors),
         "failures": sum(v.outcome == "fails" for v in verdicts),
@@ -22,8 +20,8 @@ def junit(found: Audit) -> bytes:
     }
     suite = ElementTree.Element("testsuite", {"name": "fgcam audit", **{n: str(v) for n, v in counts.items()}})
     told = ElementTree.SubElement(suite, "properties")
-    for name in ("reference", "candidate"):
-        ElementTree.SubElement(told, "property", {"name": name, "value": _plain(found.about[name]["model"])})
+    for name, model in models.items():
+        ElementTree.SubElement(told, "property", {"name": name, "value": _plain(model)})
     for verdict in verdicts:
         case = ElementTree.SubElement(suite, "testcase", {"classname": "audit", "name": _plain(verdict.measure)})
         if verdict.outcome != "passes":
@@ -46,7 +44,7 @@ def _plain(text: str) -> str:
     return "".join(kept)
 
 
-def save_junit(found: Audit, path: Path) -> Path:
+def save_junit(path: Path, text: bytes) -> Path:
     """Write the XML.
 
     Raises
@@ -56,6 +54,6 @@ def save_junit(found: Audit, path: Path) -> Path:
     """
 
     def write(file: BinaryIO) -> None:
-        file.write(junit(found))
+        file.write(text)
 
     return write_atomically(path, write)

@@ -9,7 +9,7 @@ import pytest
 from audited import RESNET, VGG, changed, weight, with_background
 
 import fgcam_onnx
-from fgcam_onnx.audit.sameness import compared
+from fgcam_onnx.auditing.sameness import compared
 from fgcam_onnx.graph.model import Model
 
 

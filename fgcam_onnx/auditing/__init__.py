@@ -4,7 +4,7 @@ Imports arguments, cam, errors, evaluation, explainer, explanation, graph, heads
 metrics, report, stream, targets and version.
 """
 
-from .auditing import audit
+from .comparing import audit
 from .harmless import CHANGES, Change
 from .measures import MEASURES, Measure
 from .results import Audit, Profile
