@@ -7,7 +7,8 @@ metrics, report, stream, targets and version.
 from .comparing import audit
 from .harmless import CHANGES, Change
 from .measures import MEASURES, Measure
-from .results import Audit, Profile
+from .profiles import Blame, Profile
+from .results import Audit
 from .sameness import Sameness
 from .verdicts import Line, Thresholds, Verdict
 
@@ -15,6 +16,7 @@ __all__ = [
     "CHANGES",
     "MEASURES",
     "Audit",
+    "Blame",
     "Change",
     "Line",
     "Measure",

@@ -7,22 +7,25 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ..cam.perturbation import Progress
 from ..errors import FgcamError, OptionError, TargetError, check_known
 from ..evaluation.marks import bytes_of, digest
 from ..evaluation.truth import Regions
 from ..graph.model import Model
 from ..heads import NOTHING, Stated
-from ..imaging import Preprocess
+from ..imaging import Preprocess, read_image
 from ..imaging.writing import sha256_of
 from ..loading.loading import load
 from ..metrics import Metric
-from ..stream import Item, Journal, Kept, Lines, from_paths, run
+from ..stream import Item, Journal, Kept, Lines, Row, from_paths, run
 from ..targets import AnyTarget
 from ..version import __version__
 from .asked import Asked
 from .harmless import CHANGES
-from .results import Audit, Profile
+from .profiles import Blame, Profile
+from .results import Audit
 from .sameness import compared
 from .sides import Side, bound, matched, prepares
 from .verdicts import FEWEST, Thresholds
@@ -33,6 +36,9 @@ if TYPE_CHECKING:
 
 METHOD = "gradcam"
 """What maps are compared by where nothing is said: every kind of net has it, and it costs little."""
+
+BLAMED = 8
+"""How many of the worst pictures the layers are blamed on."""
 
 ROWS, JOURNAL = "rows.jsonl", "journal.jsonl"
 
@@ -57,7 +63,7 @@ def audit(
     fail_over: Mapping[str, float] | None = None,
     changes: Sequence[str] = tuple(CHANGES),
     candidate_options: Mapping[str, Any] | None = None,
-    profile: Profile | None = None,
+    blame: Blame | None = None,
     out: str | Path | None = None,
     resume: bool = False,
     pictures: int = 30,
@@ -104,8 +110,8 @@ def audit(
         The harmless ones, rows of ``harmless.CHANGES``.
     candidate_options : mapping, optional
         Options of the candidate's :class:`Explainer` that are not those of the reference, such as ``int8``.
-    profile : Profile, optional
-        Where the drift comes from, for the page.
+    blame : callable, optional
+        Finds the layers that the drift comes from, on the worst pictures.
     out : str or Path, optional
         A folder for ``audit.json``, ``.xml`` and ``.html``, and for what a run that was stopped needs to go on.
     resume : bool
@@ -144,6 +150,7 @@ def audit(
         theirs, how = matched(own, theirs)
     _check_classes(own, theirs, class_offset, target)
     asked = Asked(metrics, regions) if metrics else None
+    labels = labels or own.explainer.head.labels
     chosen = [CHANGES[c] for c in dict.fromkeys(changes)]
     work = Auditing(own, theirs, class_offset, target, chosen, asked, labels, seed)
     same = compared(*models)
@@ -159,13 +166,25 @@ def audit(
     rows = run(items, work, batch=batch, progress=progress, **kept)
     notes = _notes(own, theirs, same.one, len(items))
     view = own.preprocess.size or (0, 0)
-    found = Audit(rows, chosen, metrics, thresholds, same, view, seed, told, notes, profile)
+    found = Audit(rows, chosen, metrics, thresholds, same, view, seed, told, notes)
+    if blame is not None and found.known:
+        found = dataclasses.replace(found, profile=_blamed(blame, work, found.ranked()[:BLAMED], items))
     if out is not None:
         from .page import write_page
 
         found.save(out)
         write_page(found, work, {i.key: i for i in items}, Path(out) / "audit.html", pictures=pictures)
     return found
+
+
+def _blamed(blame: Blame, work: Auditing, rows: Sequence[Row], items: Sequence[Item]) -> Profile:
+    """Return the profile of some pictures, each explained as it was compared."""
+    paths = {item.key: item.path for item in items}
+    images = [read_image(paths[row["item"]]) for row in rows]
+    own, theirs = ([side.prepared([image]) for image in images] for side in (work.reference, work.candidate))
+    target = np.array([row["target"] for row in rows]) if work.target is None else work.target
+    explainers = work.reference.explainer, work.candidate.explainer
+    return blame(*explainers, pictures=own, candidate_pictures=theirs, target=target, offset=work.offset)
 
 
 def _side(

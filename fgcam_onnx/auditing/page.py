@@ -9,9 +9,10 @@ from typing import Any, BinaryIO
 from ..evaluation.statistics import Interval
 from ..imaging import overlay, preprocess_from, write_atomically
 from ..methods import find_method
-from ..report import Point, dots, embedded, render
+from ..report import Point, dots, embedded, lines, render
 from ..stream import Item, Row
 from ..version import __version__
+from .profiles import Profile
 from .results import Audit
 from .verdicts import Line
 from .work import Auditing
@@ -20,6 +21,9 @@ SIDE = 224
 """Longer side of a picture of the page, in pixels."""
 
 OUTCOMES = {"passes": "Passes", "fails": "Fails", "undecided": "Cannot be judged"}
+
+LAYERS = 12
+"""How many of the layers that are blamed the page shows."""
 
 COLUMNS = ("confidence", "spearman", "ssim", "emd")
 """The measures that the table of pictures shows."""
@@ -43,7 +47,7 @@ def write_page(found: Audit, work: Auditing, items: Mapping[str, Item], path: Pa
         about=about(found),
         sides=sides(found),
         plots=[{"measure": each.measure, "svg": _plot(each)} for each in found.lines if each.value is not None],
-        profile=_profile(found),
+        profile=_profile(found.profile),
         gallery=[_shown(row, work, items[row["item"]]) for row in shown],
         columns=COLUMNS,
         table=[_row(row, rank) for rank, row in enumerate(worst)],
@@ -93,9 +97,21 @@ def _plot(each: Line) -> Any:
     return dots(points, kinds=kinds, title=f"{each.measure.name} of the candidate and of harmless changes")
 
 
-def _profile(found: Audit) -> list[dict[str, Any]]:
-    layers = found.profile.layers if found.profile is not None else ()
-    return [{"name": x.name, "share": float(x.share), "oddities": list(x.oddities)} for x in layers]
+def _profile(profile: Profile | None) -> dict[str, Any] | None:
+    """Return the layers that are blamed most, and what splices do over the depth of the net."""
+    if profile is None:
+        return None
+    places = [p for p in profile.depth if p.before is not None and p.behind is not None]
+    series: dict[str, dict[int, Point]] = {"candidate up to here": {}, "candidate from here on": {}}
+    for step, place in enumerate(places):
+        for points, drift in zip(series.values(), (place.before, place.behind), strict=True):
+            if drift is not None:
+                points[step] = Point(drift.map, drift.map, drift.map)
+    steps = [p.reference for p in places]
+    return {
+        "layers": profile.layers[:LAYERS],
+        "depth": lines(series, steps=steps, title="drift of the map by where the models are joined") if steps else "",
+    }
 
 
 def _shown(row: Row, work: Auditing, item: Item) -> dict[str, Any]:

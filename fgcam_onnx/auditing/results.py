@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -19,30 +19,9 @@ from ..version import __version__
 from .harmless import Change
 from .junit import junit, save_junit
 from .measures import MEASURES
+from .profiles import Profile, plain
 from .sameness import Sameness
 from .verdicts import Line, Outcome, Thresholds, Verdict, line, whole
-
-
-class Blamed(Protocol):
-    """A layer and its share of the drift."""
-
-    @property
-    def name(self) -> str: ...  # noqa: D102
-    @property
-    def share(self) -> float: ...  # noqa: D102
-    @property
-    def oddities(self) -> Sequence[str]: ...  # noqa: D102
-
-
-class Profile(Protocol):
-    """Where in the net the drift comes from: the layers that are blamed, the first one most."""
-
-    @property
-    def layers(self) -> Sequence[Blamed]: ...  # noqa: D102
-
-    def summary(self) -> dict[str, Any]:
-        """Return it as plain values."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -189,7 +168,7 @@ class Audit:
             "floor": {c.name: c.summary for c in self.changes},
             "measures": [each.plain() for each in self.lines],
             "metrics": [each.plain() for each in self.judged],
-            **({} if self.profile is None else {"profile": self.profile.summary()}),
+            **({} if self.profile is None else {"profile": plain(self.profile)}),
             "rows": list(self.rows),
         }
 

@@ -10,8 +10,8 @@ from .model import Model, TensorSpec
 from .operators import VIEWS
 
 SQUASHING = frozenset({"LogSoftmax", "QLinearSigmoid", "QLinearSoftmax", "Sigmoid", "Softmax"})
-ROUNDING = frozenset({"DequantizeLinear", "QuantizeLinear"})
-"""What a quantized end has behind its Softmax, which is looked through."""
+SHOWS = VIEWS | {"DequantizeLinear", "QuantizeLinear"}
+"""Operators behind a score that show it again, rounded perhaps."""
 UNWRAPS = frozenset({"ZipMap"})
 
 
@@ -51,7 +51,7 @@ def find_score(model: Model, output: str | None = None, *, before_softmax: bool 
     while (node := producers.get(tensor)) is not None and before_softmax:
         if node.op_type in SQUASHING:
             return Score(name, node.input[0], node.op_type)
-        if node.op_type not in VIEWS | ROUNDING:
+        if node.op_type not in SHOWS:
             break
         tensor = node.input[0]
     return Score(name, name, "")
