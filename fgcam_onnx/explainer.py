@@ -50,9 +50,8 @@ class Explainer:
     method : str
         A row of ``methods.METHODS``; ``fgcam methods`` lists them.
     layers : str or sequence of str, optional
-        Where maps are wanted: tensors, nodes or exporter scopes; ``input`` is the graph's input, ``all``
-        every candidate between the input and the base layer. Default: the input for methods that reach it,
-        the base layer for class activation maps.
+        Where maps are wanted: tensors, nodes, exporter scopes, ``input``, or ``all`` between the input and the base
+        layer. Default: the input for methods that reach it, the base layer for class activation maps.
     base, base_layer : str, optional
         The CAM that is refined, a row of ``methods.BASES``, and the layer where; default ``gradcam`` at the deepest
         layer with spatial extent, of auto what suits the kind of net.

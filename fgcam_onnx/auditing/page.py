@@ -22,6 +22,9 @@ SIDE = 224
 
 OUTCOMES = {"passes": "Passes", "fails": "Fails", "undecided": "Cannot be judged"}
 
+LEAST = 0.01
+"""Share of the drift below which a layer is not shown."""
+
 LAYERS = 12
 """How many of the layers that are blamed the page shows."""
 
@@ -109,7 +112,7 @@ def _profile(profile: Profile | None) -> dict[str, Any] | None:
                 points[step] = Point(drift.map, drift.map, drift.map)
     steps = [p.reference for p in places]
     return {
-        "layers": profile.layers[:LAYERS],
+        "layers": [x for n, x in enumerate(profile.layers[:LAYERS]) if n == 0 or x.share >= LEAST],
         "depth": lines(series, steps=steps, title="drift of the map by where the models are joined") if steps else "",
     }
 

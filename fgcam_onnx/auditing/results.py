@@ -21,7 +21,7 @@ from .junit import junit, save_junit
 from .measures import MEASURES
 from .profiles import Profile, plain
 from .sameness import Sameness
-from .verdicts import Line, Outcome, Thresholds, Verdict, line, whole
+from .verdicts import UNSURE, Line, Outcome, Thresholds, Verdict, line, whole
 
 
 @dataclass(frozen=True)
@@ -137,12 +137,13 @@ class Audit:
         """Why, in a sentence or two."""
         deciding = [v.reason for v in self.verdicts if v.outcome == self.outcome]
         if self.outcome == "passes":
-            close = [r for r in deciding if "nor within" in r]
+            close = [r for r in deciding if UNSURE in r]
             by = "the thresholds" if self.thresholds.given else "the floor"
-            return f"No measure is beyond {by}." + (f" But {'; '.join(close)}." if close else "")
+            return f"No measure is surely beyond {by}." + (f" But {'; '.join(close)}." if close else "")
         if not deciding:
             return "No picture could be compared."
-        return "; ".join(dict.fromkeys(deciding)) + "."
+        told = "; ".join(dict.fromkeys(deciding))
+        return f"{told[0].upper()}{told[1:]}."
 
     def ranked(self) -> list[Row]:
         """Return the pictures from the one with the largest drift: another class first, then the least alike map."""

@@ -17,6 +17,9 @@ from .measures import MEASURES, Measure
 FEWEST = 10
 """Of fewer pictures nothing is judged: one that changes its class would be more than a tenth of them."""
 
+UNSURE = "nor within"
+"""What is said where more pictures would tell."""
+
 Outcome = Literal["passes", "fails", "undecided"]
 
 
@@ -161,12 +164,12 @@ def _beyond_floor(measure: Measure, beyond: Interval | None, allowed: float) -> 
         return None
     if beyond is None or beyond.n < FEWEST:
         return Verdict(measure.name, "undecided", _few(beyond))
-    reach = f"{beyond.mean:+.3g} [{beyond.low:+.3g}, {beyond.high:+.3g}] against the floor, {allowed:.3g} allowed"
+    reach = f"{measure.name} by {beyond.mean:.3g} [{beyond.low:.3g}, {beyond.high:.3g}], {allowed:.3g} allowed"
     if beyond.low > allowed:
-        return Verdict(measure.name, "fails", f"{measure.name} drifts beyond the floor: {reach}")
+        return Verdict(measure.name, "fails", f"beyond the floor: {reach}")
     if beyond.high > allowed:
-        return Verdict(measure.name, "passes", f"{measure.name} is not surely beyond the floor, nor within: {reach}")
-    return Verdict(measure.name, "passes", f"{measure.name} is within the floor: {reach}")
+        return Verdict(measure.name, "passes", f"not surely beyond the floor, {UNSURE}: {reach}")
+    return Verdict(measure.name, "passes", f"within the floor: {reach}")
 
 
 def _few(found: Interval | None) -> str:

@@ -25,7 +25,7 @@ def test_it_prints_the_verdict_writes_four_files_and_repeats_itself(
 ) -> None:
     ran = fgcam("audit", bundled / VGG, bundled / DYNAMO, photos, "-o", tmp_path / "a", "--gallery", 2)
     assert ran.code == 0, ran.err
-    for text in ("spearman ↑", "Passes: No measure is beyond the floor.", "one net: 9 of 9", "of the same name"):
+    for text in ("spearman ↑", "Passes: No measure is surely beyond the floor.", "one net: 9 of 9", "of the same name"):
         assert text in ran.out
     assert {p.name for p in (tmp_path / "a").iterdir()} == {
         "audit.html", "audit.json", "audit.xml", "journal.jsonl", "manifest.json", "rows.jsonl",
@@ -48,13 +48,13 @@ def test_a_threshold_fails_it_with_code_one(fgcam: Any, bundled: Path, photos: P
     told = json.loads(ran.out)
     assert told["outcome"] == "fails"
     assert {m["name"] for m in told["measures"] if m["verdict"]} == {"flips", "spearman", "ssim"}
-    assert told["reason"].startswith("flips is 0.")
+    assert told["reason"].startswith("Flips is 0.")
 
 
 def test_what_cannot_be_judged_has_code_two(fgcam: Any, bundled: Path, photos: Path, tmp_path: Path) -> None:
     few = fgcam("audit", bundled / VGG, bundled / DYNAMO, photos / "star.png", "-o", tmp_path / "few")
     assert few.code == 2
-    assert "too few pictures to judge: 1, at least 10 are needed" in few.out
+    assert "Too few pictures to judge: 1, at least 10 are needed" in few.out
     for arguments, said in (
         ((bundled / VGG, tmp_path / "none.onnx", photos), "none.onnx"),
         ((bundled / VGG, bundled / DYNAMO, photos, "--fail-over", "spearman=1"), "say fail_under (--fail-under)"),
