@@ -14,8 +14,9 @@ from ..metrics import Metric
 from ..metrics.grids import Floats
 from .measures import MEASURES, Measure
 
-FEWEST = 10
-"""Of fewer pictures nothing is judged: one that changes its class would be more than a tenth of them."""
+FEWEST = 8
+"""Of fewer pictures nothing is judged: drifts that all have one sign come about by chance (2 / 2^n) more often than
+1 in 80, which four measures that decide make 1 in 20."""
 
 UNSURE = "nor within"
 """What is said where more pictures would tell."""

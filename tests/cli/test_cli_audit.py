@@ -54,7 +54,7 @@ def test_a_threshold_fails_it_with_code_one(fgcam: Any, bundled: Path, photos: P
 def test_what_cannot_be_judged_has_code_two(fgcam: Any, bundled: Path, photos: Path, tmp_path: Path) -> None:
     few = fgcam("audit", bundled / VGG, bundled / DYNAMO, photos / "star.png", "-o", tmp_path / "few")
     assert few.code == 2
-    assert "Too few pictures to judge: 1, at least 10 are needed" in few.out
+    assert "Too few pictures to judge: 1, at least 8 are needed" in few.out
     for arguments, said in (
         ((bundled / VGG, tmp_path / "none.onnx", photos), "none.onnx"),
         ((bundled / VGG, bundled / DYNAMO, photos, "--fail-over", "spearman=1"), "say fail_under (--fail-under)"),
