@@ -157,7 +157,8 @@ def line(measure: Measure, values: Floats, floors: Mapping[str, Floats], *, thre
         return replace(told, limit=told.verdict.threshold)
     if thresholds.given or measure.allowed is None or not floors:
         return told
-    return replace(told, verdict=_beyond_floor(measure, beyond, measure.allowed), limit=measure.allowed)
+    own = _beyond_floor(measure, beyond, measure.allowed)
+    return told if own is None else replace(told, verdict=own, limit=measure.allowed)
 
 
 def _beyond_floor(measure: Measure, beyond: Interval | None, allowed: float) -> Verdict | None:

@@ -1,4 +1,4 @@
-"""Pictures enough for a verdict, and changed copies of the bundled nets."""
+"""Changed copies of the bundled nets."""
 
 from __future__ import annotations
 
@@ -8,20 +8,8 @@ from pathlib import Path
 import numpy as np
 import onnx
 from onnx import ModelProto, helper, numpy_helper
-from PIL import Image, ImageOps
 
 VGG, RESNET = "vgg_shapes.torchscript.onnx", "resnet_shapes.torchscript.onnx"
-
-
-def pictures_of(bundled: Path, folder: Path) -> Path:
-    """Write the bundled pictures, and six of them mirrored."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for n, file in enumerate(sorted((bundled / "pictures").glob("*.png"))):
-        with Image.open(file) as image:
-            image.save(folder / file.name)
-            if n < 6:
-                ImageOps.mirror(image).save(folder / f"{file.stem}_mirrored.png")
-    return folder
 
 
 def changed(source: Path, target: Path, change: Callable[[ModelProto], None]) -> Path:
