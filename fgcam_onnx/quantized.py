@@ -25,6 +25,9 @@ from .graph.tape import Record
 from .graph.value import Array, Value
 
 INTEGER_PRODUCTS = {"ConvInteger": "Conv", "MatMulInteger": "MatMul"}
+ALONG_AXIS = 13
+"""The opset since which a Softmax is along one axis."""
+
 QUANTIZERS = ("Cast", "DequantizeLinear", "DynamicQuantizeLinear", "QuantizeLinear")
 
 
@@ -233,6 +236,10 @@ def _qlinear(record: Record, layout: Layout) -> Meaning:
     y = record.output
     integer = y.dtype.kind in "iu"
     attrs = {k: v for k, v in record.attrs.items() if k not in ("channels_last", "opset")}
+    if record.attrs.get("opset", ALONG_AXIS) < ALONG_AXIS and attrs.get("axis", -1) not in (-1, y.rank - 1):
+        raise UnsupportedOperatorError(
+            f"{record} sums over several axes, as before opset {ALONG_AXIS}, which has no rule"
+        )
     out = record.inputs[layout.out[0]] if integer and layout.out is not None else None
     float_record = _float_record(record, layout.means, data, [real(y)], positions, attrs)
     return Meaning(float_record, tuple(positions), tuple(scales), out, y if integer else None)
