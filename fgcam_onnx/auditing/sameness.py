@@ -14,7 +14,7 @@ from ..graph.quantization import layout_of
 from ..graph.tape import attributes
 from ..metrics.grids import Floats
 
-ALIKE = 0.8
+ALIKE = 0.6
 """Cosine of two weights above which they are one and the same, stored in another way, pruned or tuned."""
 
 FEWEST_ELEMENTS = 4

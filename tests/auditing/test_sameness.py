@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from audited import RESNET, VGG, changed, weight, with_background
 
@@ -31,6 +32,18 @@ def test_a_background_class_and_negated_weights_leave_it_one(bundled: Path, tmp_
     bad = changed(bundled / VGG, tmp_path / "bad.onnx", lambda m: weight(m, "Conv", 2, lambda w: -w))
     found = compared(loaded(bundled / VGG), loaded(bad))
     assert (found.one, found.alike) == (True, found.of - 1)
+
+
+def test_pruned_weights_leave_it_one(bundled: Path, tmp_path: Path) -> None:
+    def prune(w: np.ndarray) -> np.ndarray:
+        return np.where(np.abs(w) < np.quantile(np.abs(w), 0.8), 0, w).astype(w.dtype)
+
+    def every(model: onnx.ModelProto) -> None:
+        for place in range(7):
+            weight(model, "Conv", place, prune)
+
+    pruned = changed(bundled / VGG, tmp_path / "pruned.onnx", every)
+    assert compared(loaded(bundled / VGG), loaded(pruned)).one is True
 
 
 def test_other_weights_are_another_net(bundled: Path, tmp_path: Path) -> None:
