@@ -8,6 +8,7 @@ from .errors import FgcamError
 from .version import __version__
 
 if TYPE_CHECKING:
+    from .auditing import Audit, audit
     from .evaluation import evaluate
     from .explainer import Explainer, explain
     from .explanation import Explanation
@@ -16,12 +17,14 @@ if TYPE_CHECKING:
     from .loading.loading import load
 
 __all__ = [
+    "Audit",
     "Explainer",
     "Explanation",
     "Exported",
     "FgcamError",
     "Model",
     "__version__",
+    "audit",
     "evaluate",
     "explain",
     "export",
@@ -29,10 +32,12 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Audit": "auditing",
     "Explainer": "explainer",
     "Explanation": "explanation",
     "Exported": "exporter",
     "Model": "graph.model",
+    "audit": "auditing",
     "evaluate": "evaluation",
     "explain": "explainer",
     "export": "exporter",

@@ -50,9 +50,8 @@ class Explainer:
     method : str
         A row of ``methods.METHODS``; ``fgcam methods`` lists them.
     layers : str or sequence of str, optional
-        Where maps are wanted: tensors, nodes or exporter scopes; ``input`` is the graph's input, ``all``
-        every candidate between the input and the base layer. Default: the input for methods that reach it,
-        the base layer for class activation maps.
+        Where maps are wanted: tensors, nodes, exporter scopes, ``input``, or ``all`` between the input and the base
+        layer. Default: the input for methods that reach it, the base layer for class activation maps.
     base, base_layer : str, optional
         The CAM that is refined, a row of ``methods.BASES``, and the layer where; default ``gradcam`` at the deepest
         layer with spatial extent, of auto what suits the kind of net.
@@ -69,8 +68,8 @@ class Explainer:
         How a product of two tensors that both depend on the input shares relevance: a gate or attention weight
         takes nothing (``value``, the default but for AttnLRP), or each operand half (``split``).
     start : {"contrastive", "logit", "plain", "sglrp", "signed"}, optional
-        What relevance is at the logits; default ``contrastive`` (relevancecam), ``logit`` (deeptaylor), ``signed``
-        (lrp, where its rules turn with the logit's sign), else ``plain``.
+        Relevance at the logits; default ``contrastive`` (relevancecam), ``logit`` (deeptaylor), ``signed`` (lrp, where
+        its rules turn with the logit's sign), else ``plain``.
     aug_smooth : bool
         Average the raw maps of each image and its mirror image, both times 0.9, 1 and 1.1: six runs (pytorch-grad-cam).
     trace : bool
@@ -78,11 +77,13 @@ class Explainer:
     saturation : bool
         Stop the gradient where a quantizer cuts off at 0, as the ReLU that it stands for does, or let it pass.
     int8 : {"deployed", "exact"}
-        How sums of integer products are computed: as this processor's kernels do, of which x86 without VNNI cuts sums
-        of uint8 times int8 off at 16 bits; or exactly everywhere, with the weights stored unsigned.
+        Sums of integer products as this processor computes them (x86 without VNNI cuts those of uint8 times int8 off
+        at 16 bits), or exact everywhere, with the weights stored unsigned.
     device : {"cpu", "cuda", "auto"}
     threads : int
         Threads inside an operator; 0 lets ONNX Runtime choose.
+    optimization : {"all", "extended", "basic", "off"}
+        How far ONNX Runtime rewrites the graph before it runs it.
     batch : int
         Images (for Score-CAM: masks) run at once, where the model leaves the batch free.
     input, output : str, optional
@@ -123,6 +124,7 @@ class Explainer:
         int8: str = "deployed",
         device: str = "cpu",
         threads: int = 0,
+        optimization: str = "all",
         batch: int = 16,
         input: str | None = None,  # noqa: A002
         output: str | None = None,
@@ -144,6 +146,7 @@ class Explainer:
             trace=trace,
             device=device,
             threads=threads,
+            optimization=optimization,
             batch=batch,
             progress=progress,
             settings=settings,
@@ -210,8 +213,7 @@ class Explainer:
     def options(self, size: tuple[int, ...] = (), *, seeded: bool = False) -> tuple[Options, tuple[str, ...]]:
         """Return what the method is built from for inputs of ``size``, and the names its layers were asked by.
 
-        ``size`` is all dimensions but the batch; empty when fixed. ``seeded`` is whether the target is given as
-        weights of the logits.
+        ``size``: all dimensions but the batch, empty when fixed; ``seeded``: the target is weights of the logits.
         """
         model = self._sizes.bound(size)
         score, head = self._meaning(size)
@@ -250,9 +252,8 @@ class Explainer:
         x : array of shape (N, C, H, W), or as the model takes it
             Preprocessed images; a mapping of input names where the model has several inputs.
         target : int, sequence of int, target, sequence of targets, or None
-            What to explain. A class: one for all images, one for each, several for each (N rows, or
-            ``targets.Classes``), or the top class. Or another number: ``targets`` has contrasts, elements, regions,
-            detections and similarities, one for all images or one for each.
+            A class: one for all images, one for each, several for each (N rows, or ``targets.Classes``), or the top
+            class. Or another number: of ``targets`` contrasts, elements, regions, detections, similarities.
 
         Raises
         ------

@@ -3,7 +3,7 @@
 The forward pass stays the deployed, integer one. A walk sees each quantized operator as its float meaning
 on the real values that the integers stand for, ``(q - zero) * scale``. Rounding is straight-through, and
 nothing flows where an output that starts at 0 is 0: a quantizer's saturation is often all that is left of
-a ReLU.
+a ReLU. A quantizer of what cannot be negative cuts nothing off.
 
 Half floats are seen the same way: a walk goes in float32 over operators that are run as they are deployed.
 """
@@ -25,6 +25,9 @@ from .graph.tape import Record
 from .graph.value import Array, Value
 
 INTEGER_PRODUCTS = {"ConvInteger": "Conv", "MatMulInteger": "MatMul"}
+ALONG_AXIS = 13
+"""The opset since which a Softmax is along one axis."""
+
 QUANTIZERS = ("Cast", "DequantizeLinear", "DynamicQuantizeLinear", "QuantizeLinear")
 
 
@@ -173,8 +176,9 @@ def _quantizer(record: Record) -> Meaning | None:
     if record.op == "DynamicQuantizeLinear":
         return Meaning(identity, (0,), (None,), record.outputs[1])
     scale = _real_scale(record)
-    preprocessed = x.name in facts_of(x.emitter.model).preprocessed
-    return Meaning(identity, (0,), (None,), scale, None if preprocessed else y)
+    facts = facts_of(x.emitter.model)
+    uncut = x.name in facts.preprocessed or x.emitter.origin(x) in facts.non_negative
+    return Meaning(identity, (0,), (None,), scale, None if uncut else y)
 
 
 def _keeps_values(x: Value, y: Value) -> bool:
@@ -231,7 +235,11 @@ def _qlinear(record: Record, layout: Layout) -> Meaning:
         positions.append(layout.bias)
     y = record.output
     integer = y.dtype.kind in "iu"
-    attrs = {k: v for k, v in record.attrs.items() if k != "channels_last"}
+    attrs = {k: v for k, v in record.attrs.items() if k not in ("channels_last", "opset")}
+    if record.attrs.get("opset", ALONG_AXIS) < ALONG_AXIS and attrs.get("axis", -1) not in (-1, y.rank - 1):
+        raise UnsupportedOperatorError(
+            f"{record} sums over several axes, as before opset {ALONG_AXIS}, which has no rule"
+        )
     out = record.inputs[layout.out[0]] if integer and layout.out is not None else None
     float_record = _float_record(record, layout.means, data, [real(y)], positions, attrs)
     return Meaning(float_record, tuple(positions), tuple(scales), out, y if integer else None)

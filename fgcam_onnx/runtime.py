@@ -24,6 +24,14 @@ DEVICES = ("auto", "cpu", "cuda")
 LOST = "is not a graph input, initializer, or output of a previous node"
 """What ONNX Runtime says of a graph that its own rewriting has broken."""
 
+OPTIMIZATIONS = {
+    "all": "ORT_ENABLE_ALL",
+    "extended": "ORT_ENABLE_EXTENDED",
+    "basic": "ORT_ENABLE_BASIC",
+    "off": "ORT_DISABLE_ALL",
+}
+"""How far ONNX Runtime rewrites a graph before it runs it, and its own name for that."""
+
 
 @functools.cache
 def resolve_device(device: str) -> str:
@@ -95,6 +103,8 @@ class Session:
     device : {"auto", "cpu", "cuda"}
     threads : int
         Threads inside an operator; 0 lets ONNX Runtime choose.
+    optimization : {"all", "extended", "basic", "off"}
+        How far it rewrites the graph before it runs it.
 
     Raises
     ------
@@ -107,6 +117,7 @@ class Session:
     model: Model
     device: str = "cpu"
     threads: int = 0
+    optimization: str = "all"
     _inner: onnxruntime.InferenceSession = field(init=False, repr=False)
     _beside: list[Any] = field(init=False, repr=False)
 
@@ -116,6 +127,7 @@ class Session:
         graph, beside = self.model.serialized()
         options = runtime.SessionOptions()
         options.intra_op_num_threads = self.threads
+        options.graph_optimization_level = getattr(runtime.GraphOptimizationLevel, OPTIMIZATIONS[self.optimization])
         options.log_severity_level = FATAL_ONLY
         # the session reads these arrays without a copy, so they must live as long as it does
         self._beside = [_ort_value(runtime, a) for a in beside.values()]

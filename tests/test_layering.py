@@ -27,6 +27,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("adapters", "blame", "compat", "exporter", "feeding", "sweep"),
     ("pictures",),
     ("evaluation", "written"),
+    ("auditing",),
     ("cli",),
     ("__main__",),
 )

@@ -107,6 +107,36 @@ def test_maps_of_a_quantized_net_agree_with_the_float_net(
     assert np.mean(each) >= 0.95, each
 
 
+@pytest.mark.parametrize("net", NETS)
+@pytest.mark.parametrize("form", ["QDQ", "QOperator"])
+def test_quantizers_of_what_cannot_be_negative_stop_nothing(
+    quantized: Callable[[str, str], tuple[Path, Path, Array]], net: str, form: str
+) -> None:
+    """A QDQ file has quantizers behind MaxPool, Flatten and Relu, which cut nothing off; a QOperator file has none."""
+    source, target, x = quantized(net, form)
+    own = fgcam_onnx.Explainer(source, method="gradcam")(x)
+    other = fgcam_onnx.Explainer(target, method="gradcam")(x, target=own.target)
+    assert min(correlation(a, b) for a, b in zip(own.map, other.map, strict=True)) >= 0.998
+
+
+@pytest.mark.parametrize("form", ["QDQ", "QOperator"])
+def test_a_softmax_that_is_quantized_too_is_looked_through(bundled: Path, tmp_path: Path, form: str) -> None:
+    model = onnx.load(str(bundled / "vgg_shapes.torchscript.onnx"))
+    model.graph.node.append(helper.make_node("Softmax", [model.graph.output[0].name], ["sure"], "/sure", axis=-1))
+    model.graph.output[0].name = "sure"
+    onnx.save(model, str(tmp_path / "float.onnx"))
+    x = prepared(bundled)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        FORMS[form](tmp_path / "float.onnx", tmp_path / "int8.onnx", x)
+    own, other = (fgcam_onnx.Explainer(tmp_path / f"{n}.onnx", method="gradcam") for n in ("float", "int8"))
+    assert other.score.skipped == {"QDQ": "Softmax", "QOperator": "QLinearSoftmax"}[form]
+    assert other.head.end == "softmax"
+    found = own(x)
+    maps = other(x, target=found.target).map
+    assert min(correlation(a, b) for a, b in zip(found.map, maps, strict=True)) >= 0.998
+
+
 def deepest(path: Path) -> str:
     from fgcam_onnx.graph.score import find_score
     from fgcam_onnx.layers.layers import default_base

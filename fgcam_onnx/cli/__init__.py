@@ -23,6 +23,7 @@ COMMANDS = {
     "inspect": "Show what is in a model: inputs, outputs, layers to explain at, operators without rules.",
     "sweep": "Explain one picture at every stage by several methods, on one sheet.",
     "evaluate": "Measure how good maps are: metrics with intervals, beside maps that know nothing of the model.",
+    "audit": "Tell whether a deployed model still predicts, and looks at, what its reference does.",
     "methods": "List the methods: what each does, who published it, where its map is, its settings.",
     "metrics": "List the metrics: what each says, which way is better, what it needs, who published it.",
 }

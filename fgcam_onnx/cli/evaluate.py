@@ -90,18 +90,18 @@ def command(model: Path, images: tuple[str, ...], **options: Any) -> None:
     head = meaning_of(loaded, options["output_name"], source=image.name, stated=meant)[1]
     noted(head)
     labels = head.labels
-    names = _split(options["methods"]) or USUAL
+    names = split_names(options["methods"]) or USUAL
     with Meter(quiet=options["as_json"]).batches() as progress:
         found = evaluate(
             loaded, images,
             methods=[parse_variant(n) for n in names],
             layers=options["layers"] or None,
-            metrics=parse_metrics(_split(options["metrics"]), cells=options["cells"], steps=options["steps"],
+            metrics=parse_metrics(split_names(options["metrics"]), cells=options["cells"], steps=options["steps"],
                                   regions=bool(options["boxes"] or options["masks"])),
             controls=tuple(CONTROLS) if options["controls"] else (),
             preprocess=prepared.preprocess,
             classes=read_classes(options["labels_from"], labels=labels) if options["labels_from"] else None,
-            regions=_regions(options["boxes"], options["masks"], labels),
+            regions=regions_of(options["boxes"], options["masks"], labels),
             labels=labels, against=options["against"], out=options["out"], pictures=options["gallery"],
             seed=options["seed"], batch=options["batch"], device=options["device"], threads=options["threads"],
             input=options["input_name"], output=options["output_name"], head=meant, progress=progress,
@@ -119,11 +119,19 @@ def command(model: Path, images: tuple[str, ...], **options: Any) -> None:
         sys.exit(1)
 
 
-def _split(given: Sequence[str]) -> list[str]:
+def split_names(given: Sequence[str]) -> list[str]:
+    """Return the names of an option that is repeated, or has commas between."""
     return [part.strip() for text in given for part in text.split(",") if part.strip()]
 
 
-def _regions(boxes: Path | None, masks: Path | None, labels: Sequence[str]) -> Regions | None:
+def regions_of(boxes: Path | None, masks: Path | None, labels: Sequence[str]) -> Regions | None:
+    """Return where the objects are, by boxes or masks.
+
+    Raises
+    ------
+    OptionError
+        Both are given, or one cannot be read.
+    """
     from ..errors import OptionError
     from ..evaluation import Masks, read_boxes
 

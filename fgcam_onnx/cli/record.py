@@ -16,8 +16,8 @@ import click
 from ..errors import OptionError
 from ..version import __version__
 
-PACKAGES = ("numpy", "onnx", "onnxruntime", "onnxruntime-gpu", "pillow")
-FREE = ("out", "as_json", "record")
+PACKAGES = ("numpy", "onnx", "onnxruntime", "onnxruntime-gpu", "pillow", "scikit-image", "scipy")
+FREE = ("out", "as_json", "record", "resume")
 """Options that change nothing of the maps, and may be given beside ``--from``."""
 
 
@@ -63,7 +63,7 @@ def read_record(path: Path) -> dict[str, Any]:
         raise OptionError(f"{path}: cannot be read as a record ({error})") from error
     needed = ("options", "files", "preprocess", "images", "model", "versions")
     if not isinstance(record, dict) or any(name not in record for name in needed):
-        raise OptionError(f"{path}: not a record that fgcam explain wrote; one has {', '.join(needed)}")
+        raise OptionError(f"{path}: not a record that fgcam wrote; one has {', '.join(needed)}")
     return record
 
 

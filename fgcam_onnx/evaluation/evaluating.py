@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +19,7 @@ from ..metrics import CONTROLS, USUAL, Metric
 from ..stream import Item, Journal, Kept, Lines, from_paths, run
 from ..sweep import USUAL as USUAL_METHODS
 from ..version import __version__
+from .marks import bytes_of, digest
 from .results import Evaluation, check_regions
 from .statistics import FEWEST
 from .subjects import Chosen, Pool, Variant, choose
@@ -209,24 +209,12 @@ def _identity(
     return {
         "fgcam": __version__,
         **told,
-        "model": _digest(_bytes(work.pool.model)),
+        "model": digest(bytes_of(work.pool.model)),
         "options": repr(sorted(work.pool.options.items())),
         "rows": [s.label for s in work.chosen.subjects],
         "metrics": {m.name: repr(sorted(m.reads.items())) for m in work.metrics},
         "controls": list(work.controls),
-        "pictures": _digest([repr(sizes).encode()]),
-        "classes": _digest([repr(classes and sorted(classes.items())).encode()]),
-        "regions": _digest([repr(regions).encode()]),
+        "pictures": digest([repr(sizes).encode()]),
+        "classes": digest([repr(classes and sorted(classes.items())).encode()]),
+        "regions": digest([repr(regions).encode()]),
     }
-
-
-def _bytes(model: Model) -> list[bytes]:
-    constants = [part for n, a in sorted(model.constants.items()) for part in (n.encode(), a.tobytes())]
-    return [model.proto.SerializeToString(deterministic=True), *constants]
-
-
-def _digest(parts: Sequence[bytes]) -> str:
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(part)
-    return digest.hexdigest()[:16]

@@ -9,7 +9,7 @@ from .facts import producers_of
 from .model import Model, TensorSpec
 from .operators import VIEWS
 
-SQUASHING = frozenset({"LogSoftmax", "Sigmoid", "Softmax"})
+SQUASHING = frozenset({"LogSoftmax", "QLinearSigmoid", "QLinearSoftmax", "Sigmoid", "Softmax"})
 SHOWS = VIEWS | {"DequantizeLinear", "QuantizeLinear"}
 """Operators behind a score that show it again, rounded perhaps."""
 UNWRAPS = frozenset({"ZipMap"})

@@ -19,7 +19,7 @@ def end_of(model: Model, score: Score, flow: Flow) -> tuple[str, int | None]:
     """Return what is made of the scores, and the axis of an answer over which a softmax goes."""
     if not score.skipped:
         return ("done", None) if _squashed(model, score.output) else ("", None)
-    if score.skipped == "Sigmoid":
+    if score.skipped.endswith("Sigmoid"):
         return "sigmoid", None
     node = next(n for n in model.nodes if n.op_type == score.skipped and n.input[0] == score.logits)
     rank = len(dims_of(model.types[score.logits]))

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..errors import LayerError, OptionError
+from ..errors import LayerError, OptionError, check_known
 from ..graph.model import Model
 from ..layers.layers import INPUT, Layer, candidate_layers, find_layer
 from ..layers.stages import first_stage
 from ..lrp.composites import product_rule, residual_rule
 from ..lrp.starts import find_start
-from ..runtime import resolve_device
+from ..runtime import OPTIMIZATIONS, resolve_device
 from . import check_eigen_smooth, find_base, find_method, fitted_settings
 from .method import Choices
 from .taking import refuse_unused
@@ -63,6 +63,7 @@ def chosen(
     for name, value, least in (("batch", choices.batch, 1), ("threads", choices.threads, 0)):
         if value < least:
             raise OptionError(f"{name} must be at least {least}, not {value}")
+    check_known("optimization", choices.optimization, OPTIMIZATIONS)
     resolve_device(choices.device)
     return choices
 

@@ -54,6 +54,7 @@ class Choices:
     trace: bool
     device: str
     threads: int
+    optimization: str
     batch: int
     progress: Progress | None
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -191,8 +192,13 @@ class Runner:
 
 def runner(options: Options, program: Model) -> Runner:
     """Return what runs ``program`` on the device and with the batch of ``options``."""
-    flow, session = options.flow, Session(program, device=options.device, threads=options.threads)
+    flow, session = options.flow, session_of(options, program)
     return Runner(session, _split(options, program), fixed_of(flow), limit_of(options))
+
+
+def session_of(options: Options, program: Model) -> Session:
+    """Return ``program`` ready to run as ``options`` say."""
+    return Session(program, device=options.device, threads=options.threads, optimization=options.optimization)
 
 
 def limit_of(options: Options) -> int:

@@ -20,9 +20,8 @@ from ..layers.flow import rows_of
 from ..layers.images import images_of
 from ..program import append_scores
 from ..quantized import real
-from ..runtime import Session
 from ..surgery.cutting import Cut, blank, cut, joined
-from .method import Arrays, Feeds, Options, Runner, check_single, fixed_of, limit_of
+from .method import Arrays, Feeds, Options, Runner, check_single, fixed_of, limit_of, session_of
 
 CUT = "fgcam/cut"
 GIVEN = f"{CUT}/given"
@@ -130,7 +129,7 @@ def rerun(
     parts = cut(program, at[0], output=program.outputs[0].name, common=common_of(options))
     at = tuple(n for n in at if n == parts.at or n in parts.crossing)
     copies = _copies(options, parts, at, change, each=each, shared=shared)
-    session = Session(joined(copies, parts.head), device=options.device, threads=options.threads)
+    session = session_of(options, joined(copies, parts.head))
     fixed = fixed_of(options.flow)
     run = Runner(session, {f"{GIVEN}/{n}": fixed or 1 for n in each}, fixed, limit_of(options))
     crossing = tuple(n for n in parts.crossing if n not in at)

@@ -1,0 +1,255 @@
+"""``fgcam audit``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .meaning import labels_file_of, noted
+from .options import DEVICE, INT8, PICTURES, together
+from .preparing import OVERRIDES, prepare
+from .record import hashes, made_now, options_given, read_record, repeated
+
+if TYPE_CHECKING:
+    from ..auditing import Audit, Line
+
+OPTIMIZATION = click.Choice(["all", "extended", "basic", "off"])
+CODES = {"passes": 0, "fails": 1, "undecided": 2}
+COLOURS = {"passes": "green", "fails": "red", "undecided": "yellow"}
+
+CANDIDATE = together(
+    click.option("--candidate-layer", metavar="NAME", help="Its layer.  [default: the one that corresponds]"),
+    click.option(
+        "--candidate-preprocess", metavar="PRESET|FILE",
+        help="How pictures are prepared for it.  [default: its sidecar, else as for the reference]",
+    ),
+    click.option("--candidate-device", help="auto, cpu or cuda.  [default: --device]"),
+    click.option("--candidate-optimization", type=OPTIMIZATION, help="[default: --optimization]"),
+    click.option("--candidate-int8", type=click.Choice(["deployed", "exact"]), help="[default: --int8]"),
+    click.option("--candidate-input", metavar="NAME", help="[default: its only one]"),
+    click.option("--candidate-output", metavar="NAME", help="[default: its only one]"),
+)  # fmt: skip
+"""What is another for the candidate."""
+
+
+class NotJudged(click.ClickException):
+    """An error of an audit: the exit code 1 is for candidates that fail."""
+
+    exit_code = 2
+
+    def show(self, file: Any = None) -> None:
+        """Print it as other errors are."""
+        click.secho("error: ", fg="red", bold=True, err=True, nl=False)
+        click.echo(self.message, err=True)
+
+
+@click.command(name="audit", context_settings={"show_default": True})
+@click.argument("reference", type=click.Path(path_type=Path), required=False)
+@click.argument("candidate", type=click.Path(path_type=Path), required=False)
+@click.argument("images", nargs=-1)
+@click.option("--method", default="gradcam", metavar="NAME", help="What maps are compared by.")
+@click.option("--layer", metavar="NAME|input", help="Where, in the reference.  [default: where the method has its map]")
+@click.option("--target", help="What is explained, such as a class.  [default: the reference's top class]")
+@click.option(
+    "--class-offset", type=int, default=0, help="What is added to the reference's class: 1 for a background class."
+)
+@PICTURES
+@CANDIDATE
+@click.option(
+    "--metrics", "--metric", multiple=True, metavar="NAME[@CELLS]", help="Also measure both maps by it, repeatable."
+)
+@click.option("--boxes", type=click.Path(path_type=Path), help="Where the objects are: COCO JSON, Pascal VOC XML, CSV.")
+@click.option("--masks", type=click.Path(path_type=Path), help="The same as PNG files, named like the pictures.")
+@click.option("--fail-under", multiple=True, metavar="NAME=N", help="Fail where a mean is less, such as spearman=0.9.")
+@click.option("--fail-over", multiple=True, metavar="NAME=N", help="Fail where a mean is more, such as flips=0.02.")
+@click.option("--seed", type=click.IntRange(0), default=0, help="Of all that is drawn at random.")
+@click.option("--batch", type=click.IntRange(1), default=8, help="Pictures compared at once.")
+@DEVICE
+@INT8
+@click.option("--optimization", type=OPTIMIZATION, default="all", help="How far ONNX Runtime rewrites the graphs.")
+@click.option("--gallery", type=click.IntRange(0), default=30, help="Pictures shown on the page, at most.")
+@click.option("--resume", is_flag=True, help="Only go on with a run that was stopped.")
+@click.option("--from", "record", type=click.Path(path_type=Path), help="Repeat the run that wrote this manifest.json.")
+@click.option("-o", "--out", type=click.Path(path_type=Path), default=Path("audit"), help="Output folder.")
+@click.option("--json", "as_json", is_flag=True, help="Print audit.json instead.")
+@click.pass_context
+def command(ctx: click.Context, /, **options: Any) -> None:
+    """Tell whether CANDIDATE still predicts, and looks at, what REFERENCE does, on IMAGES: files, folders or globs.
+
+    Both explain what the reference predicts. The candidate fails where it surely drifts further than the reference
+    itself does under harmless changes, or beyond thresholds that are given. Writes a page (audit.html), audit.json,
+    audit.xml (JUnit) and manifest.json. The exit code is 0 if it passes, 1 if it fails, 2 if it cannot be judged.
+
+    \b
+    fgcam audit model.onnx model.int8.onnx photos/ --preprocess imagenet -o audit
+    fgcam audit model.onnx model.int8.onnx photos/ --fail-under spearman=0.9 --fail-over flips=0.02
+    fgcam audit model.int8.onnx model.int8.onnx photos/ --candidate-int8 exact
+    """  # noqa: D301
+    from ..errors import FgcamError
+
+    try:
+        found = _audited(ctx, options)
+    except FgcamError as error:
+        raise NotJudged(str(error)) from error
+    sys.exit(CODES[found.outcome])
+
+
+def _audited(ctx: click.Context, options: dict[str, Any]) -> Audit:
+    from ..auditing import audit
+    from ..imaging import find_images, save_json
+
+    record = read_record(options["record"]) if options["record"] is not None else None
+    if record is not None:
+        options = repeated(ctx, record)
+    reference, candidate, images = (options.pop(n) for n in ("reference", "candidate", "images"))
+    if reference is None or candidate is None or not images:
+        raise click.UsageError("Name a REFERENCE, a CANDIDATE and IMAGES, or a manifest with --from.", ctx)
+    given, origin, labels_file = _prepared(reference, candidate, options)
+    found = audit(reference, candidate, images=images, **given)
+    files = [reference, candidate, *(f for f in (labels_file, options["boxes"]) if f is not None)]
+    manifest = {
+        "model": str(reference),
+        "candidate": str(candidate),
+        "preprocess": found.about["reference"]["preprocess"],
+        "outcome": found.outcome,
+        "images": [{"image": str(p), "sha256": d} for p, d in hashes(find_images(images)).items()],
+        **made_now(),
+        "options": options_given({"reference": reference, "candidate": candidate, "images": images, **options}),
+        "files": hashes(files),
+    }
+    save_json(options["out"] / "manifest.json", manifest)
+    if options["as_json"]:
+        import json
+
+        click.echo(json.dumps(found.summary(), indent=1))
+    else:
+        show(found, origin=origin, folder=options["out"])
+    for name, why in found.errors.items():
+        click.echo(why if why.startswith(name) else f"{name}: {why}", err=True)
+    return found
+
+
+def _prepared(reference: Path, candidate: Path, options: dict[str, Any]) -> tuple[dict[str, Any], str, Path | None]:
+    """Return what :func:`audit` is called with, what says how pictures are prepared, and the file of class names."""
+    from ..arguments import image_input
+    from ..heads import Stated, meaning_of
+    from ..imaging import preprocess_from, read_labels
+    from ..loading.loading import load
+    from .evaluate import parse_metrics, regions_of, split_names
+    from .progress import Meter
+
+    loaded = load(reference)
+    image = image_input(loaded.inputs, options["input_name"])
+    prepared = prepare(loaded, options["spec"], image=image, **{k: options[k] for k in OVERRIDES})
+    labels_file = labels_file_of(reference, options["labels_file"])
+    meant = Stated(labels=read_labels(labels_file) if labels_file else ())
+    head = meaning_of(loaded, options["output_name"], source=image.name, stated=meant)[1]
+    noted(head)
+    regions = regions_of(options["boxes"], options["masks"], head.labels)
+    names = split_names(options["metrics"])
+    own = {n: options[f"candidate_{n}"] for n in ("device", "optimization", "int8", "input", "output")}
+    other = options["candidate_preprocess"]
+    with Meter(quiet=options["as_json"]).batches() as progress:
+        given: dict[str, Any] = {
+            "method": options["method"], "layer": options["layer"], "candidate_layer": options["candidate_layer"],
+            "target": _target(options["target"], head.labels), "class_offset": options["class_offset"],
+            "preprocess": prepared.preprocess,
+            "candidate_preprocess": preprocess_from(other) if other is not None else None,
+            "metrics": parse_metrics(names, cells=None, steps=None, regions=regions is not None) if names else (),
+            "regions": regions, "labels": head.labels, "head": meant,
+            "fail_under": parse_thresholds("--fail-under", options["fail_under"]),
+            "fail_over": parse_thresholds("--fail-over", options["fail_over"]),
+            "candidate_options": {n: v for n, v in own.items() if v is not None},
+            "device": options["device"], "threads": options["threads"], "int8": options["int8"],
+            "optimization": options["optimization"], "input": options["input_name"], "output": options["output_name"],
+            "out": options["out"], "resume": options["resume"], "pictures": options["gallery"], "seed": options["seed"],
+            "batch": options["batch"], "progress": progress,
+        }  # fmt: skip
+    return given, prepared.told, labels_file
+
+
+def _target(text: str | None, labels: Sequence[str]) -> Any:
+    from ..errors import OptionError
+    from .values import parse_target
+
+    targets, top = parse_target(text, labels)
+    if top:
+        raise OptionError("an audit explains one thing of each picture: name a class, or leave --target out")
+    return targets[0]
+
+
+def parse_thresholds(flag: str, pairs: Sequence[str]) -> dict[str, float]:
+    """Return the thresholds given as ``NAME=N``, by name.
+
+    Raises
+    ------
+    OptionError
+        Not of that form, or given twice.
+    """
+    from ..errors import OptionError
+
+    found: dict[str, float] = {}
+    for pair in (part for text in pairs for part in text.split(",")):
+        name, equals, text = (part.strip() for part in pair.partition("="))
+        try:
+            value = float(text)
+        except ValueError:
+            equals = ""
+        if not equals:
+            raise OptionError(f"{flag} {pair!r}: write NAME=N, such as spearman=0.9")
+        if name in found:
+            raise OptionError(f"{flag} {name} is given twice")
+        found[name] = value
+    return found
+
+
+def show(found: Audit, *, origin: str, folder: Path) -> None:
+    """Print the table of measures, the verdict, and what was compared."""
+    from rich.text import Text
+
+    from ..auditing.page import OUTCOMES, about
+    from .tables import console, table_of
+
+    out, own, theirs = console(), found.about["reference"], found.about["candidate"]
+    limit = "threshold" if found.thresholds.given else "allowed"
+    numbers = ("candidate", "floor", "beyond the floor", limit)
+    out.print(
+        table_of(
+            [("measure", "left"), *((n, "right") for n in numbers), ("", "left")], [_row(each) for each in found.lines]
+        )
+    )
+    for judged in found.judged:
+        values = ["-" if v is None else f"{v.mean:.3f}" for v in (judged.reference, judged.candidate)]
+        out.print(Text(f"{judged.metric.name}: {values[0]} of the reference's maps, {values[1]} of the candidate's"))
+    style = f"bold {COLOURS[found.outcome]}"
+    out.print(Text.assemble((f"{OUTCOMES[found.outcome]}: ", style), found.reason), soft_wrap=True)
+    worst = ", ".join(row["item"] for row in found.ranked()[:3])
+    lines = [
+        about(found),
+        *found.notes,
+        f"layer: {own['layer']}; in the candidate {theirs['layer']}, {found.about['layers']}",
+        f"preprocessing: {origin}; of the candidate {theirs['preprocess_from']}",
+        *([f"worst pictures: {worst}"] if worst else []),
+        f"written to {folder}/, the page is audit.html",
+    ]
+    for text in lines:
+        out.print(Text(text), style="dim", soft_wrap=True)
+
+
+def _row(line: Line) -> list[Any]:
+    from rich.text import Text
+
+    verdict, beyond = line.verdict, line.beyond
+    style = "" if verdict else "dim"
+    told = [
+        f"{line.measure.name} {'↑' if line.measure.better == 'higher' else '↓'}",
+        *("-" if v is None else f"{v.mean:.3f}" for v in (line.value, line.floor)),
+        "-" if beyond is None else f"{beyond.mean:+.3f} [{beyond.low:+.3f}, {beyond.high:+.3f}]",
+        "" if line.limit is None else f"{line.limit:.3g}",
+    ]
+    outcome = Text(verdict.outcome, style=COLOURS[verdict.outcome]) if verdict else Text("")
+    return [*(Text(t, style=style) for t in told), outcome]

@@ -1,0 +1,212 @@
+"""Audits of the bundled nets against changed copies of them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from audited import RESNET, VGG, changed, weight, with_background, with_softmax
+from PIL import Image
+
+from fgcam_onnx import audit
+from fgcam_onnx.auditing.harmless import CHANGES
+from fgcam_onnx.errors import FgcamError, LayerError, OptionError, TargetError
+from fgcam_onnx.imaging import preprocess_from
+
+FAST: dict[str, Any] = {"threads": 1, "changes": ["shift"]}
+
+
+@pytest.fixture(scope="module")
+def photos(bundled: Path) -> Path:
+    return bundled / "pictures"
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_harmless_change_is_small_repeats_and_changes_something(bundled: Path, name: str) -> None:
+    with Image.open(bundled / "pictures" / "star.png") as image:
+        view = image.convert("RGB")
+    change = CHANGES[name]
+    made, again = (np.asarray(change.picture(view, 3), float) for _ in range(2))
+    assert (made == again).all()
+    moved = np.asarray(view, float)[:, :-1] if name == "shift" else np.asarray(view, float)
+    difference = np.abs((made[:, 1:] if name == "shift" else made) - moved)
+    assert difference.mean() < 6
+    assert (made != np.asarray(view, float)).any() or change.optimization != "all"
+
+
+def test_a_net_against_itself_has_no_drift_and_passes(bundled: Path, photos: Path) -> None:
+    found = audit(bundled / VGG, bundled / VGG, images=[photos], **FAST)
+    assert found.outcome == "passes"
+    assert all(line.value is not None for line in found.lines)
+    for line in found.lines:
+        np.testing.assert_allclose(line.measure.drift(found.values(line.measure.name)), 0, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("exporter", ["dynamo", "keras"])
+def test_the_same_net_of_another_exporter_and_layout_passes(bundled: Path, photos: Path, exporter: str) -> None:
+    found = audit(bundled / VGG, bundled / f"vgg_shapes.{exporter}.onnx", images=[photos], **FAST)
+    assert found.outcome == "passes"
+    assert found.sameness.one is True
+    assert np.nanmin(found.values("pearson")) > 1 - 1e-4
+    assert np.nanmax(found.values("confidence")) < 1e-4
+
+
+def test_a_background_class_in_front_is_an_offset(bundled: Path, photos: Path, tmp_path: Path) -> None:
+    more = changed(bundled / VGG, tmp_path / "more.onnx", with_background)
+    with pytest.raises(TargetError, match=r"8 classes, the candidate 9; is it --class-offset 1\?"):
+        audit(bundled / VGG, more, images=[photos], **FAST)
+    for pair, offset in (((bundled / VGG, more), 1), ((more, bundled / VGG), -1)):
+        found = audit(*pair, images=[photos], class_offset=offset, **FAST)
+        assert found.outcome == "passes"
+        assert np.nanmax(found.values("flips")) == 0
+        assert np.nanmin(found.values("pearson")) > 1 - 1e-5
+        assert np.nanmax(found.values("confidence")) < 1e-5
+
+
+def test_a_softmax_in_one_file_is_no_difference(bundled: Path, photos: Path, tmp_path: Path) -> None:
+    squashed = changed(bundled / VGG, tmp_path / "sure.onnx", with_softmax)
+    found = audit(bundled / VGG, squashed, images=[photos], **FAST)
+    assert found.outcome == "passes"
+    for name in ("confidence", "logit"):
+        assert np.nanmax(found.values(name)) < 1e-5
+
+
+def test_negated_weights_fail_and_the_reason_names_measures(bundled: Path, photos: Path, tmp_path: Path) -> None:
+    bad = changed(bundled / VGG, tmp_path / "bad.onnx", lambda m: weight(m, "Conv", 3, lambda w: -w))
+    found = audit(bundled / VGG, bad, images=[photos], **FAST)
+    assert found.outcome == "fails"
+    assert found.reason.startswith("Beyond the floor: flips by 0.")
+    assert found.ranked()[0]["values"]["flips"] == 1
+
+
+def test_a_picture_prepared_in_another_way_fails(bundled: Path, photos: Path) -> None:
+    other = replace(preprocess_from((bundled / VGG).with_suffix(".json")), mean=(0.9, 0.1, 0.5))
+    found = audit(bundled / VGG, bundled / VGG, images=[photos], candidate_preprocess=other, **FAST)
+    assert found.outcome == "fails"
+
+
+def test_a_layer_is_found_by_name_or_refused(bundled: Path, photos: Path) -> None:
+    options = {**FAST, "images": [photos / "star.png"], "layer": "/features/features.10/MaxPool_output_0"}
+    found = audit(bundled / VGG, bundled / VGG, **options)
+    assert found.about["layers"] == "the tensor of the same name"
+    keras = audit(bundled / VGG, bundled / "vgg_shapes.keras.onnx", **options)
+    assert keras.about["layers"] == "the deepest layer of the same size"
+    assert keras.about["candidate"]["size"] == [24, 24]
+    with pytest.raises(LayerError, match="candidate-layer"):
+        audit(bundled / VGG, bundled / RESNET, **{**options, "layer": "/features/features.20/Relu_output_0"})
+
+
+def test_few_pictures_and_unreadable_ones_are_said(bundled: Path, photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "bad.png").write_bytes(b"no picture")
+    found = audit(bundled / VGG, bundled / VGG, images=[photos / "star.png", tmp_path / "bad.png"], **FAST)
+    assert found.outcome == "undecided"
+    assert found.reason.startswith("Too few pictures")
+    assert len(found.errors) == 1
+
+
+def stopping(after: int) -> Any:
+    def progress(done: int, total: int) -> None:
+        if done >= after:
+            raise KeyboardInterrupt
+
+    return progress
+
+
+def test_a_run_that_was_stopped_goes_on_to_the_same_bytes(bundled: Path, photos: Path, tmp_path: Path) -> None:
+    options: dict[str, Any] = {**FAST, "images": [photos], "batch": 4, "pictures": 2}
+    pair = (bundled / VGG, bundled / "vgg_shapes.dynamo.onnx")
+    with pytest.raises(OptionError, match="no run to go on from"):
+        audit(*pair, out=tmp_path / "b", resume=True, **options)
+    audit(*pair, out=tmp_path / "a", **options)
+    with pytest.raises(KeyboardInterrupt):
+        audit(*pair, out=tmp_path / "b", progress=stopping(8), **options)
+    assert not list((tmp_path / "b").glob("audit.*"))
+    with open(tmp_path / "b" / "rows.jsonl", "a") as file:
+        file.write('{"half a row')
+    audit(*pair, out=tmp_path / "b", resume=True, **options)
+    for name in ("audit.json", "audit.html", "audit.xml"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+    with pytest.raises(OptionError, match="holds a run with other"):
+        audit(*pair, out=tmp_path / "b", **{**options, "seed": 1})
+    shutil.copytree(photos, tmp_path / "photos")
+    Image.new("RGB", (96, 96)).save(tmp_path / "photos" / "star.png")
+    with pytest.raises(OptionError, match="holds a run with other pictures"):
+        audit(*pair, out=tmp_path / "b", **{**options, "images": [tmp_path / "photos"]})
+
+
+def test_metrics_stand_beside_each_other(bundled: Path, photos: Path) -> None:
+    from fgcam_onnx.metrics import find_metric
+
+    metrics = [find_metric("drop"), find_metric("gini")]
+    found = audit(bundled / VGG, bundled / VGG, images=[photos], metrics=metrics, fail_over={"drop": 0.0}, **FAST)
+    drop = found.judged[0]
+    assert drop.reference == drop.candidate
+    assert drop.verdict is not None
+    assert drop.verdict.outcome == "fails"
+    with pytest.raises(OptionError, match="explain a model again"):
+        audit(bundled / VGG, bundled / VGG, images=[photos], metrics=[find_metric("class_sensitivity")], **FAST)
+
+
+def test_the_page_and_junit_say_the_verdict_and_escape_names(bundled: Path, photos: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "p"
+    folder.mkdir()
+    for file in photos.glob("*.png"):
+        shutil.copy(file, folder / f"<b>{file.name}")
+    bad = changed(bundled / VGG, tmp_path / "bad.onnx", lambda m: weight(m, "Conv", 3, lambda w: -w))
+    found = audit(bundled / VGG, bad, images=[folder], out=tmp_path / "out", labels=["<i>x"] * 8, pictures=3, **FAST)
+    page = (tmp_path / "out" / "audit.html").read_text()
+    assert "<b>" not in page
+    assert "<i>" not in page
+    assert "&lt;b&gt;star.png" in page
+    assert "<strong>Fails</strong>" in page
+    assert page.count('type="range"') == 3
+    assert not [a for a in ("http://", "https://", 'src="/') if a in page]
+    suite = ElementTree.parse(tmp_path / "out" / "audit.xml").getroot()
+    assert int(suite.attrib["tests"]) == len(found.verdicts)
+    assert int(suite.attrib["failures"]) == sum(v.outcome == "fails" for v in found.verdicts) > 0
+    told = json.loads((tmp_path / "out" / "audit.json").read_text())
+    assert told["outcome"] == "fails"
+    assert len(told["rows"]) == 9
+
+
+def test_errors_say_which_of_the_two_models_they_are_of(bundled: Path, photos: Path) -> None:
+    with pytest.raises(FgcamError, match=r"the reference: .*no_such"):
+        audit(bundled / VGG, bundled / VGG, images=[photos], layer="no_such", **FAST)
+    with pytest.raises(FgcamError, match=r"the candidate: .*no_such"):
+        audit(bundled / VGG, bundled / VGG, images=[photos], candidate_layer="no_such", **FAST)
+    with pytest.raises(FgcamError, match="int8='exact' has no effect"):
+        audit(bundled / VGG, bundled / VGG, images=[photos], candidate_options={"int8": "exact"}, **FAST)
+
+
+def test_layers_are_blamed_on_the_worst_pictures_and_shown(bundled: Path, photos: Path, tmp_path: Path) -> None:
+    from types import SimpleNamespace as Told
+
+    asked: dict[str, Any] = {}
+
+    def blame(reference: Any, candidate: Any, /, **given: Any) -> Any:
+        asked.update(given)
+        layers = [Told(name="<conv>", share=0.9, oddities=("the other sign",)), Told(name="b", share=0.0, oddities=())]
+        drifts = [Told(prediction=0.0, map=float(n)) for n in range(2)]
+        depth = [
+            Told(reference=f"t{n}", sqnr=float("inf"), cosine=1.0, before=drifts[n], behind=drifts[1 - n])
+            for n in (0, 1)
+        ]
+        return Told(layers=layers, depth=depth)
+
+    bad = changed(bundled / VGG, tmp_path / "bad.onnx", lambda m: weight(m, "Conv", 3, lambda w: -w))
+    found = audit(bundled / VGG, bad, images=[photos], blame=blame, out=tmp_path / "out", pictures=0, **FAST)
+    assert [x.shape for x in asked["pictures"]] == [(1, 3, 96, 96)] * 8
+    assert asked["target"].tolist() == [row["target"] for row in found.ranked()[:8]]
+    page = (tmp_path / "out" / "audit.html").read_text()
+    assert "&lt;conv&gt;" in page
+    assert "the other sign" in page
+    assert "candidate up to here" in page
+    told = json.loads((tmp_path / "out" / "audit.json").read_text())["profile"]
+    assert told["layers"][0] == {"name": "<conv>", "share": 0.9, "oddities": ["the other sign"]}
+    assert told["depth"][1]["before"] == {"prediction": 0.0, "map": 1.0}
