@@ -27,13 +27,17 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("adapters", "compat", "exporter", "feeding", "sweep"),
     ("pictures",),
     ("evaluation", "written"),
+    ("batch",),
     ("cli",),
     ("__main__",),
 )
 DOORS = {
+    "fsspec": ("stream/",),
     "onnx": ("graph/", "loading/", "layers/", "surgery/", "saving/"),
     "onnx_graphsurgeon": ("graph/", "loading/"),
     "onnxruntime": ("wheels.py",),
+    "pyarrow": ("batch/", "stream/"),
+    "ray": ("batch/cluster.py",),
 }
 NEVER = ("jax", "paddle", "tensorflow", "torch")
 
