@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import pickle
 import sys
 import threading
 import time
@@ -52,15 +54,15 @@ def share_of(cores: float, workers: int) -> float:
 class _Worker:
     """A worker: builds the session once, does shards that it is handed."""
 
-    def __init__(self, job: Any, store: Store) -> None:
+    def __init__(self, job: Sequence[Any], store: Store) -> None:
         import ray
 
         self.store = store
-        self.line = Line(ray.get(job) if isinstance(job, ray.ObjectRef) else job, store)
+        self.line = Line(ray.get(job[0]), store)
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         """Do a shard, unless it stands or the run is to stop; return its record."""
-        shard: Shard = row["shard"]
+        shard: Shard = pickle.loads(row["shard"])
         if self.store.read(STOP) is not None:
             return {"done": None}
         start = time.perf_counter()
@@ -116,7 +118,7 @@ class Cluster:
         self.lanes = workers or max(1, int(most))
         if gpus and self.lanes * gpus > resources.get("GPU", 0.0):
             raise OptionError(
-                f"{self.lanes} workers with {gpus:g} GPUs each, but Ray has {resources.get('GPU', 0):g}: fewer --workers"
+                f"{self.lanes} workers with {gpus:g} GPUs each, but Ray has {resources.get('GPU', 0):g}: take fewer"
             )
 
     def __call__(self, shards: Iterable[Shard]) -> Generator[Done]:
@@ -136,10 +138,10 @@ class Cluster:
     def _wave(self, job: Any, shards: Sequence[Shard]) -> Generator[Done]:
         import ray.data
 
-        rows = [{"shard": shard} for shard in shards]
+        rows = [{"shard": pickle.dumps(shard)} for shard in shards]
         dataset = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
             _Worker,  # type: ignore[arg-type]  # Ray builds it in each worker
-            fn_constructor_args=(job, self.store),
+            fn_constructor_args=([job], self.store),
             **_claims(self.cores, self.lanes, self.gpus),
         )
         found = dataset.iter_rows()
@@ -230,7 +232,7 @@ def explain_dataset(
     cores = float(ray.cluster_resources().get("CPU", 1)) if ray.is_initialized() else float(os.cpu_count() or 1)
     lanes = workers or max(1, int(cores - ROOM))
     return dataset.map_batches(
-        _Rows, batch_size=batch, batch_format="numpy", fn_constructor_args=(ray.put(job), column, id),
+        _Rows, batch_size=batch, batch_format="numpy", fn_constructor_args=([ray.put(job)], column, id),
         **_claims(cores, lanes, gpus_per_worker),
     )  # fmt: skip
 
@@ -238,10 +240,10 @@ def explain_dataset(
 class _Rows:
     """A worker of :func:`explain_dataset`."""
 
-    def __init__(self, job: Any, column: str, id: str) -> None:  # noqa: A002
+    def __init__(self, job: Sequence[Any], column: str, id: str) -> None:  # noqa: A002
         import ray
 
-        self.job: Job = ray.get(job) if isinstance(job, ray.ObjectRef) else job
+        self.job: Job = ray.get(job[0])
         self.column, self.id = column, id
         self.explaining = Explaining(self.job)
 
@@ -282,7 +284,10 @@ class _Given:
 
 def _claims(cores: float, lanes: int, gpus: float) -> dict[str, Any]:
     """Return what workers claim of the cluster."""
-    return {"num_cpus": share_of(cores, lanes), "num_gpus": gpus or None, "concurrency": lanes}
+    import ray.data
+
+    pool = ray.data.ActorPoolStrategy(size=lanes)
+    return {"num_cpus": share_of(cores, lanes), "num_gpus": gpus or None, "compute": pool}
 
 
 def ray_module() -> Any:
@@ -310,9 +315,8 @@ def _started(ray: Any, address: str | None) -> None:
         )
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise OptionError(f"Ray does not start{f' at {address}' if address else ''}: {error}") from error
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False
-    context.print_on_execution_start = False
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 import os
 import time
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from ..arguments import image_input
 from ..defaults import METHOD
 from ..errors import OptionError, check_known
+from ..explainer import Explainer
 from ..graph.model import Model
 from ..imaging import Preprocess, Style, find_sidecar, preprocess_from
 from ..imaging.writing import sha256_of
@@ -215,28 +217,30 @@ def bound_to(model: Model, preprocess: Preprocess | None, options: Mapping[str, 
     return preprocess.bound(spec.shape, spec.dtype)
 
 
-NO_MATTER = ("method", "progress", "device", "head", "layers", "input", "output")
-"""Options that other columns tell, or that rows do not depend on."""
+NO_MATTER = ("method", "progress", "device", "threads", "batch")
+"""Options that stand for themselves, or that rows do not depend on."""
+
+
+def _unusual(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options that are not as by default, as plain values."""
+    usual = {n: p.default for n, p in inspect.signature(Explainer.__init__).parameters.items()}
+    said = {n: v for n, v in sorted(options.items()) if n not in NO_MATTER and (n not in usual or v != usual[n])}
+    return {n: v if isinstance(v, str | int | float) else repr(v) for n, v in said.items()}
 
 
 def same_of(job: Job) -> dict[str, str]:
-    """Return the columns in which all rows of a job are alike; of the options those that are not as by default."""
-    told = {n: v for n, v in job.options.items() if n not in NO_MATTER and v not in (None, False)}
-    return {
-        "method": str(job.options["method"]),
-        "options": json.dumps(told, default=repr, sort_keys=True),
-        "model": digest_of(job.model),
-    }
+    """Return the columns in which all rows of a job are alike."""
+    told = {n: v for n, v in _unusual(job.options).items() if n not in ("head", "layers")}
+    return {"method": str(job.options["method"]), "options": json.dumps(told), "model": digest_of(job.model)}
 
 
 def _identity(job: Job, shard: int) -> dict[str, Any]:
     """Return what names everything that rows depend on."""
-    options = {n: v for n, v in job.options.items() if n not in ("method", "progress", "device")}
     return {
         "fgcam": __version__,
         "method": job.options["method"],
         "model": job.same["model"],
-        **{n: v if isinstance(v, str | int | float | bool | None) else repr(v) for n, v in sorted(options.items())},
+        **_unusual(job.options),
         "targets": [repr(t) for t in job.targets],
         "top": job.top,
         "labels": hashlib.sha256("\n".join(job.labels).encode()).hexdigest()[:16],

@@ -98,26 +98,17 @@ class Counter:
         """Count pictures, and how many of them failed."""
         self.done += pictures
         self.errors += errors
-        now = time.monotonic()
+        now, there = time.monotonic(), self.before + self.done
         rate = self.done / max(now - self._start, 1e-9)
         if self._progress is not None:
             task = self._progress.tasks[0].id
-            self._progress.update(
-                task, completed=self.before + self.done, total=self.total, rate=rate, errors=self.errors
-            )
+            self._progress.update(task, completed=there, total=self.total, rate=rate, errors=self.errors)
         elif not sys.stderr.isatty() and now - self._last >= EVERY:
             self._last = now
-            left = (
-                f", {_clock(max(0, self.total - self.before - self.done) / rate)} left"
-                if self.total is not None
-                else ""
-            )
-            of = f" of {self.total}" if self.total is not None else ""
-            print(
-                f"{self.before + self.done}{of} pictures, {rate:.1f}/s, {self.errors} errors{left}",
-                file=sys.stderr,
-                flush=True,
-            )
+            of, left = "", ""
+            if self.total is not None:
+                of, left = f" of {self.total}", f", {_clock(max(0, self.total - there) / rate)} left"
+            print(f"{there}{of} pictures, {rate:.1f}/s, {self.errors} errors{left}", file=sys.stderr, flush=True)
 
 
 def _clock(seconds: float) -> str:
