@@ -24,7 +24,8 @@ from ..graph.model import Model
 from ..imaging import Preprocess
 from ..loading.loading import load
 from ..pictures import Targets
-from ..stream import Shard, Store
+from ..stream import File, Shard, Store
+from .identity import bound_to, same_of
 from .job import Explaining, Job, Ready, Spent, prepared
 from .line import Done, Line, Progress
 from .table import Packing, Row, check_packing, table
@@ -138,9 +139,10 @@ class Cluster:
     def _wave(self, job: Any, shards: Sequence[Shard]) -> Generator[Done]:
         import ray.data
 
+        worker: Any = _Worker  # built by Ray in each process
         rows = [{"shard": pickle.dumps(shard)} for shard in shards]
         dataset = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
-            _Worker,  # type: ignore[arg-type]  # Ray builds it in each worker
+            worker,
             fn_constructor_args=([job], self.store),
             **_claims(self.cores, self.lanes, self.gpus),
         )
@@ -219,8 +221,6 @@ def explain_dataset(
     FgcamError
         As for :func:`explain_source`.
     """
-    from .running import bound_to, same_of
-
     ray = ray_module()
     check_packing(packing)
     loaded = model if isinstance(model, Model) else load(model)
@@ -262,24 +262,14 @@ class _Rows:
         return table(self.explaining(ready, spent), self.job.packing)
 
     def _ready(self, key: str, value: Any, spent: Spent) -> Ready:
-        item = _Given(key, key)
+        item = File(key, key)
         if isinstance(value, bytes):
             return prepared(item, value, self.job, spent)
         try:
-            return Ready(item, np.asarray(self.job.preprocess(Image.fromarray(value))))
+            x = self.job.preprocess(Image.fromarray(value))
+            return Ready(item, np.asarray(x), view=x.placements[0].box)
         except (FgcamError, TypeError, ValueError) as error:
             return Ready(item, lost=Row(key, key, failed="prepare", error=f"{key}: {error}", same=self.job.same))
-
-
-class _Given:
-    """A picture that is at hand."""
-
-    def __init__(self, key: str, url: str) -> None:
-        self.key, self.url = key, url
-
-    def read(self) -> bytes:
-        """Never asked."""
-        raise OSError("it is at hand")
 
 
 def _claims(cores: float, lanes: int, gpus: float) -> dict[str, Any]:

@@ -87,7 +87,8 @@ class Ready:
 
     item: Readable
     x: NDArray[Any] | None = None
-    sha256: str = ""
+    sha256: str | None = None
+    view: tuple[float, float, float, float] | None = None
     seen: Seen | None = None
     lost: Row | None = None
 
@@ -135,11 +136,10 @@ def prepared(item: Readable, content: bytes | Row, job: Job, spent: Spent) -> Re
             image = decode_image(content, name=item.key, white=job.preprocess.white)
         step = "prepare"
         with spent.on(step):
-            x = job.preprocess(image)
-            seen = None
+            x, seen = job.preprocess(image), None
             if job.overlays is not None:
                 seen = Seen(image, job.preprocess.view(image), job.preprocess.placement(image.size))
-        return Ready(item, np.asarray(x), digest, seen)
+        return Ready(item, np.asarray(x), digest, x.placements[0].box, seen)
     except FgcamError as error:
         return Ready(item, lost=Row(item.key, item.url, digest, failed=step, error=str(error), same=job.same))
 
@@ -201,7 +201,7 @@ class Explaining:
         return [
             Row(
                 ready.item.key, ready.item.url, ready.sha256, e.target, e.label, e.score, e.probability, layer,
-                packed(values, self.job.packing), e.conservation.get(layer),
+                packed(values, self.job.packing), ready.view, e.conservation.get(layer),
                 f"{OVERLAYS}/{Path(files[layer]).name}" if layer in files else None, same=self.job.same,
             )
             for layer, values in e.maps.items()

@@ -58,6 +58,7 @@ def packed(values: Floats, packing: Packing) -> Packed:
 class Row:
     """A picture, a target and a layer, or the error that came instead.
 
+    ``view`` is the part of the picture that the map lies over: left, top, right and bottom in the picture's pixels.
     ``failed`` says at what: ``read``, ``decode``, ``prepare``, ``explain``, or ``died`` where the process did.
     """
 
@@ -70,6 +71,7 @@ class Row:
     probability: float | None = None
     layer: str | None = None
     map: Packed | None = None
+    view: tuple[float, float, float, float] | None = None
     conservation: float | None = None
     overlay: str | None = None
     failed: str | None = None
@@ -89,7 +91,8 @@ def schema(packing: Packing) -> pyarrow.Schema:
     columns = {
         "id": pa.string(), "source": pa.string(), "sha256": pa.string(), "target": pa.int32(), "label": pa.string(),
         "score": pa.float32(), "probability": pa.float32(), "layer": pa.string(), "map": pa.list_(kinds[packing]),
-        "shape": pa.list_(pa.int32()), "scale": pa.float32(), "offset": pa.float32(), "conservation": pa.float32(),
+        "shape": pa.list_(pa.int32()), "scale": pa.float32(), "offset": pa.float32(),
+        "view": pa.list_(pa.float32()), "conservation": pa.float32(),
         "overlay": pa.string(), "failed": pa.string(), "error": pa.string(), **dict.fromkeys(SAME, pa.string()),
     }  # fmt: skip
     return pa.schema(list(columns.items()))

@@ -15,6 +15,7 @@ from .sinks import Kept as Kept
 from .sinks import Lines as Lines
 from .sinks import Row as Row
 from .sinks import Sink as Sink
+from .sources import File as File
 from .sources import Member as Member
 from .sources import Readable as Readable
 from .sources import Source as Source
