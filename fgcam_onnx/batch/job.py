@@ -28,8 +28,8 @@ from ..stream import Readable
 from ..written import write_picture
 from .table import Packing, Row, packed
 
-OVERLAYS = "overlays"
-"""The folder of pictures beside the data set."""
+OVERLAYS = "_overlays"
+"""The folder of pictures in the data set, which readers of Parquet pass over for its first letter."""
 
 
 @dataclass(frozen=True)

@@ -93,7 +93,7 @@ def explain_source(
     max_errors : int, optional
         Stop when more pictures than that have failed.
     overlays : Style, optional
-        Also write pictures with their maps over them, drawn like this, into the sink's ``overlays``.
+        Also write pictures with their maps over them, drawn like this, into the sink's ``_overlays``.
     notes : tuple of str
         Written on those pictures.
     engine : {"local", "ray"}

@@ -78,7 +78,7 @@ class Count(click.ParamType):  # type: ignore[type-arg, unused-ignore]
     "--map", "packing", type=click.Choice(["float16", "float32", "uint8", "none"]), default="float16",
     help="How maps are kept.",
 )  # fmt: skip
-@click.option("--overlays", is_flag=True, help="Also write pictures with their maps over them, to SINK/overlays.")
+@click.option("--overlays", is_flag=True, help="Also write pictures with their maps over them, to SINK/_overlays.")
 @STYLE
 @click.option("--engine", type=click.Choice(["local", "ray"]), default="local", help="One process, or Ray Data.")
 @click.option("--address", metavar="ADDRESS", help="Of a Ray cluster.  [default: one on this machine]")
