@@ -106,6 +106,7 @@ class Cluster:
     ) -> None:
         if "memory" in store.url.split("://")[0]:
             raise OptionError(f"{store.url}: workers are processes of their own and cannot reach it; name a folder")
+        check_device(job, gpus)
         self.job, self.gpus, self.progress = job, gpus, progress
         self.store = Store(store.folder) if store.local else store
         Explaining(job if not gpus else replace(job, options={**job.options, "device": "auto"}))
@@ -228,7 +229,8 @@ def explain_dataset(
     prepare = bound_to(loaded, preprocess, options)
     job = Job(loaded, prepare, options, tuple(targets), top, tuple(labels), packing, batch)
     job = replace(job, same=same_of(job))
-    Explaining(job)
+    check_device(job, gpus_per_worker)
+    Explaining(job if not gpus_per_worker else replace(job, options={**options, "device": "auto"}))
     cores = float(ray.cluster_resources().get("CPU", 1)) if ray.is_initialized() else float(os.cpu_count() or 1)
     lanes = workers or max(1, int(cores - ROOM))
     return dataset.map_batches(
@@ -278,6 +280,17 @@ def _claims(cores: float, lanes: int, gpus: float) -> dict[str, Any]:
 
     pool = ray.data.ActorPoolStrategy(size=lanes)
     return {"num_cpus": share_of(cores, lanes), "num_gpus": gpus or None, "compute": pool}
+
+
+def check_device(job: Job, gpus: float) -> None:
+    """Refuse GPUs that would stand idle.
+
+    Raises
+    ------
+    OptionError
+    """
+    if gpus and job.options.get("device", "cpu") == "cpu":
+        raise OptionError(f"{gpus:g} GPUs for each worker, but the device is cpu: pass device cuda or auto")
 
 
 def ray_module() -> Any:

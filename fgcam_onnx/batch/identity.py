@@ -67,6 +67,7 @@ def identity_of(job: Job, shard: int) -> dict[str, Any]:
         "top": job.top,
         "labels": hashlib.sha256("\n".join(job.labels).encode()).hexdigest()[:16],
         "preprocess": job.preprocess.summary(),
+        "notes": list(job.notes),
         "map": job.packing,
         "overlays": None if job.overlays is None else repr(job.style),
         "batch": job.batch,

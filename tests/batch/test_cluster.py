@@ -82,8 +82,11 @@ def test_a_data_set_of_rays_is_explained_row_by_row(ray: Any, bundled: Path, bro
 def test_what_does_not_fit_is_refused_before_workers_start(ray: Any, bundled: Path, broken: Path) -> None:
     with pytest.raises(TargetError, match="out of range"):
         explain_source(bundled / RESNET, str(broken), sink=broken / "s", engine="ray", targets=(99,), **OPTIONS)
+    gpus: dict[str, Any] = {"engine": "ray", "gpus_per_worker": 1, **OPTIONS}
+    with pytest.raises(OptionError, match="the device is cpu"):
+        explain_source(bundled / RESNET, str(broken), sink=broken / "s", **gpus)
     with pytest.raises(OptionError, match="Ray has 0"):
-        explain_source(bundled / RESNET, str(broken), sink=broken / "s", engine="ray", gpus_per_worker=1, **OPTIONS)
+        explain_source(bundled / RESNET, str(broken), sink=broken / "s", device="auto", **gpus)
     with pytest.raises(OptionError, match="cannot reach it"):
         explain_source(bundled / RESNET, str(broken), sink="memory://s", engine="ray", **OPTIONS)
     assert not (broken / "s" / "_manifest.json").exists()
