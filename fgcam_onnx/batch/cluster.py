@@ -311,7 +311,9 @@ def ray_module() -> Any:
 
 
 def _started(ray: Any, address: str | None) -> None:
-    """Connect to a cluster, or start one on this machine."""
+    """Connect to a cluster, or start one on this machine, whose own logs then stay in Ray's folder."""
+    if address is None:
+        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     try:
         ray.init(
             address=address, include_dashboard=None if address else False, log_to_driver=False, logging_level="error"

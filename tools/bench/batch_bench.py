@@ -1,7 +1,8 @@
 """Time and memory of ``fgcam batch``: beside the bare loop, against workers and pictures, in one process and on Ray.
 
-The bare loop calls the same explainer, in as many threads as there are lanes, on arrays that lie in memory: no file is
-read, nothing decoded, nothing written. What a data set takes on a cluster is reckoned from the fastest local run::
+The bare loop calls the explainer on arrays that lie in memory, one batch after the other with a thread of the session
+on each core; "side by side" calls it as the lanes do, in as many threads of one each. No file is read, nothing decoded,
+nothing written. What a data set takes on a cluster is reckoned from the fastest local run::
 
     python tools/bench/batch_bench.py model.onnx photos/ --pictures 320 --rounds 3
     python tools/bench/batch_bench.py model.onnx photos/ --workers 1 --workers 2 --ray --memory 1000 --memory 10000
@@ -118,12 +119,15 @@ def main() -> None:
         ready = [np.asarray(preprocess(image)) for image in items]
         del items
         arrays = [np.concatenate(ready[n : n + given.batch]) for n in range(0, len(ready), given.batch)]
-        explainer(arrays[0])
+        whole = Explainer(model, method=given.method, batch=given.batch, threads=os.cpu_count() or 1)
+        for each in (explainer, whole):
+            each(arrays[0])
         engines = ["local", "ray"] if given.ray else ["local"]
         seconds: dict[tuple[str, int], list[float]] = {}
         for turn in range(given.rounds):
             for lanes in workers:
-                seconds.setdefault(("bare loop", lanes), []).append(bare(arrays, explainer, lanes))
+                seconds.setdefault(("bare loop", lanes), []).append(bare(arrays, whole, 1))
+                seconds.setdefault(("side by side", lanes), []).append(bare(arrays, explainer, lanes))
                 for engine in engines:
                     run: dict[str, Any] = {"engine": engine, "workers": lanes, **options}
                     sink = at / f"{engine}.{lanes}.{turn}"
