@@ -96,7 +96,7 @@ def test_bytes_are_read_as_their_file_is_but_nothing_is_guessed(tmp_path: Path) 
     data = {name: (tmp_path / name).read_bytes() for name in ("a.png", "b.png")}
     assert decode_image(data["a.png"], name="a") == read_image(tmp_path / "a.png")
     assert decode_image(data["b.png"], name="b", white=4095) == read_image(tmp_path / "b.png", white=4095)
-    with pytest.raises(ImageError, match="b: grey up to 4095 .* would be read as 0 to 4095, a guess"):
+    with pytest.raises(ImageError, match=r"b: grey up to 4095 .* would be read as 0 to 4095, a guess"):
         decode_image(data["b.png"], name="b")
     with pytest.raises(ImageError, match="c: the picture is damaged or cut short"):
         decode_image(data["a.png"][:90], name="c")
