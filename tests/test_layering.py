@@ -37,7 +37,7 @@ DOORS = {
     "onnx_graphsurgeon": ("graph/", "loading/"),
     "onnxruntime": ("wheels.py",),
     "pyarrow": ("batch/", "stream/"),
-    "ray": ("batch/cluster.py",),
+    "ray": ("batch/cluster.py", "batch/rays.py"),
 }
 NEVER = ("jax", "paddle", "tensorflow", "torch")
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import pickle
 import sys
-import threading
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
@@ -28,6 +26,7 @@ from ..stream import File, Shard, Store
 from .identity import bound_to, same_of
 from .job import Explaining, Job, Ready, Spent, prepared
 from .line import Done, Line, Progress
+from .rays import QUIET, ROOM, check_device, claims, own_errors, ray_module, share_of, started, watched
 from .table import Packing, Row, check_packing, table
 
 if TYPE_CHECKING:
@@ -36,20 +35,8 @@ if TYPE_CHECKING:
 WAVE = 4096
 """Shards handed to Ray at once: their names lie in the driver's memory, and workers load the model once for each."""
 
-ROOM = 1.0
-"""Cores left to Ray's tasks that read: where workers take every core, those wait for ever and nothing is said."""
-
-QUIET = 120.0
-"""Seconds without a shard after which it is said."""
-
 STOP = "_stop"
 """A file that workers look for before each shard."""
-
-
-def share_of(cores: float, workers: int) -> float:
-    """Return the cores that each worker claims, so that there is room for tasks that read; at most 1."""
-    room = ROOM if cores > ROOM else cores / 2
-    return min(1.0, (cores - room) / workers)
 
 
 class _Worker:
@@ -113,7 +100,7 @@ class Cluster:
         ray = ray_module()
         self.ours = not ray.is_initialized()
         if self.ours:
-            _started(ray, address)
+            started(ray, address)
         resources = ray.cluster_resources()
         self.cores = float(resources.get("CPU", 1))
         most = resources.get("GPU", 0.0) / gpus if gpus else max(1.0, self.cores - ROOM)
@@ -145,10 +132,10 @@ class Cluster:
         dataset = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
             worker,
             fn_constructor_args=([job], self.store),
-            **_claims(self.cores, self.lanes, self.gpus),
+            **claims(self.cores, self.lanes, self.gpus),
         )
         found = dataset.iter_rows()
-        with _watched(self._quiet) as moved, _own_errors():
+        with watched(self._quiet) as moved, own_errors():
             try:
                 for row in found:
                     moved()
@@ -235,7 +222,7 @@ def explain_dataset(
     lanes = workers or max(1, int(cores - ROOM))
     return dataset.map_batches(
         _Rows, batch_size=batch, batch_format="numpy", fn_constructor_args=([ray.put(job)], column, id),
-        **_claims(cores, lanes, gpus_per_worker),
+        **claims(cores, lanes, gpus_per_worker),
     )  # fmt: skip
 
 
@@ -272,90 +259,3 @@ class _Rows:
             return Ready(item, np.asarray(x), view=x.placements[0].box)
         except (FgcamError, TypeError, ValueError) as error:
             return Ready(item, lost=Row(key, key, failed="prepare", error=f"{key}: {error}", same=self.job.same))
-
-
-def _claims(cores: float, lanes: int, gpus: float) -> dict[str, Any]:
-    """Return what workers claim of the cluster."""
-    import ray.data
-
-    pool = ray.data.ActorPoolStrategy(size=lanes)
-    return {"num_cpus": share_of(cores, lanes), "num_gpus": gpus or None, "compute": pool}
-
-
-def check_device(job: Job, gpus: float) -> None:
-    """Refuse GPUs that would stand idle.
-
-    Raises
-    ------
-    OptionError
-    """
-    if gpus and job.options.get("device", "cpu") == "cpu":
-        raise OptionError(f"{gpus:g} GPUs for each worker, but the device is cpu: pass device cuda or auto")
-
-
-def ray_module() -> Any:
-    """Import Ray, without its reports of use.
-
-    Raises
-    ------
-    OptionError
-        It is not installed.
-    """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    try:
-        import ray
-        import ray.data
-    except ImportError as error:
-        raise OptionError(f'the engine ray needs the package ray ({error}): pip install "fgcam-onnx[ray]"') from error
-    return ray
-
-
-def _started(ray: Any, address: str | None) -> None:
-    """Connect to a cluster, or start one on this machine, whose own logs then stay in Ray's folder."""
-    if address is None:
-        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    try:
-        ray.init(
-            address=address, include_dashboard=None if address else False, log_to_driver=False, logging_level="error"
-        )
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        raise OptionError(f"Ray does not start{f' at {address}' if address else ''}: {error}") from error
-    ray.data.DataContext.get_current().enable_progress_bars = False
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
-
-
-@contextmanager
-def _watched(quiet: Callable[[], None]) -> Iterator[Callable[[], None]]:
-    """Call ``quiet`` whenever what is yielded was not called for long."""
-    moved, over = threading.Event(), threading.Event()
-
-    def watch() -> None:
-        while not over.is_set():
-            if not moved.wait(QUIET) and not over.is_set():
-                quiet()
-            moved.clear()
-
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
-    try:
-        yield moved.set
-    finally:
-        over.set()
-        moved.set()
-        thread.join()
-
-
-@contextmanager
-def _own_errors() -> Iterator[None]:
-    """Raise what a worker raised on purpose as itself."""
-    import ray.exceptions
-
-    try:
-        yield
-    except (ray.exceptions.RayError, RuntimeError) as error:
-        cause: BaseException | None = error
-        while cause is not None and not isinstance(cause, FgcamError):
-            cause = getattr(cause, "cause", None) or cause.__cause__
-        if cause is None:
-            raise FgcamError(f"Ray stopped: {str(error).strip().splitlines()[-1]}") from error
-        raise cause from error

@@ -13,7 +13,7 @@ import pyarrow.dataset
 import pytest
 
 from fgcam_onnx.batch import explain_dataset, explain_source, unpacked
-from fgcam_onnx.batch.cluster import ROOM, share_of
+from fgcam_onnx.batch.rays import ROOM, share_of
 from fgcam_onnx.errors import OptionError, TargetError
 
 RESNET = "resnet_shapes.dynamo.onnx"
