@@ -262,8 +262,33 @@ def _batch(
     labels: Sequence[str],
     feeds: Mapping[str, NDArray[Any]],
 ) -> list[list[Explained]]:
-    x = joined(explainer, read, feeds)
-    rows: list[list[Explained]] = [[] for r in read for _ in r.x]
+    waiting = iter(explain_arrays(explainer, joined(explainer, read, feeds), targets=targets, top=top, labels=labels))
+    return [[e for own in islice(waiting, len(r.x)) for e in own] for r in read]
+
+
+def explain_arrays(
+    explainer: Explainer,
+    x: Mapping[str, NDArray[Any]],
+    *,
+    targets: Targets = (None,),
+    top: int = 0,
+    labels: Sequence[str] = (),
+) -> list[list[Explained]]:
+    """Return what is explained of each image of ``x``, the arrays that the model takes by name.
+
+    Parameters
+    ----------
+    explainer : Explainer
+    x : mapping of str to ndarray
+    targets, top, labels
+        As for `explain_pictures`.
+
+    Raises
+    ------
+    FgcamError
+        The arrays or the targets do not fit, or an image does not show what was asked for.
+    """
+    rows: list[list[Explained]] = [[] for _ in x[explainer.input]]
     if top and explainer.head.kind != "classes":
         raise explainer.head.refusal(f"the top {top} classes")
     if not top:
@@ -275,8 +300,7 @@ def _batch(
         ranked = np.argsort(-first.scores, axis=1, kind="stable")
         for rank in range(1, min(top, ranked.shape[1])):
             _collect(rows, explainer(x, target=ranked[:, rank]), labels, explainer)
-    waiting = iter(rows)
-    return [[e for own in islice(waiting, len(r.x)) for e in own] for r in read]
+    return rows
 
 
 def _collect(rows: list[list[Explained]], e: Explanation, labels: Sequence[str], explainer: Explainer) -> None:

@@ -27,7 +27,7 @@ def blocks(language: str) -> list[tuple[str, str]]:
     ]
 
 
-SUMMARIES = ("explanations.json", "evaluation.json", "audit.json")
+SUMMARIES = ("explanations.json", "evaluation.json", "audit.json", "_manifest.json")
 """What a command leaves in its output folder."""
 
 COMMANDS = sorted({line for _, text in blocks("sh") for line in text.splitlines() if line.startswith("fgcam ")})

@@ -27,14 +27,17 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("adapters", "blame", "compat", "exporter", "feeding", "sweep"),
     ("pictures",),
     ("evaluation", "written"),
-    ("auditing",),
+    ("auditing", "batch"),
     ("cli",),
     ("__main__",),
 )
 DOORS = {
+    "fsspec": ("stream/",),
     "onnx": ("graph/", "loading/", "layers/", "surgery/", "saving/"),
     "onnx_graphsurgeon": ("graph/", "loading/"),
     "onnxruntime": ("wheels.py",),
+    "pyarrow": ("batch/", "stream/"),
+    "ray": ("batch/cluster.py", "batch/rays.py"),
 }
 NEVER = ("jax", "paddle", "tensorflow", "torch")
 

@@ -19,6 +19,7 @@ from ..version import __version__
 COMMANDS = {
     "demo": "Explain the bundled pictures with the bundled models: a first look.",
     "explain": "Explain predictions on pictures: what the model looks at, as overlays or raw maps.",
+    "batch": "Explain a data set of any size into Parquet: resumable, in one process or on Ray.",
     "export": "Write a model and its explanation as one ONNX file, for any ONNX runtime.",
     "inspect": "Show what is in a model: inputs, outputs, layers to explain at, operators without rules.",
     "sweep": "Explain one picture at every stage by several methods, on one sheet.",

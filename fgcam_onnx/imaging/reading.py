@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import os
 import warnings
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -49,39 +51,58 @@ def read_image(path: str | Path, *, max_pixels: int = 100_000_000, white: int | 
     where = Path(path)
     if not os.path.isfile(where):
         raise ImageError(_missing(where))
+    try:
+        with open(where, "rb") as file:
+            return _decoded(file, str(where), max_pixels=max_pixels, white=white, guess=True)
+    except PermissionError as error:
+        raise ImageError(f"{where}: cannot be opened ({error.strerror}). Check its permissions.") from error
+
+
+def decode_image(data: bytes, *, name: str, max_pixels: int = 100_000_000, white: int | None = None) -> Image.Image:
+    """Read the bytes of a picture file as `read_image` does, called ``name`` in errors; nothing is guessed.
+
+    Raises
+    ------
+    ImageError
+        As for `read_image`, and where what white is in deep grey would be a guess.
+    """
+    return _decoded(io.BytesIO(data), name, max_pixels=max_pixels, white=white, guess=False)
+
+
+def _decoded(file: BinaryIO, name: str, *, max_pixels: int, white: int | None, guess: bool) -> Image.Image:
     # Pillow warns about size, damaged metadata and palettes; each is either an error below or harmless.
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Image.open(where, formats=_known_formats()) as image:
-                _check_size(image, where=where, max_pixels=max_pixels)
+            with Image.open(file, formats=_known_formats()) as image:
+                _check_size(image, name=name, max_pixels=max_pixels)
                 image.load()
                 upright = _upright(image)
-                said = _white_said(image, where) if _is_deep(image) else None
+                said = _white_said(image, file) if _is_deep(image) else None
                 if not _is_deep(image):
-                    return as_rgb(upright, name=str(where))
-        return as_rgb(upright, name=str(where), white=white or said)
+                    return as_rgb(upright, name=name)
+        return as_rgb(upright, name=name, white=white or said, guess=guess)
     except FgcamError:
         raise
     except UnidentifiedImageError:
         raise ImageError(
-            f"{where}: not a picture that can be read. Use a JPEG, PNG, WebP, BMP, GIF or TIFF file."
+            f"{name}: not a picture that can be read. Use a JPEG, PNG, WebP, BMP, GIF or TIFF file."
         ) from None
     except Image.DecompressionBombError:
-        raise ImageError(f"{where}: the picture is too large. Scale it down first.") from None
-    except PermissionError as error:
-        raise ImageError(f"{where}: cannot be opened ({error.strerror}). Check its permissions.") from error
+        raise ImageError(f"{name}: the picture is too large. Scale it down first.") from None
     except GreyGuessWarning:
         raise
     except Exception as error:  # Decoders raise anything from struct.error to KeyError on damaged files.
-        raise ImageError(f"{where}: the picture is damaged or cut short ({error}). Copy or export it again.") from error
+        raise ImageError(f"{name}: the picture is damaged or cut short ({error}). Copy or export it again.") from error
 
 
 class GreyGuessWarning(UserWarning):
     """What white is in a picture of deep grey was guessed from its values."""
 
 
-def as_rgb(image: Image.Image, *, name: str = "the picture", white: int | None = None) -> Image.Image:
+def as_rgb(
+    image: Image.Image, *, name: str = "the picture", white: int | None = None, guess: bool = True
+) -> Image.Image:
     """Return a picture of any mode as a new 8-bit RGB picture, transparency laid on white.
 
     Parameters
@@ -94,6 +115,8 @@ def as_rgb(image: Image.Image, *, name: str = "the picture", white: int | None =
         The grey that is white, at least 1; of no effect on pictures of 8 bits. None: the smallest of 255, 1023, 4095,
         16383 and 65535 that no value is above (for ``F`` also 1), with a `GreyGuessWarning` where the mode
         leaves room for another: a dark picture of 16 bits looks like one of 12.
+    guess : bool
+        Whether that guess is made, or refused.
 
     Returns
     -------
@@ -106,7 +129,7 @@ def as_rgb(image: Image.Image, *, name: str = "the picture", white: int | None =
         If grey values are outside those ranges or not finite, or the mode cannot be converted.
     """
     if _is_deep(image):
-        image = Image.fromarray(_grey_to_8bit(image, name=name, white=white))
+        image = Image.fromarray(_grey_to_8bit(image, name=name, white=white, guess=guess))
     try:
         result = _on_white(image) if image.has_transparency_data else image.convert("RGB")
     except ValueError as error:
@@ -136,13 +159,13 @@ def _missing(where: Path) -> str:
     return f"{where}: no such file. Check the spelling and the folder."
 
 
-def _check_size(image: Image.Image, *, where: Path, max_pixels: int) -> None:
+def _check_size(image: Image.Image, *, name: str, max_pixels: int) -> None:
     width, height = image.size
     if width < 1 or height < 1:
-        raise ImageError(f"{where}: the picture has no pixels ({width} x {height}).")
+        raise ImageError(f"{name}: the picture has no pixels ({width} x {height}).")
     if width * height > max_pixels:
         raise ImageError(
-            f"{where}: {width} x {height} pixels is more than the {max_pixels} allowed. Scale it down first."
+            f"{name}: {width} x {height} pixels is more than the {max_pixels} allowed. Scale it down first."
         )
 
 
@@ -157,10 +180,10 @@ def _is_deep(image: Image.Image) -> bool:
     return image.mode.startswith("I") or image.mode == "F"
 
 
-def _white_said(image: Image.Image, where: Path) -> int | None:
+def _white_said(image: Image.Image, file: BinaryIO) -> int | None:
     """Return what the file says white is, if it does."""
     if image.format == "PNG":
-        bits = _significant_bits(where)
+        bits = _significant_bits(file)
         return 2**bits - 1 if bits else None
     tags = getattr(image, "tag_v2", {})
     largest, bits = tags.get(_TIFF_MAX_SAMPLE), tags.get(_TIFF_BITS)
@@ -173,22 +196,21 @@ def _white_said(image: Image.Image, where: Path) -> int | None:
     return None
 
 
-def _significant_bits(where: Path) -> int | None:
+def _significant_bits(file: BinaryIO) -> int | None:
     """Return what the sBIT chunk of a grey PNG says, which Pillow passes over."""
-    with open(where, "rb") as file:
-        file.seek(8)
-        while len(head := file.read(8)) == 8:
-            length, kind = int.from_bytes(head[:4], "big"), head[4:]
-            if kind == b"sBIT" and length:
-                return file.read(1)[0] or None
-            if kind in (b"IDAT", b"IEND"):
-                return None
-            file.seek(length + 4, os.SEEK_CUR)
+    file.seek(8)
+    while len(head := file.read(8)) == 8:
+        length, kind = int.from_bytes(head[:4], "big"), head[4:]
+        if kind == b"sBIT" and length:
+            return file.read(1)[0] or None
+        if kind in (b"IDAT", b"IEND"):
+            return None
+        file.seek(length + 4, os.SEEK_CUR)
     return None
 
 
 def _grey_to_8bit(
-    image: Image.Image, *, name: str, white: int | None
+    image: Image.Image, *, name: str, white: int | None, guess: bool
 ) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
     values = np.asarray(image).astype(np.float64)
     low, high = float(values.min()), float(values.max())
@@ -201,10 +223,8 @@ def _grey_to_8bit(
         white = 1 if image.mode == "F" and high <= 1 else next(each for each in _WHITES if high <= each)
         usual = (1, 255, _WHITES[-1]) if image.mode == "F" else (_WHITES[-1],)
         if high and white not in usual:
-            warnings.warn(
-                f"{name}: grey up to {high:g} of {image.mode} is read as 0 to {white}, a guess; say --white "
-                f"{_WHITES[-1]} (white=) if it is only dark",
-                GreyGuessWarning,
-                stacklevel=4,
-            )
+            said = f"{name}: grey up to {high:g} of {image.mode} is read as 0 to {white}, a guess; say --white "
+            if not guess:
+                raise ImageError(said.replace(" is read", " would be read") + f"{white} or {_WHITES[-1]}")
+            warnings.warn(f"{said}{_WHITES[-1]} (white=) if it is only dark", GreyGuessWarning, stacklevel=4)
     return np.rint(values * (255 / white)).astype(np.uint8)

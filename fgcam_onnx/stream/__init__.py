@@ -8,7 +8,15 @@ from .engine import run as run
 from .items import Item as Item
 from .items import from_paths as from_paths
 from .journal import Journal as Journal
+from .shards import Shard as Shard
+from .shards import cut as cut
+from .shards import digest as digest
 from .sinks import Kept as Kept
 from .sinks import Lines as Lines
 from .sinks import Row as Row
 from .sinks import Sink as Sink
+from .sources import File as File
+from .sources import Member as Member
+from .sources import Readable as Readable
+from .sources import Source as Source
+from .stores import Store as Store

@@ -13,7 +13,7 @@ from PIL import Image
 
 from fgcam_onnx.errors import ImageError
 from fgcam_onnx.imaging import Preprocess, read_image
-from fgcam_onnx.imaging.reading import GreyGuessWarning
+from fgcam_onnx.imaging.reading import GreyGuessWarning, decode_image
 
 RAMP = np.linspace(0, 1, 64)
 
@@ -88,3 +88,15 @@ def test_grey_above_white_is_refused(tmp_path: Path) -> None:
 def test_white_does_not_touch_pictures_of_eight_bits(tmp_path: Path) -> None:
     Image.fromarray(ramp(255, "uint8")).save(tmp_path / "a.png")
     np.testing.assert_array_equal(grey_of(tmp_path / "a.png", white=4095), grey_of(tmp_path / "a.png"))
+
+
+def test_bytes_are_read_as_their_file_is_but_nothing_is_guessed(tmp_path: Path) -> None:
+    for white, name in ((65535, "a.png"), (4095, "b.png")):
+        Image.fromarray(ramp(white, "uint16")).save(tmp_path / name)
+    data = {name: (tmp_path / name).read_bytes() for name in ("a.png", "b.png")}
+    assert decode_image(data["a.png"], name="a") == read_image(tmp_path / "a.png")
+    assert decode_image(data["b.png"], name="b", white=4095) == read_image(tmp_path / "b.png", white=4095)
+    with pytest.raises(ImageError, match=r"b: grey up to 4095 .* would be read as 0 to 4095, a guess"):
+        decode_image(data["b.png"], name="b")
+    with pytest.raises(ImageError, match="c: the picture is damaged or cut short"):
+        decode_image(data["a.png"][:90], name="c")
