@@ -1,0 +1,104 @@
+"""Run cases in a child that is replaced when it dies: each with limits of time and memory of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import select
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from outcomes import Outcome
+
+SECONDS, BYTES, CASES = 30.0, 2 * 2**30, 400
+"""Time and memory of one case, and how many a child runs before it is replaced."""
+
+Case = tuple[str, int]
+"""A class by name, and a number."""
+
+
+class Child:
+    """A process that judges cases one after the other; what it left in its folder goes with each."""
+
+    def __init__(self, judge: Callable[[Case, Path], Outcome]) -> None:
+        self._judge = judge
+        self._folder = Path(tempfile.mkdtemp(prefix="fuzz-"))
+        self._pid, self._done = 0, 0
+
+    def __enter__(self) -> Child:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def run(self, case: Case) -> Outcome:
+        """Return what became of ``case``: what the judge said, or how the child died of it."""
+        if not self._pid or self._done >= CASES:
+            self._end()
+            self._start()
+        os.write(self._orders, (json.dumps(case) + "\n").encode())
+        self._done += 1
+        line = b""
+        while not line.endswith(b"\n"):
+            ready, _, _ = select.select([self._answers], [], [], SECONDS)
+            if not ready:
+                self._end()
+                return Outcome("fault", f"no end within {SECONDS:g} s")
+            piece = os.read(self._answers, 65536)
+            if not piece:
+                return Outcome("fault", f"the process died: {self._end()}")
+            line += piece
+        return Outcome(**json.loads(line))
+
+    def _start(self) -> None:
+        orders, self._orders = os.pipe()
+        self._answers, answers = os.pipe()
+        sys.stdout.flush()
+        self._pid, self._done = os.fork(), 0
+        if self._pid:
+            os.close(orders)
+            os.close(answers)
+            return
+        try:
+            os.close(self._orders)
+            os.close(self._answers)
+            _serve(orders, answers, self._judge, self._folder)
+        finally:
+            os._exit(0)
+
+    def _end(self) -> str:
+        """End the child, and return what it died of, if it was dead."""
+        if not self._pid:
+            return ""
+        os.close(self._orders)
+        os.close(self._answers)
+        gone, status = os.waitpid(self._pid, os.WNOHANG)
+        if not gone:
+            os.kill(self._pid, signal.SIGKILL)
+            os.waitpid(self._pid, 0)
+        self._pid = 0
+        if os.WIFSIGNALED(status) and gone:
+            return signal.Signals(os.WTERMSIG(status)).name
+        return f"exit {os.WEXITSTATUS(status)}" if gone else "unknown"
+
+
+def _serve(orders: int, answers: int, judge: Callable[[Case, Path], Outcome], folder: Path) -> None:
+    for line in os.fdopen(orders):
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        _limit_memory()
+        name, number = json.loads(line)
+        outcome = judge((name, number), folder)
+        os.write(answers, (json.dumps(vars(outcome)) + "\n").encode(errors="replace"))
+
+
+def _limit_memory() -> None:
+    """Allow ``BYTES`` of addresses more than are taken now."""
+    taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (taken + BYTES, resource.RLIM_INFINITY))
