@@ -30,6 +30,7 @@ from .methods.method import Compiled
 from .methods.remarks import remarks_of
 from .methods.taking import refuse_unused
 from .program import SEED, TARGET
+from .runtime import blamed
 from .saving.saving import check_plain
 from .sizes import Sizes, bound_to, open_inputs
 from .surgery.framing import framed
@@ -234,8 +235,9 @@ class Explainer:
 
     def _compile(self, size: tuple[int, ...], *, seeded: bool) -> Compiled:
         if (size, seeded) not in self._compiled:
-            options, names = self.options(size, seeded=seeded)
-            run = find_method(self.method).compile(options)
+            with blamed(self.model):
+                options, names = self.options(size, seeded=seeded)
+                run = find_method(self.method).compile(options)
             self._compiled[size, seeded] = Compiled(options, names, augmented(run, options) if self.aug_smooth else run)
         return self._compiled[size, seeded]
 

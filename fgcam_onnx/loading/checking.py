@@ -53,6 +53,10 @@ def check_extents(proto: ModelProto, types: Mapping[str, TypeProto]) -> None:
     ModelError
         Naming the node.
     """
+    for info in proto.graph.input:
+        sizes = [d for d in dims_of(info.type) if isinstance(d, int)] if info.type.HasField("tensor_type") else []
+        if math.prod(sizes) > LARGEST:
+            raise ModelError(f"input {info.name!r} has {' x '.join(map(str, sizes))} elements; at most {LARGEST} are supported")
     for node in proto.graph.node:
         kind = types.get(node.output[0])
         if kind is None or not kind.tensor_type.HasField("shape"):

@@ -56,11 +56,11 @@ def story_of(error: BaseException) -> str:
     return "".join(traceback.format_exception(error)[-4:])[-2000:]
 
 
-def nearly(ours: Any, theirs: Any, *, rtol: float) -> bool:
-    """Tell whether two arrays agree, relative to the largest magnitude."""
+def nearly(ours: Any, theirs: Any, *, rtol: float, least: float = 1e-9) -> bool:
+    """Tell whether two arrays agree, relative to the largest magnitude, which counts as ``least`` at least."""
     a, b = np.asarray(ours, np.float64).ravel(), np.asarray(theirs, np.float64).ravel()
     if a.shape != b.shape:
         return False
     if not a.size:
         return True
-    return bool(abs(a - b).max() <= rtol * max(abs(b).max(), 1e-12))
+    return bool(abs(a - b).max() <= rtol * max(abs(b).max(), least))
