@@ -55,7 +55,7 @@ def with_branches() -> ModelProto:
 
 def drawn_net(rng: Rng, first: str | None = None) -> ModelProto:
     """Draw a valid net, which begins with a node of the kind ``first``."""
-    kinds = [some(rng, list(DRAWN.values())) for _ in range(int(rng.integers(1, 8)))]
+    kinds = [some(rng, list(DRAWN.values())) for _ in range(int(rng.integers(1, 5)))]
     return random_net(rng, [*([DRAWN[first]] if first else []), *kinds])
 
 

@@ -42,6 +42,8 @@ class Net:
         return name, self.shapes[name]
 
     def whole(self, low: int, high: int) -> int:
+        if low > high:
+            raise UnfitError
         return int(self.rng.integers(low, high + 1))
 
     def some(self, *choices: Any) -> Any:
