@@ -21,6 +21,8 @@ POOLS = frozenset({"AveragePool", "LpPool", "MaxPool"})
 SIZED = POOLS | {"ConvTranspose", "Resize"}
 """Operators whose size the runtime computes in a way of its own."""
 
+AUTO_PAD = (b"NOTSET", b"SAME_UPPER", b"SAME_LOWER", b"VALID")
+
 Types = Mapping[str, TypeProto]
 Constants = Mapping[str, NDArray[Any]]
 
@@ -52,11 +54,12 @@ def runtime_shape(node: NodeProto, types: Types, constants: Constants) -> Shape 
 
 
 def _fits(n: int, **attrs: Any) -> bool:
-    """Tell whether a window's lists are of ``n`` axes and its steps positive; inference refuses the others."""
+    """Tell whether a window's lists are of ``n`` axes, its steps positive and ``auto_pad`` a word of the standard."""
     each = ("dilations", "kernel_shape", "output_padding", "strides")
     lists = [*((attrs.get(name), n) for name in each), (attrs.get("pads"), 2 * n)]
     steps = [s for name in ("dilations", "strides") for s in attrs.get(name, ())]
-    return all(given is None or len(given) == count for given, count in lists) and all(s > 0 for s in steps)
+    known = attrs.get("auto_pad", AUTO_PAD[0]) in AUTO_PAD
+    return known and all(given is None or len(given) == count for given, count in lists) and all(s > 0 for s in steps)
 
 
 def _scaled(shape: Shape, scales: NDArray[Any], *, axes: Sequence[int] | None = None, **_: Any) -> Shape:

@@ -53,7 +53,9 @@ def judged(path: Path, rng: Rng) -> Outcome:
         ours = explainer.predict(feeds)
     except NumericsError as error:
         finite = wanted is not None and np.isfinite(wanted[explainer.score.output]).all()
-        return Outcome("refused", f"NumericsError{', though ONNX Runtime gives numbers' * bool(finite)}", str(error)[:300])
+        return Outcome(
+            "refused", f"NumericsError{', though ONNX Runtime gives numbers' * bool(finite)}", str(error)[:300]
+        )
     if wanted is None:
         return Outcome("not judged", "ONNX Runtime does not run the file")
     if not ours.size:
@@ -71,7 +73,9 @@ def judged(path: Path, rng: Rng) -> Outcome:
 
 def tolerance(explainer: Explainer) -> float:
     """Return how near equal computations come: files with float16 round in between."""
-    halves = any(t.tensor_type.elem_type in (TensorProto.FLOAT16, TensorProto.BFLOAT16) for t in explainer.model.types.values())
+    halves = any(
+        t.tensor_type.elem_type in (TensorProto.FLOAT16, TensorProto.BFLOAT16) for t in explainer.model.types.values()
+    )
     return 2e-2 if halves else CLOSE
 
 
@@ -130,7 +134,11 @@ def explained(explainer: Explainer, feeds: Feeds, predicted: np.ndarray, rng: Rn
 def sloped(explainer: Explainer, feeds: Feeds, e: Any, predicted: np.ndarray, target: Any, rng: Rng) -> Outcome:
     """Compare the map's sum over random weights of its places with the slope of the score along them."""
     x, m = feeds[explainer.input], e.maps["input"].astype(np.float64)
-    layer = explainer.options()[0].layers[0] if not explainer.sizes_are_free else explainer.options(x.shape[1:])[0].layers[0]
+    layer = (
+        explainer.options()[0].layers[0]
+        if not explainer.sizes_are_free
+        else explainer.options(x.shape[1:])[0].layers[0]
+    )
     if any(n.op_type in STRAIGHT for n in explainer.model.nodes):
         return Outcome("not judged", "a quantizer, through which gradients pass straight")
     if x.dtype.kind != "f" or explainer.frame is not None or x.ndim != m.ndim + 1 or len(x) != len(m):
@@ -164,7 +172,15 @@ def sloped(explainer: Explainer, feeds: Feeds, e: Any, predicted: np.ndarray, ta
     return finely(explainer, feeds, direction, read, claimed, scale, predicted)
 
 
-def finely(explainer: Explainer, feeds: Feeds, direction: np.ndarray, read: Any, claimed: float, scale: float, predicted: np.ndarray) -> Outcome:
+def finely(
+    explainer: Explainer,
+    feeds: Feeds,
+    direction: np.ndarray,
+    read: Any,
+    claimed: float,
+    scale: float,
+    predicted: np.ndarray,
+) -> Outcome:
     """Compare with a slope in float64, which the interpreter computes, where it computes the same at all."""
     model, name = explainer.model, explainer.score.logits
     proto = retyped(model.standalone(), TensorProto.DOUBLE)
@@ -182,7 +198,9 @@ def finely(explainer: Explainer, feeds: Feeds, direction: np.ndarray, read: Any,
         here = at(0.0).reshape(predicted.shape)
         if not nearly(here, predicted, rtol=SAME):
             return Outcome("not judged", "the interpreter computes something else")
-        sides = [[(read(at(s * h).reshape(predicted.shape)) - read(here)) / (s * h) for s in (1, -1)] for h in (1e-6, 1e-7)]
+        sides = [
+            [(read(at(s * h).reshape(predicted.shape)) - read(here)) / (s * h) for s in (1, -1)] for h in (1e-6, 1e-7)
+        ]
     except Exception as error:  # the interpreter raises anything where an operator is new to it
         return Outcome("not judged", "the interpreter does not run it", str(error)[:200])
     flat = [s for side in sides for s in side]
@@ -192,7 +210,9 @@ def finely(explainer: Explainer, feeds: Feeds, direction: np.ndarray, read: Any,
     if max(flat) - min(flat) > bound:
         return Outcome("not judged", "a kink")
     operators = sorted({n.op_type for n in explainer.model.nodes})
-    return Outcome("wrong", "the map is not the slope", f"map {claimed:.6g}, slope {flat}, scale {scale:.3g}; {operators}")
+    return Outcome(
+        "wrong", "the map is not the slope", f"map {claimed:.6g}, slope {flat}, scale {scale:.3g}; {operators}"
+    )
 
 
 def written_out(explainer: Explainer, feeds: Feeds, e: Any, predicted: np.ndarray, target: Any, path: Path) -> Outcome:

@@ -50,7 +50,11 @@ def cut_short(content: bytes, rng: Rng) -> bytes:
 def spliced(content: bytes, rng: Rng) -> bytes:
     """Move, repeat or take out a stretch."""
     a, b, c = sorted(int(v) for v in rng.integers(0, len(content), 3))
-    ways = (content[:a] + content[b:], content[:b] + content[a:], content[:a] + content[b:c] + content[a:b] + content[c:])
+    ways = (
+        content[:a] + content[b:],
+        content[:b] + content[a:],
+        content[:a] + content[b:c] + content[a:b] + content[c:],
+    )
     return bytes(some(rng, ways))
 
 
@@ -183,7 +187,9 @@ def attribute_changed(proto: ModelProto, rng: Rng) -> None:
         known = ["axis"]
     name = some(rng, known or ["axis"])
     whole = [int(v) for v in rng.integers(-3, 5, int(rng.integers(0, 5)))]
-    value = some(rng, (some(rng, WHOLE), some(rng, FLOATS), some(rng, WORDS), whole, [2.0], numpy_helper.from_array(np.ones(2))))
+    value = some(
+        rng, (some(rng, WHOLE), some(rng, FLOATS), some(rng, WORDS), whole, [2.0], numpy_helper.from_array(np.ones(2)))
+    )
     kept = [a for a in node.attribute if a.name != name]
     del node.attribute[:]
     typed = {"attr_type": 7} if value == [] else {}
@@ -267,7 +273,11 @@ def head_changed(proto: ModelProto, rng: Rng) -> None:
         tensor: TensorProto = some(rng, proto.graph.initializer)
         tensor.ClearField("raw_data")
         tensor.data_location = TensorProto.EXTERNAL
-        for key, value in (("location", some(rng, WORDS)), ("offset", str(some(rng, WHOLE))), ("length", str(some(rng, WHOLE)))):
+        for key, value in (
+            ("location", some(rng, WORDS)),
+            ("offset", str(some(rng, WHOLE))),
+            ("length", str(some(rng, WHOLE))),
+        ):
             tensor.external_data.add(key=key, value=value)
     else:
         proto.ir_version = some(rng, WHOLE)

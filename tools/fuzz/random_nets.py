@@ -79,7 +79,9 @@ class Net:
 
     def _inferred(self, node: NodeProto) -> dict[str, tuple[int, Shape]]:
         given = [helper.make_tensor_value_info(i, FLOAT, self.shapes[i]) for i in node.input if i in self.shapes]
-        fixed = [numpy_helper.from_array(self.constants[i], i) for i in dict.fromkeys(node.input) if i in self.constants]
+        fixed = [
+            numpy_helper.from_array(self.constants[i], i) for i in dict.fromkeys(node.input) if i in self.constants
+        ]
         ends = [helper.make_empty_tensor_value_info(o) for o in node.output]
         graph = helper.make_graph([node], "one", list({g.name: g for g in given}.values()), ends, fixed)
         proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", self.opset)], ir_version=8)

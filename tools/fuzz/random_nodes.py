@@ -131,7 +131,14 @@ def normalized(net: Net) -> None:
     elif way == "LayerNormalization" and net.opset >= 17:
         shape = net.shapes[x]
         axis = net.whole(1, len(shape) - 1)
-        net.add(way, x, net.weight(*shape[axis:]), net.weight(*shape[axis:]), axis=net.some(axis, axis - len(shape)), epsilon=1e-3)
+        net.add(
+            way,
+            x,
+            net.weight(*shape[axis:]),
+            net.weight(*shape[axis:]),
+            axis=net.some(axis, axis - len(shape)),
+            epsilon=1e-3,
+        )
     elif way == "LRN":
         net.add(way, x, size=net.some(1, 2, 3), alpha=0.1, beta=0.6, bias=1.2)
     elif way == "Lp":
@@ -145,7 +152,16 @@ def normalized(net: Net) -> None:
 
 def reduced(net: Net) -> None:
     x, shape = net.pick(3, 4)
-    op = net.some("ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceL1", "ReduceL2", "ReduceSumSquare", "ReduceLogSumExp")
+    op = net.some(
+        "ReduceMean",
+        "ReduceSum",
+        "ReduceMax",
+        "ReduceMin",
+        "ReduceL1",
+        "ReduceL2",
+        "ReduceSumSquare",
+        "ReduceLogSumExp",
+    )
     axes = sorted(int(a) for a in net.rng.permutation(np.arange(1, len(shape)))[: net.whole(1, len(shape) - 1)])
     axes = [a - len(shape) if net.rng.random() < 0.5 else a for a in axes]
     keep = {"keepdims": net.whole(0, 1)}
@@ -193,7 +209,9 @@ def cut(net: Net) -> None:
         first = net.whole(1, size - 1)
         net.add("Split", x, net.constant(ints(first, size - first)), axis=axis, outputs=2)
     elif way == 3:
-        values = net.add("TopK", x, net.constant(ints(net.whole(1, size))), axis=axis, largest=net.whole(0, 1), outputs=2)
+        values = net.add(
+            "TopK", x, net.constant(ints(net.whole(1, size))), axis=axis, largest=net.whole(0, 1), outputs=2
+        )
         del values
     else:
         indices = net.rng.integers(-size, size, shape)
@@ -213,7 +231,10 @@ def padded(net: Net) -> None:
 def resized(net: Net) -> None:
     x, shape = net.pick(4)
     mode = net.some("nearest", "linear", "cubic")
-    attrs = {"mode": mode, "coordinate_transformation_mode": net.some("half_pixel", "asymmetric", "align_corners", "pytorch_half_pixel")}
+    attrs = {
+        "mode": mode,
+        "coordinate_transformation_mode": net.some("half_pixel", "asymmetric", "align_corners", "pytorch_half_pixel"),
+    }
     if mode == "nearest":
         attrs["nearest_mode"] = net.some("floor", "ceil", "round_prefer_floor", "round_prefer_ceil")
     if net.rng.random() < 0.5:
@@ -264,7 +285,13 @@ def chosen(net: Net) -> None:
     elif way == 2:
         net.add("Tile", x, net.constant(ints(1, *(net.whole(1, 2) for _ in shape[1:]))))
     else:
-        net.add("CumSum", x, net.constant(np.array(net.whole(1, len(shape) - 1))), exclusive=net.whole(0, 1), reverse=net.whole(0, 1))
+        net.add(
+            "CumSum",
+            x,
+            net.constant(np.array(net.whole(1, len(shape) - 1))),
+            exclusive=net.whole(0, 1),
+            reverse=net.whole(0, 1),
+        )
 
 
 def rounded(net: Net) -> None:
@@ -297,14 +324,21 @@ def quantized(net: Net, x: str, scale: str, zero: str) -> None:
 
 
 def recurrent(net: Net) -> None:
-    x, (steps, batch, width) = net.pick(3)
-    if steps != 2:
+    x, (batch, steps, width) = net.pick(3)
+    if batch != 2 or steps > 12:
         raise UnfitError
     op, hidden = net.some("LSTM", "GRU", "RNN"), net.whole(1, 3)
     gates = {"LSTM": 4, "GRU": 3, "RNN": 1}[op]
     (turned,) = net.add("Transpose", x, perm=[1, 0, 2])
     attrs = {"linear_before_reset": net.whole(0, 1)} if op == "GRU" else {}
-    (y,) = net.add(op, turned, net.weight(1, gates * hidden, width), net.weight(1, gates * hidden, hidden), hidden_size=hidden, **attrs)
+    (y,) = net.add(
+        op,
+        turned,
+        net.weight(1, gates * hidden, width),
+        net.weight(1, gates * hidden, hidden),
+        hidden_size=hidden,
+        **attrs,
+    )
     net.add("Transpose", y, perm=[2, 0, 1, 3])
 
 

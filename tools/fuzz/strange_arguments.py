@@ -22,7 +22,9 @@ EXAMPLES = 8
 
 NUMBERS = st.one_of(st.integers(-3, 300), st.floats(allow_nan=True, allow_infinity=True), st.booleans(), st.integers())
 TEXTS = st.one_of(
-    st.sampled_from(["", "input", "auto", "gradcam", "none", "minmax", "exact", "cpu", "cuda", "imagenet", "6x6", "nan", "argmax"]),
+    st.sampled_from(
+        ["", "input", "auto", "gradcam", "none", "minmax", "exact", "cpu", "cuda", "imagenet", "6x6", "nan", "argmax"]
+    ),
     st.text(max_size=12),
 )
 PLAIN = st.one_of(st.none(), NUMBERS, TEXTS, st.binary(max_size=4))
@@ -31,7 +33,9 @@ ANY = st.one_of(
     st.lists(PLAIN, max_size=4),
     st.tuples(NUMBERS, NUMBERS),
     st.dictionaries(TEXTS, PLAIN, max_size=2),
-    st.builds(lambda shape, kind: np.zeros(shape, kind), st.lists(st.integers(0, 3), max_size=4), st.sampled_from("fdiqbUO")),
+    st.builds(
+        lambda shape, kind: np.zeros(shape, kind), st.lists(st.integers(0, 3), max_size=4), st.sampled_from("fdiqbUO")
+    ),
 )
 """What is no array of pictures."""
 
@@ -79,7 +83,11 @@ def tried(run: Callable[..., None], *drawn: st.SearchStrategy[Any]) -> Draw:
 
         @seed(int(rng.integers(2**31)))
         @settings(
-            max_examples=EXAMPLES, deadline=None, database=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
+            max_examples=EXAMPLES,
+            deadline=None,
+            database=None,
+            phases=[Phase.generate],
+            suppress_health_check=list(HealthCheck),
         )
         @given(st.tuples(*drawn))
         def each(values: tuple[Any, ...]) -> None:
@@ -98,7 +106,9 @@ def tried(run: Callable[..., None], *drawn: st.SearchStrategy[Any]) -> Draw:
 PICTURES = st.builds(lambda n, kind: np.ones((n, 3, 6, 6), kind), st.integers(0, 3), st.sampled_from("fdib"))
 
 ARGUMENTS: dict[str, Draw] = {
-    "arguments of Explainer": tried(built, st.dictionaries(st.sampled_from(NAMES), ANY, max_size=2), st.sampled_from(QUICK)),
+    "arguments of Explainer": tried(
+        built, st.dictionaries(st.sampled_from(NAMES), ANY, max_size=2), st.sampled_from(QUICK)
+    ),
     "arguments of a call": tried(called, st.one_of(PICTURES, ANY), ANY),
     "arguments of export": tried(written, st.dictionaries(st.sampled_from(WRITING), ANY, max_size=2)),
 }

@@ -71,11 +71,8 @@ def read_picture(content: bytes, rng: Rng, folder: Path) -> Outcome:
     image = read_image(path, max_pixels=10**6)
     if image.mode != "RGB" or image.info or not 0 < image.width * image.height <= 10**6:
         return Outcome("wrong", "the picture is not as promised", repr(image))
-    with Image.open(path) as plain:
-        plain.load()
-        turned = plain.getexif().get(0x0112) in (5, 6, 7, 8)
-        if image.size != (plain.size[::-1] if turned else plain.size):
-            return Outcome("wrong", "the picture has another size", f"{image.size} {plain.size}")
+    if (plain := upright_size(path)) not in (None, image.size):
+        return Outcome("wrong", "the picture has another size", f"{image.size} {plain}")
     recipe = some(rng, list(PRESETS.values()))
     layout = some(rng, ("NCHW", "NHWC"))
     shape = (None, 3, 8, 9) if layout == "NCHW" else (None, 8, 9, 3)
@@ -84,6 +81,17 @@ def read_picture(content: bytes, rng: Rng, folder: Path) -> Outcome:
     if x.shape != (1, *shape[1:]) or x.dtype != np.float32 or not np.isfinite(x).all():
         return Outcome("wrong", "the array is not as promised", f"{x.shape} {x.dtype}")
     return Outcome("right")
+
+
+def upright_size(path: Path) -> tuple[int, int] | None:
+    """Return the size that Pillow alone finds; None where it stumbles over what says how the picture is turned."""
+    try:
+        with Image.open(path) as plain:
+            plain.load()
+            turned = plain.getexif().get(0x0112) in (5, 6, 7, 8)
+            return plain.size[::-1] if turned else plain.size
+    except Exception:  # decoders raise anything
+        return None
 
 
 def picture_bytes(name: str) -> Any:
@@ -118,7 +126,13 @@ VALUES: tuple[Any, ...] = (
     [0, 0], [1, 2, 3, 4], [[1]], [None], {}, {"preset": "tf"}, {"height": 8}, {"height": "a", "width": 8}, {"shortest_edge": None},
     {"height": -1, "width": 1e9}, *WORDS,
 )  # fmt: skip
-LABELS = ('["a", "b"]', '{"0": "a", "1": "b"}', '{"id2label": {"0": "cat", "1": "dog, hound"}}', '[["n1", "a"], ["n2", "b"]]', "a\nb\nc\n")
+LABELS = (
+    '["a", "b"]',
+    '{"0": "a", "1": "b"}',
+    '{"id2label": {"0": "cat", "1": "dog, hound"}}',
+    '[["n1", "a"], ["n2", "b"]]',
+    "a\nb\nc\n",
+)
 
 
 def changed(content: Any, rng: Rng) -> Any:
@@ -133,7 +147,14 @@ def changed(content: Any, rng: Rng) -> Any:
         return {**content, key: some(rng, VALUES)}
     if way < 0.75:
         return {k: v for k, v in content.items() if k != key}
-    keys = [k for p in PLAIN for k in p] + ["preprocess", "do_pad", "include_top", "do_flip_channel_order", "x", *WORDS[:4]]
+    keys = [k for p in PLAIN for k in p] + [
+        "preprocess",
+        "do_pad",
+        "include_top",
+        "do_flip_channel_order",
+        "x",
+        *WORDS[:4],
+    ]
     return {**content, some(rng, keys): some(rng, VALUES)}
 
 
