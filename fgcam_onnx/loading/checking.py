@@ -64,11 +64,10 @@ def check_extents(proto: ModelProto, types: Mapping[str, TypeProto]) -> None:
         Naming the node.
     """
     for info in proto.graph.input:
-        sizes = [d for d in dims_of(info.type) if isinstance(d, int)] if info.type.HasField("tensor_type") else []
-        if math.prod(sizes) > LARGEST:
-            raise ModelError(
-                f"input {info.name!r} has {' x '.join(map(str, sizes))} elements; at most {LARGEST} are supported"
-            )
+        shape = dims_of(info.type) if info.type.tensor_type.HasField("shape") else ()
+        if math.prod(d for d in shape if isinstance(d, int)) > LARGEST:
+            sizes = " x ".join(map(str, shape))
+            raise ModelError(f"input {info.name!r} has {sizes} elements; at most {LARGEST} are supported")
     for node in proto.graph.node:
         kind = types.get(node.output[0])
         if kind is None or not kind.tensor_type.HasField("shape"):

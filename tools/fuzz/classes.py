@@ -16,7 +16,7 @@ from onnx import ModelProto, helper
 from outcomes import Draw, Outcome, Rng
 from random_nets import random_net
 from random_nodes import DRAWN
-from strange_arguments import ARGUMENTS
+from strange_arguments import ARGUMENTS, KINDLESS
 from strange_files import FILES
 
 
@@ -99,6 +99,7 @@ GROUPS: dict[str, dict[str, Draw]] = {
     "nets": {f"net, {n.replace('_', ' ')}": of_net(n) for n in DRAWN},
     "files": FILES,
     "arguments": ARGUMENTS,
+    "anything": KINDLESS,
 }
 """Groups of classes; a case is a class and a number."""
 

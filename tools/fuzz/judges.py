@@ -16,9 +16,9 @@ import numpy as np
 import onnx
 import onnxruntime
 from onnx import TensorProto
+from onnx.reference import ReferenceEvaluator
 from oracles import retyped
 from outcomes import Outcome, Rng, nearly
-from onnx.reference import ReferenceEvaluator
 from reference_ops import NEW_OPS
 
 from fgcam_onnx import Explainer, export

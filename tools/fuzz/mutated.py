@@ -12,8 +12,10 @@ from outcomes import Rng
 
 WHOLE = (0, 1, -1, 2, 3, 7, 255, 1 << 20, 2**31 - 1, 2**31, -(2**31), 2**63 - 1, -(2**63))
 FLOATS = (0.0, -1.0, 0.5, 1e-30, 1e30, float("nan"), float("inf"), -float("inf"))
-WORDS = ("", "input", "logits", "x", "../../etc/passwd", "fgcam/output/explanation", "explanation", "a" * 5000, "\x1b]0;t\x07",
-         "Ä語\u202e", "ai.onnx.ml", "com.microsoft", "N", "batch", "Loop", "NOTSET", "SAME_UPPER", "\n")  # fmt: skip
+WORDS = (
+    "", "input", "logits", "x", "../../etc/passwd", "fgcam/output/explanation", "explanation", "a" * 5000,
+    "\x1b]0;t\x07", "Ä語\u202e", "ai.onnx.ml", "com.microsoft", "N", "batch", "Loop", "NOTSET", "SAME_UPPER", "\n",
+)  # fmt: skip
 
 Bytes = Callable[[bytes, Rng], bytes]
 Message = Callable[[ModelProto, Rng], None]
@@ -288,6 +290,7 @@ PROTOBUF: dict[str, Message] = {f.__name__: f for f in (field_changed, field_cle
 GRAPHS: dict[str, Message] = {
     f.__name__: f
     for f in (
-        attribute_changed, head_changed, input_changed, nodes_moved, operator_changed, renamed, rewired, weights_changed,
+        attribute_changed, head_changed, input_changed, nodes_moved, operator_changed, renamed, rewired,
+        weights_changed,
     )
 }  # fmt: skip

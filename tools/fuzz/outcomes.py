@@ -32,7 +32,7 @@ class Outcome:
 
 
 def outcome_of(judge: Callable[[], Outcome]) -> Outcome:
-    """Run ``judge``; an error of the package is a refusal, any other exception a fault at its innermost place of ours."""
+    """Run ``judge``: an error of the package is a refusal, any other exception a fault at its innermost place."""
     try:
         return judge()
     except FgcamError as error:

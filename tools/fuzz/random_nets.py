@@ -42,11 +42,13 @@ class Net:
         return name, self.shapes[name]
 
     def whole(self, low: int, high: int) -> int:
+        """Draw a whole number from ``low`` to ``high``."""
         if low > high:
             raise UnfitError
         return int(self.rng.integers(low, high + 1))
 
     def some(self, *choices: Any) -> Any:
+        """Draw one of ``choices``."""
         return choices[int(self.rng.integers(len(choices)))]
 
     def constant(self, array: Any) -> str:
@@ -57,6 +59,7 @@ class Net:
         return name
 
     def weight(self, *shape: int) -> str:
+        """Draw weights of a shape, smaller where many are summed."""
         return self.constant(self.rng.standard_normal(shape) / math.sqrt(max(1, math.prod(shape[1:]))))
 
     def add(self, op: str, *inputs: str, outputs: int = 1, **attrs: Any) -> list[str]:

@@ -52,19 +52,18 @@ def binary(net: Net) -> None:
         cut = net.whole(0, len(shape))
         y = net.constant(net.rng.uniform(0.5, 2, [d if net.rng.random() < 0.6 else 1 for d in shape[cut:]]))
     if op == "Pow":
-        return void(net.add(op, net.add("Softplus", x)[0], y))
+        net.add(op, net.add("Softplus", x)[0], y)
+        return
     if op == "Mod":
-        return void(net.add(op, x, y, fmod=1))
+        net.add(op, x, y, fmod=1)
+        return
     if op == "Div" and y in net.shapes:
         y = net.add("Add", net.add("Softplus", y)[0], net.constant(np.float32(0.2)))[0]
     pair = (x, y) if op in ("PRelu", "Div") or net.rng.random() < 0.6 else (y, x)
     if op in ("Max", "Min", "Sum", "Mean") and net.rng.random() < 0.4:
-        return void(net.add(op, *pair, x))
+        net.add(op, *pair, x)
+        return
     net.add(op, *pair)
-
-
-def void(_: object) -> None:
-    """Drop a value."""
 
 
 def window(net: Net, side: tuple[int, ...]) -> dict[str, object]:
@@ -209,10 +208,7 @@ def cut(net: Net) -> None:
         first = net.whole(1, size - 1)
         net.add("Split", x, net.constant(ints(first, size - first)), axis=axis, outputs=2)
     elif way == 3:
-        values = net.add(
-            "TopK", x, net.constant(ints(net.whole(1, size))), axis=axis, largest=net.whole(0, 1), outputs=2
-        )
-        del values
+        net.add("TopK", x, net.constant(ints(net.whole(1, size))), axis=axis, largest=net.whole(0, 1), outputs=2)
     else:
         indices = net.rng.integers(-size, size, shape)
         net.add("GatherElements", x, net.constant(indices), axis=axis)
@@ -280,8 +276,7 @@ def chosen(net: Net) -> None:
         mask = net.constant(net.rng.random(shape) < 0.5)
         net.add("Where", mask, x, net.constant(net.rng.standard_normal(shape)))
     elif way == 1:
-        node = net.add("Expand", x, net.constant(ints(*[1] * len(shape))))
-        del node
+        net.add("Expand", x, net.constant(ints(*[1] * len(shape))))
     elif way == 2:
         net.add("Tile", x, net.constant(ints(1, *(net.whole(1, 2) for _ in shape[1:]))))
     else:
@@ -297,30 +292,19 @@ def chosen(net: Net) -> None:
 def rounded(net: Net) -> None:
     """There and back: casts, and a quantizer with its inverse."""
     x = net.pick()[0]
+    name, back = f"t{len(net.nodes)}_there", f"t{len(net.nodes)}_back"
     if net.rng.random() < 0.5:
-        half = f"t{len(net.nodes)}_half"
-        raise_to_half(net, x, half)
+        net.nodes += [
+            helper.make_node("Cast", [x], [name], to=TensorProto.FLOAT16),
+            helper.make_node("Cast", [name], [back], to=TensorProto.FLOAT),
+        ]
     else:
-        scale, zero = net.constant(np.float32(0.05)), net.constant(np.uint8(128))
-        quantized(net, x, scale, zero)
-
-
-def raise_to_half(net: Net, x: str, half: str) -> None:
-    shape = net.shapes[x]
-    net.nodes += [
-        helper.make_node("Cast", [x], [half], to=TensorProto.FLOAT16),
-        helper.make_node("Cast", [half], [f"{half}_back"], to=TensorProto.FLOAT),
-    ]
-    net.shapes[f"{half}_back"] = shape
-
-
-def quantized(net: Net, x: str, scale: str, zero: str) -> None:
-    shape, name = net.shapes[x], f"t{len(net.nodes)}_q"
-    net.nodes += [
-        helper.make_node("QuantizeLinear", [x, scale, zero], [name]),
-        helper.make_node("DequantizeLinear", [name, scale, zero], [f"{name}_back"]),
-    ]
-    net.shapes[f"{name}_back"] = shape
+        given = [net.constant(np.float32(0.05)), net.constant(np.uint8(128))]
+        net.nodes += [
+            helper.make_node("QuantizeLinear", [x, *given], [name]),
+            helper.make_node("DequantizeLinear", [name, *given], [back]),
+        ]
+    net.shapes[back] = net.shapes[x]
 
 
 def recurrent(net: Net) -> None:

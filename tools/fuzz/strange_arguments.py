@@ -20,33 +20,64 @@ from fgcam_onnx.methods import METHODS
 EXAMPLES = 8
 """Of one case."""
 
-NUMBERS = st.one_of(st.integers(-3, 300), st.floats(allow_nan=True, allow_infinity=True), st.booleans(), st.integers())
-TEXTS = st.one_of(
-    st.sampled_from(
-        ["", "input", "auto", "gradcam", "none", "minmax", "exact", "cpu", "cuda", "imagenet", "6x6", "nan", "argmax"]
-    ),
-    st.text(max_size=12),
+NUMBERS = st.one_of(st.integers(-3, 300), st.floats(allow_nan=True, allow_infinity=True), st.integers())
+WORDS = (
+    "",
+    "input",
+    "auto",
+    "gradcam",
+    "none",
+    "minmax",
+    "exact",
+    "cpu",
+    "imagenet",
+    "6x6",
+    "nan",
+    "argmax",
+    "signed",
+    "split",
 )
-PLAIN = st.one_of(st.none(), NUMBERS, TEXTS, st.binary(max_size=4))
+TEXTS = st.one_of(st.sampled_from(WORDS), st.text(max_size=12))
+PLAIN = st.one_of(st.none(), NUMBERS, st.booleans(), TEXTS, st.binary(max_size=4))
+ARRAYS = st.builds(
+    lambda shape, kind: np.zeros(shape, kind), st.lists(st.integers(0, 3), max_size=4), st.sampled_from("fdiqbUO")
+)
 ANY = st.one_of(
     PLAIN,
     st.lists(PLAIN, max_size=4),
     st.tuples(NUMBERS, NUMBERS),
     st.dictionaries(TEXTS, PLAIN, max_size=2),
-    st.builds(
-        lambda shape, kind: np.zeros(shape, kind), st.lists(st.integers(0, 3), max_size=4), st.sampled_from("fdiqbUO")
-    ),
+    ARRAYS,
 )
-"""What is no array of pictures."""
+"""Of any kind."""
 
-NAMES = (
-    "layers", "base", "base_layer", "grid", "denoise", "eigen_smooth", "residual", "products", "start", "aug_smooth", "trace",
-    "saturation", "int8", "threads", "batch", "input", "output", "before_softmax", "head", "samples", "epsilon", "cells", "steps",
-)  # fmt: skip
-"""Options of an Explainer, and some settings of methods."""
+WHOLE = st.one_of(st.integers(-3, 300), st.integers())
+PAIR = st.tuples(WHOLE, WHOLE)
+OPTIONS: dict[str, st.SearchStrategy[Any]] = {
+    "layers": st.one_of(TEXTS, st.lists(TEXTS, max_size=3)),
+    **dict.fromkeys(("base", "base_layer", "residual", "products", "start", "int8", "input", "output"), TEXTS),
+    **dict.fromkeys(("denoise", "eigen_smooth", "aug_smooth", "trace", "saturation", "before_softmax"), st.booleans()),
+    "grid": PAIR,
+    "batch": WHOLE,
+    **dict.fromkeys(("samples", "epsilon", "cells", "steps"), st.one_of(NUMBERS, TEXTS)),
+}
+"""Options of an Explainer and some settings of methods, of the kind that each is said to be."""
+
+EXPORTED: dict[str, st.SearchStrategy[Any]] = {
+    "target": st.one_of(WHOLE, TEXTS),
+    "size": PAIR,
+    "resize": TEXTS,
+    "normalize": TEXTS,
+    "batch": WHOLE,
+}
 
 QUICK = tuple(m for m in METHODS if m not in ("auto", "shapleycam"))
-WRITING = ("target", "preprocess", "size", "resize", "normalize", "batch", "fp16")
+
+
+def some_of(kinds: dict[str, st.SearchStrategy[Any]]) -> st.SearchStrategy[dict[str, Any]]:
+    """Draw up to two options, each of its kind."""
+    names = st.lists(st.sampled_from(sorted(kinds)), unique=True, max_size=2)
+    return names.flatmap(lambda chosen: st.fixed_dictionaries({n: kinds[n] for n in chosen}))
 
 
 @functools.cache
@@ -105,10 +136,24 @@ def tried(run: Callable[..., None], *drawn: st.SearchStrategy[Any]) -> Draw:
 
 PICTURES = st.builds(lambda n, kind: np.ones((n, 3, 6, 6), kind), st.integers(0, 3), st.sampled_from("fdib"))
 
+METHOD = st.sampled_from(QUICK)
+
 ARGUMENTS: dict[str, Draw] = {
-    "arguments of Explainer": tried(
-        built, st.dictionaries(st.sampled_from(NAMES), ANY, max_size=2), st.sampled_from(QUICK)
+    "arguments of Explainer": tried(built, some_of(OPTIONS), METHOD),
+    "arguments of a call": tried(
+        called, st.one_of(PICTURES, ARRAYS), st.one_of(st.none(), WHOLE, st.lists(WHOLE, max_size=4))
     ),
-    "arguments of a call": tried(called, st.one_of(PICTURES, ANY), ANY),
-    "arguments of export": tried(written, st.dictionaries(st.sampled_from(WRITING), ANY, max_size=2)),
+    "arguments of export": tried(written, some_of(EXPORTED)),
 }
+"""Of the kinds that the signatures name, with any value."""
+
+KINDLESS: dict[str, Draw] = {
+    "anything to Explainer": tried(
+        built, st.dictionaries(st.sampled_from([*OPTIONS, "head", "threads"]), ANY, max_size=2), METHOD
+    ),
+    "anything to a call": tried(called, st.one_of(PICTURES, ANY), ANY),
+    "anything to export": tried(
+        written, st.dictionaries(st.sampled_from([*EXPORTED, "preprocess", "fp16"]), ANY, max_size=2)
+    ),
+}
+"""Of any kind."""

@@ -119,12 +119,12 @@ PLAIN: tuple[dict[str, Any], ...] = (
     {"image_processor_type": "ViTImageProcessor", "do_resize": True, "size": {"height": 8, "width": 8}, "resample": 2,
      "do_normalize": True, "image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5], "rescale_factor": 0.00392},
     {"do_center_crop": True, "crop_size": {"height": 8, "width": 8}, "size": {"shortest_edge": 10}, "do_rescale": True},
-    {"feature_extractor_type": "ConvNextFeatureExtractor", "size": 8, "crop_pct": 0.9, "image_mean": [0.4], "image_std": [0.2]},
+    {"feature_extractor_type": "ConvNextFeatureExtractor", "size": 8, "crop_pct": 0.9, "image_mean": [0.4]},
 )  # fmt: skip
 VALUES: tuple[Any, ...] = (
-    None, True, 0, -1, 1, 255, 10**30, 1e308, 1e-308, float("nan"), float("inf"), "", "imagenet", "1/0", "nan", "8x8", [], [1], [8, 8],
-    [0, 0], [1, 2, 3, 4], [[1]], [None], {}, {"preset": "tf"}, {"height": 8}, {"height": "a", "width": 8}, {"shortest_edge": None},
-    {"height": -1, "width": 1e9}, *WORDS,
+    None, True, 0, -1, 1, 255, 10**30, 1e308, 1e-308, float("nan"), float("inf"), "", "imagenet", "1/0", "nan", "8x8",
+    [], [1], [8, 8], [0, 0], [1, 2, 3, 4], [[1]], [None], {}, {"preset": "tf"}, {"height": 8},
+    {"height": "a", "width": 8}, {"shortest_edge": None}, {"height": -1, "width": 1e9}, *WORDS,
 )  # fmt: skip
 LABELS = (
     '["a", "b"]',
