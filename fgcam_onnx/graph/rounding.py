@@ -47,10 +47,10 @@ def runtime_shape(node: NodeProto, types: Types, constants: Constants) -> Shape 
         return (shape[0], *_deconvolved(shape[2:], _dims(w), **attrs))
     scales, sizes = ([*node.input, "", "", ""][i] for i in (2, 3))
     if sizes in constants:
-        return _kept_in_ratio(shape, constants[sizes], **attrs)
-    if scales not in constants or constants[scales].shape != (len(attrs.get("axes", shape)),):
+        return _kept_in_ratio(shape, constants[sizes].ravel(), **attrs)
+    if scales not in constants or constants[scales].size != len(attrs.get("axes", shape)):
         return None
-    return _scaled(shape, constants[scales], **attrs)
+    return _scaled(shape, constants[scales].ravel(), **attrs)
 
 
 def _fits(n: int, **attrs: Any) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from nets import model_of, node, small_cnn, written
-from onnx import ModelProto, NodeProto
+from onnx import AttributeProto, ModelProto, NodeProto
 from onnx.helper import make_attribute
 
 from fgcam_onnx import Explainer, load
@@ -87,6 +87,28 @@ def test_what_inference_leaves_open_and_the_runtime_refuses_is_the_files_fault()
     model = net(slice_of, starts=np.array([[0]]), ends=np.array([[4]]), axes=np.array([[2]]))
     with pytest.raises(ModelError, match="not valid ONNX: ONNX Runtime"):
         Explainer(model, method="inputxgradient", threads=1)
+
+
+def test_scales_that_are_no_vector_are_read_as_the_runtime_reads_them() -> None:
+    x = np.random.default_rng(0).standard_normal((2, 3, 8, 8)).astype(np.float32)
+    resize = node("Resize", ["input", "", "s"], "y", mode="linear")
+    flat, square = (net(resize, s=np.array([1, 1, 1.5, 0.7], np.float32).reshape(s)) for s in ((4,), (2, 2)))
+    wanted, found = (Explainer(m, method="inputxgradient", threads=1)(x, target=1).map for m in (flat, square))
+    np.testing.assert_array_equal(found, wanted)
+
+
+def test_a_list_without_elements_is_refused_where_something_else_is_folded() -> None:
+    """Graphsurgeon cannot write one, and inference says what is wrong with it."""
+    model = net(
+        node("Add", ["one", "one"], "two"),
+        node("Mul", ["input", "two"], "twice"),
+        node("MaxPool", ["twice"], "y", kernel_shape=[2, 2]),
+        one=np.ones(1, np.float32),
+    )
+    load(model)
+    model.graph.node[2].attribute.append(make_attribute("strides", [], attr_type=AttributeProto.INTS))
+    with pytest.raises(ModelError, match="strides"):
+        load(model)
 
 
 def test_a_fault_of_ours_on_a_model_that_runs_stays_one() -> None:

@@ -55,7 +55,7 @@ class Child:
                 return Outcome("fault", f"no end within {SECONDS:g} s of processor time")
             piece = os.read(self._answers, 65536)
             if not piece:
-                return Outcome("fault", f"the process died: {self._end()}")
+                return Outcome("fault", f"the process died: {self._end(dying=True)}")
             line += piece
         return Outcome(**json.loads(line))
 
@@ -80,20 +80,17 @@ class Child:
         finally:
             os._exit(0)
 
-    def _end(self) -> str:
-        """End the child, and return what it died of, if it was dead."""
+    def _end(self, *, dying: bool = False) -> str:
+        """End the child, or wait for one that is dying, and return what of."""
         if not self._pid:
             return ""
         os.close(self._orders)
         os.close(self._answers)
-        gone, status = os.waitpid(self._pid, os.WNOHANG)
-        if not gone:
+        if not dying:
             os.kill(self._pid, signal.SIGKILL)
-            os.waitpid(self._pid, 0)
+        _, status = os.waitpid(self._pid, 0)
         self._pid = 0
-        if os.WIFSIGNALED(status) and gone:
-            return signal.Signals(os.WTERMSIG(status)).name
-        return f"exit {os.WEXITSTATUS(status)}" if gone else "unknown"
+        return signal.Signals(os.WTERMSIG(status)).name if os.WIFSIGNALED(status) else f"exit {os.WEXITSTATUS(status)}"
 
 
 def _serve(orders: int, answers: int, judge: Callable[[Case, Path], Outcome], folder: Path) -> None:

@@ -141,6 +141,8 @@ def sloped(explainer: Explainer, feeds: Feeds, e: Any, predicted: np.ndarray, ta
     )
     if any(n.op_type in STRAIGHT for n in explainer.model.nodes):
         return Outcome("not judged", "a quantizer, through which gradients pass straight")
+    if any(a.dtype.kind == "f" and a.size and abs(a).max() > 1e6 for a in explainer.model.constants.values()):
+        return Outcome("not judged", "numbers whose differences are rounding")
     if x.dtype.kind != "f" or explainer.frame is not None or x.ndim != m.ndim + 1 or len(x) != len(m):
         return Outcome("not judged", "no picture of floating numbers")
     weights = np.where(rng.random(m.shape) < 0.5, 1.0, 0.25) * np.sign(m + (m == 0))
