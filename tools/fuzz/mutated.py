@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from google.protobuf.descriptor import FieldDescriptor
-from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from outcomes import Rng
 
 WHOLE = (0, 1, -1, 2, 3, 7, 255, 1 << 20, 2**31 - 1, 2**31, -(2**31), 2**63 - 1, -(2**63))
@@ -16,6 +16,18 @@ WORDS = (
     "", "input", "logits", "x", "../../etc/passwd", "fgcam/output/explanation", "explanation", "a" * 5000,
     "\x1b]0;t\x07", "Ä語\u202e", "ai.onnx.ml", "com.microsoft", "N", "batch", "Loop", "NOTSET", "SAME_UPPER", "\n",
 )  # fmt: skip
+
+CHOICES = (
+    "constant", "reflect", "edge", "wrap", "linear", "nearest", "cubic", "floor", "ceil", "asymmetric", "align_corners",
+    "SAME_UPPER",
+    "SAME_LOWER", "VALID", "NOTSET", "tanh", "none", "DCR", "CRD",
+)  # fmt: skip
+ALIKE = (
+    "Relu", "Sigmoid", "Tanh", "Abs", "Neg", "Identity", "Softmax", "HardSwish", "Erf", "Add", "Sub", "Mul", "Div", "Max",
+    "Min",
+    "MatMul", "Flatten", "GlobalMaxPool", "GlobalAveragePool", "ReduceMean", "Sum", "Softplus",
+)  # fmt: skip
+"""Words of attributes, and operators that may stand for each other."""
 
 Bytes = Callable[[bytes, Rng], bytes]
 Message = Callable[[ModelProto, Rng], None]
@@ -172,6 +184,10 @@ def operator_changed(proto: ModelProto, rng: Rng) -> None:
     from onnx.defs import get_all_schemas
 
     node = node_of(proto, rng)
+    if rng.random() < 0.5:
+        node.op_type, node.domain = some(rng, ALIKE), ""
+        del node.attribute[:]
+        return
     schema = some(rng, sorted(get_all_schemas(), key=lambda s: (s.domain, s.name)))
     node.op_type, node.domain = schema.name, some(rng, (schema.domain, "", "com.microsoft"))
     if rng.random() < 0.7:
@@ -182,6 +198,10 @@ def attribute_changed(proto: ModelProto, rng: Rng) -> None:
     """Set an attribute that the operator knows to another value, or to another kind of value."""
     from onnx.defs import get_schema
 
+    given = [a for n in proto.graph.node for a in n.attribute]
+    if given and rng.random() < 0.6:
+        _nudged(some(rng, given), rng)
+        return
     node = node_of(proto, rng)
     try:
         known = sorted(get_schema(node.op_type, node.domain).attributes)
@@ -196,6 +216,19 @@ def attribute_changed(proto: ModelProto, rng: Rng) -> None:
     del node.attribute[:]
     typed = {"attr_type": 7} if value == [] else {}
     node.attribute.extend([*kept, helper.make_attribute(name, value, **typed)])
+
+
+def _nudged(attribute: AttributeProto, rng: Rng) -> None:
+    """Give an attribute another value of its kind, such as an operator may have."""
+    near = [int(v) for v in rng.integers(-2, 5, max(1, len(attribute.ints)))]
+    values: dict[int, Any] = {
+        AttributeProto.INT: near[0],
+        AttributeProto.INTS: near,
+        AttributeProto.FLOAT: float(rng.uniform(-1, 2)),
+        AttributeProto.STRING: some(rng, CHOICES),
+    }
+    if attribute.type in values:
+        attribute.CopyFrom(helper.make_attribute(attribute.name, values[attribute.type]))
 
 
 def weights_changed(proto: ModelProto, rng: Rng) -> None:
