@@ -18,13 +18,13 @@ WORDS = (
 )  # fmt: skip
 
 CHOICES = (
-    "constant", "reflect", "edge", "wrap", "linear", "nearest", "cubic", "floor", "ceil", "asymmetric", "align_corners",
-    "SAME_UPPER",
+    "constant", "reflect", "edge", "wrap", "linear", "nearest", "cubic", "floor", "ceil", "asymmetric",
+    "align_corners", "SAME_UPPER",
     "SAME_LOWER", "VALID", "NOTSET", "tanh", "none", "DCR", "CRD",
 )  # fmt: skip
 ALIKE = (
-    "Relu", "Sigmoid", "Tanh", "Abs", "Neg", "Identity", "Softmax", "HardSwish", "Erf", "Add", "Sub", "Mul", "Div", "Max",
-    "Min",
+    "Relu", "Sigmoid", "Tanh", "Abs", "Neg", "Identity", "Softmax", "HardSwish", "Erf", "Add", "Sub", "Mul", "Div",
+    "Max", "Min",
     "MatMul", "Flatten", "GlobalMaxPool", "GlobalAveragePool", "ReduceMean", "Sum", "Softplus",
 )  # fmt: skip
 """Words of attributes, and operators that may stand for each other."""
