@@ -97,6 +97,16 @@ def test_scales_that_are_no_vector_are_read_as_the_runtime_reads_them() -> None:
     np.testing.assert_array_equal(found, wanted)
 
 
+@pytest.mark.parametrize("flag", [2, 3, -1])
+def test_a_gemm_turns_its_operand_by_any_flag_but_0(flag: int) -> None:
+    model = small_cnn(size=(8, 8))
+    x = np.random.default_rng(0).standard_normal((2, 3, 8, 8)).astype(np.float32)
+    wanted = Explainer(model, method="inputxgradient", threads=1)(x, target=1).map
+    next(a for a in model.graph.node[-1].attribute if a.name == "transB").i = flag
+    found = Explainer(model, method="inputxgradient", threads=1)(x, target=1).map
+    np.testing.assert_allclose(found, wanted, rtol=1e-6, atol=1e-8)
+
+
 def test_a_list_without_elements_is_refused_where_something_else_is_folded() -> None:
     """Graphsurgeon cannot write one, and inference says what is wrong with it."""
     model = net(
