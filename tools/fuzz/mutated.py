@@ -250,7 +250,8 @@ def weights_changed(proto: ModelProto, rng: Rng) -> None:
     if way == 2:
         array = array.astype(some(rng, (np.float16, np.float64, np.int64, np.uint8, np.bool_)))
     elif way == 3:
-        array = np.full(array.shape, some(rng, FLOATS) if array.dtype.kind == "f" else some(rng, WHOLE[:9])).astype(array.dtype)
+        value = some(rng, FLOATS) if array.dtype.kind == "f" else some(rng, WHOLE[:9])
+        array = np.full(array.shape, value).astype(array.dtype)
     elif way == 4:
         array = array.reshape(some(rng, ((-1,), (1, *array.shape), array.shape[::-1])))
     else:
