@@ -10,8 +10,9 @@ PORT ?= 8000
 ASSETS ?= $(FGCAM_ASSETS)
 ZOO ?= $(FGCAM_ZOO)
 OUT ?= build
+SECONDS ?= 300
 
-.PHONY: help demo test check house dist docs-figures bench peers coverage truth exporting training pictures runtimes web gpu clean
+.PHONY: help demo test check house dist docs-figures fuzz bench peers coverage truth exporting training pictures runtimes web gpu clean
 
 help:  ## what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -46,6 +47,9 @@ dist: $(BIN)/.installed-dev  ## wheel and sdist, each tried in a clean environme
 
 docs-figures: $(BIN)/.installed-dev  ## every table of figures in the docs again, under build/figures; what cannot be made here is said
 	FGCAM_ASSETS="$(ASSETS)" FGCAM_ZOO="$(ZOO)" $(BIN)/python tools/house/figures.py --run $(OUT)/figures
+
+fuzz: $(BIN)/.installed-dev  ## mutated models, random nets, files and arguments, held against oracles: SECONDS=300
+	$(BIN)/python tools/fuzz/fuzz.py --seconds $(SECONDS)
 
 $(PEERS)/.installed: pyproject.toml tools/peers/requirements.txt
 	@test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)

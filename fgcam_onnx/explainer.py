@@ -30,6 +30,7 @@ from .methods.method import Compiled
 from .methods.remarks import remarks_of
 from .methods.taking import refuse_unused
 from .program import SEED, TARGET
+from .runtime import accountable
 from .saving.saving import check_plain
 from .sizes import Sizes, bound_to, open_inputs
 from .surgery.framing import framed
@@ -56,8 +57,7 @@ class Explainer:
         The CAM that is refined, a row of ``methods.BASES``, and the layer where; default ``gradcam`` at the deepest
         layer with spatial extent, of auto what suits the kind of net.
     grid : (int, int), optional
-        Height and width of a transformer's grid of tokens, where the graph does not show it; tokens before the
-        last ``height * width`` are left out.
+        Height and width of a transformer's grid of tokens, its last ones, where the graph does not show it.
     denoise : bool
         Keep the leading singular directions of the components.
     eigen_smooth : bool
@@ -89,8 +89,7 @@ class Explainer:
     input, output : str, optional
         The image input and the score's output, where the model has several.
     before_softmax : bool
-        Explain the logit before a trailing Softmax or Sigmoid (default) or the output itself; boxes are read as the
-        output has them.
+        Explain the logit before a trailing Softmax or Sigmoid, or the output itself; boxes are read as they come.
     head : Stated
         What the output means, as far as that is to be said and not found out: ``Stated("map")``, class names.
     progress : callable, optional
@@ -236,8 +235,9 @@ class Explainer:
 
     def _compile(self, size: tuple[int, ...], *, seeded: bool) -> Compiled:
         if (size, seeded) not in self._compiled:
-            options, names = self.options(size, seeded=seeded)
-            run = find_method(self.method).compile(options)
+            with accountable(self.model):
+                options, names = self.options(size, seeded=seeded)
+                run = find_method(self.method).compile(options)
             self._compiled[size, seeded] = Compiled(options, names, augmented(run, options) if self.aug_smooth else run)
         return self._compiled[size, seeded]
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import functools
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import DeviceError, FgcamError, InputError, NumericsError
+from .errors import DeviceError, FgcamError, InputError, ModelError, NumericsError
 from .graph.emitter import OUTPUT
 from .graph.model import Model, element_type, smallest_program
 from .surgery.products import overflowing_program
@@ -183,6 +184,31 @@ def _opened(runtime: Any, graph: bytes, options: Any, providers: list[Any]) -> o
         if LOST not in str(error):
             raise
         return runtime.InferenceSession(graph, options, providers=providers, disabled_optimizers=["Pad_Fusion"])
+
+
+@contextmanager
+def accountable(model: Model) -> Iterator[None]:
+    """Hold the file to account for what breaks while a program is built on it, where ONNX Runtime does not run it.
+
+    Formulas are written for valid operators, and no inference checks all of what the standard asks of them. Free sizes
+    are taken for 1.
+
+    Raises
+    ------
+    ModelError
+        With the runtime's reason.
+    """
+    try:
+        yield
+    except FgcamError:
+        raise
+    except Exception as error:
+        try:
+            blank = {i.name: np.zeros([d if isinstance(d, int) else 1 for d in i.shape], i.dtype) for i in model.inputs}
+            Session(model, threads=1).run(blank)
+        except FgcamError as refusal:
+            raise ModelError(f"the graph is not valid ONNX: {refusal}") from error
+        raise
 
 
 def _ort_value(runtime: Any, array: NDArray[Any]) -> Any:

@@ -21,6 +21,8 @@ POOLS = frozenset({"AveragePool", "LpPool", "MaxPool"})
 SIZED = POOLS | {"ConvTranspose", "Resize"}
 """Operators whose size the runtime computes in a way of its own."""
 
+AUTO_PAD = (b"NOTSET", b"SAME_UPPER", b"SAME_LOWER", b"VALID")
+
 Types = Mapping[str, TypeProto]
 Constants = Mapping[str, NDArray[Any]]
 
@@ -28,21 +30,36 @@ Constants = Mapping[str, NDArray[Any]]
 def runtime_shape(node: NodeProto, types: Types, constants: Constants) -> Shape | None:
     """Return the shape that the runtime gives the output of ``node``, None for a free dimension.
 
-    None where inference is to be believed, or the shape of the input is not known.
+    None where inference is to be believed, or to refuse the node, or the shape of the input is not known.
     """
     if node.op_type not in SIZED or node.domain or not all(_ranked(types.get(i)) for i in node.input[:1]):
         return None
     shape = _dims(types[node.input[0]])
     attrs = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+    if node.op_type != "Resize" and not _fits(len(shape) - 2, **attrs):
+        return None
     if node.op_type in POOLS:
         return (*shape[:2], *_pooled(shape[2:], **attrs))
     if node.op_type == "ConvTranspose":
         w = types.get(node.input[1])
-        return (shape[0], *_deconvolved(shape[2:], _dims(w), **attrs)) if w is not None and _ranked(w) else None
+        if w is None or not _ranked(w) or len(_dims(w)) != len(shape):
+            return None
+        return (shape[0], *_deconvolved(shape[2:], _dims(w), **attrs))
     scales, sizes = ([*node.input, "", "", ""][i] for i in (2, 3))
     if sizes in constants:
-        return _kept_in_ratio(shape, constants[sizes], **attrs)
-    return _scaled(shape, constants[scales], **attrs) if scales in constants and constants[scales].size else None
+        return _kept_in_ratio(shape, constants[sizes].ravel(), **attrs)
+    if scales not in constants or constants[scales].size != len(attrs.get("axes", shape)):
+        return None
+    return _scaled(shape, constants[scales].ravel(), **attrs)
+
+
+def _fits(n: int, **attrs: Any) -> bool:
+    """Tell whether a window's lists are of ``n`` axes, its steps positive and ``auto_pad`` a word of the standard."""
+    each = ("dilations", "kernel_shape", "output_padding", "strides")
+    lists = [*((attrs.get(name), n) for name in each), (attrs.get("pads"), 2 * n)]
+    steps = [s for name in ("dilations", "strides") for s in attrs.get(name, ())]
+    known = attrs.get("auto_pad", AUTO_PAD[0]) in AUTO_PAD
+    return known and all(given is None or len(given) == count for given, count in lists) and all(s > 0 for s in steps)
 
 
 def _scaled(shape: Shape, scales: NDArray[Any], *, axes: Sequence[int] | None = None, **_: Any) -> Shape:
@@ -215,7 +232,7 @@ def _alone(
     schema = onnx.defs.get_schema(node.op_type, opset)
     try:
         found = onnx.shape_inference.infer_node_outputs(schema, node, inputs, data)
-    except onnx.shape_inference.InferenceError:
+    except (onnx.shape_inference.InferenceError, onnx.checker.ValidationError):
         return None
     kind = found.get(node.output[0])
     return _dims(kind) if kind is not None and _ranked(kind) else None

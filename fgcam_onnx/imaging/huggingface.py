@@ -71,7 +71,8 @@ def _geometry(config: Mapping[str, Any], *, where: str) -> dict[str, Any]:
         if crop != box:
             raise _unlike(where, f"a stretch to {box} cropped to {crop} has no equivalent here")
         return {**fields, "resize": "stretch", "size": box}
-    if crop is None or crop[0] != crop[1] or not isinstance(short, int) or not 0 < crop[0] <= short:
+    square = crop is not None and crop[0] == crop[1] and isinstance(crop[0], int)
+    if crop is None or not square or not isinstance(short, int) or not 0 < crop[0] <= short:
         raise _unlike(where, f"size {size!r} with crop_size {config.get('crop_size')!r} has no equivalent here")
     return {**fields, "resize": "crop", "size": crop, "crop_share": crop[0] / short}
 

@@ -98,7 +98,7 @@ def grid_of(places: Places, *, batch: int) -> Grid | None:
 def lattice(places: Places, at: Labels) -> tuple[int, int] | None:
     """Return the (height, width) of labels that are the grid, or every n-th row and column of it, row by row."""
     y, x = np.divmod(at, np.int32(places.width))
-    rows, columns = np.unique(y), np.unique(x)
+    rows, columns = (np.flatnonzero(np.bincount(v)).astype(np.int32) for v in (y, x))
     if len(rows) * len(columns) != at.size or not np.array_equal(
         at, np.add.outer(rows * places.width, columns).ravel()
     ):

@@ -15,6 +15,7 @@ from onnx import NodeProto, TypeProto, helper
 
 from ..errors import ModelError
 from ..graph.model import dims_of
+from ..graph.rounding import AUTO_PAD
 from ..graph.subgraphs import graphs_of, nodes_inside
 
 CONVOLUTIONS = ("Conv", "ConvInteger", "QLinearConv")
@@ -80,8 +81,8 @@ def _idle_pool(node: NodeProto) -> NodeProto:
 
 def _explicit_pads(node: NodeProto, types: Mapping[str, TypeProto]) -> NodeProto:
     attrs = {a.name: helper.get_attribute_value(a) for a in node.attribute}
-    auto = attrs.get("auto_pad", b"NOTSET").decode()
-    if auto == "NOTSET":
+    auto = attrs.get("auto_pad", b"NOTSET")
+    if auto not in AUTO_PAD[1:]:
         return node
     x, y = types.get(node.input[0]), types.get(node.output[0])
     if x is None or y is None:
@@ -97,9 +98,9 @@ def _explicit_pads(node: NodeProto, types: Mapping[str, TypeProto]) -> NodeProto
         max(0, (o - 1) * s + (k - 1) * d + 1 - i)
         for i, o, k, s, d in zip(source, out, kernel, stride, dilation, strict=True)
     ]
-    if auto == "VALID":
+    if auto == b"VALID":
         total = [0] * len(total)
-    upper = auto == "SAME_UPPER"
+    upper = auto == b"SAME_UPPER"
     begin = [t // 2 if upper else t - t // 2 for t in total]
     end = [t - b for t, b in zip(total, begin, strict=True)]
     explicit = NodeProto()

@@ -8,7 +8,7 @@ from typing import Any
 
 import onnx
 from numpy.typing import NDArray
-from onnx import ModelProto, TensorProto, TypeProto
+from onnx import AttributeProto, ModelProto, TensorProto, TypeProto
 
 from ..errors import ModelError
 from ..graph.model import dims_of
@@ -23,7 +23,7 @@ GENERATED = 10**7
 
 
 def check_text(message: Any) -> None:
-    """Refuse names that are not text: protobuf hands those over as bytes.
+    """Refuse names and words of attributes that are not text: protobuf hands those over as bytes.
 
     Raises
     ------
@@ -37,12 +37,22 @@ def check_text(message: Any) -> None:
             fields = [(f.name, v) for f, v in message.ListFields() if f.type in (f.TYPE_STRING, f.TYPE_MESSAGE)]
         except UnicodeDecodeError as error:
             raise ModelError(f"the model is damaged: a name in it is not text ({error})") from None
+    if isinstance(message, AttributeProto):
+        fields += [(f"word of attribute {message.name!r}", w) for w in (message.s, *message.strings) if not _is_text(w)]
     for name, value in fields:
         for item in [value] if isinstance(value, str | bytes) or hasattr(value, "ListFields") else value:
             if isinstance(item, bytes):
                 raise ModelError(f"the model is damaged: a {name} in it is not text: {item[:40]!r}")
             if hasattr(item, "ListFields"):
                 check_text(item)
+
+
+def _is_text(word: bytes) -> bool:
+    try:
+        word.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def check_extents(proto: ModelProto, types: Mapping[str, TypeProto]) -> None:
@@ -53,6 +63,11 @@ def check_extents(proto: ModelProto, types: Mapping[str, TypeProto]) -> None:
     ModelError
         Naming the node.
     """
+    for info in proto.graph.input:
+        shape = dims_of(info.type) if info.type.tensor_type.HasField("shape") else ()
+        if math.prod(d for d in shape if isinstance(d, int)) > LARGEST:
+            sizes = " x ".join(map(str, shape))
+            raise ModelError(f"input {info.name!r} has {sizes} elements; at most {LARGEST} are supported")
     for node in proto.graph.node:
         kind = types.get(node.output[0])
         if kind is None or not kind.tensor_type.HasField("shape"):

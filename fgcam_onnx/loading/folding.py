@@ -37,10 +37,11 @@ def folded(proto: ModelProto, constants: Mapping[str, NDArray[Any]]) -> tuple[Mo
     metadata = {n.output[0]: n for n in proto.graph.node if n.metadata_props}
     small = {n: a for n, a in constants.items() if a.size <= LARGE}
     if not _foldable(proto, small):
-        read = _reads(proto)
-        return proto, {n: a for n, a in constants.items() if n in read}
-    graph = _folded(closed(proto, constants))
-    clean = gs.export_onnx(graph)
+        return proto, _read_of(proto, constants)
+    try:
+        clean = gs.export_onnx(_folded(closed(proto, constants)))
+    except ValueError:  # an attribute that is a list without elements, which graphsurgeon cannot write
+        return proto, _read_of(proto, constants)
     kept = dict(constants) | {t.name: numpy_helper.to_array(t) for t in clean.graph.initializer}
     result = ModelProto()
     result.CopyFrom(proto)
@@ -50,8 +51,12 @@ def folded(proto: ModelProto, constants: Mapping[str, NDArray[Any]]) -> tuple[Mo
         if old is not None and not node.metadata_props:
             node.metadata_props.extend(old.metadata_props)
         result.graph.node.append(node)
-    read = _reads(result)
-    return result, {n: a for n, a in kept.items() if n in read}
+    return result, _read_of(result, kept)
+
+
+def _read_of(proto: ModelProto, constants: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    read = _reads(proto)
+    return {n: a for n, a in constants.items() if n in read}
 
 
 def _folded(model: ModelProto) -> gs.Graph:

@@ -231,7 +231,7 @@ def gemm_a(
     e = g.emitter
     if transA:
         return e.emit("Gemm", b, g, alpha=alpha, transA=transB, transB=1)
-    return e.emit("Gemm", g, b, alpha=alpha, transB=1 - transB)
+    return e.emit("Gemm", g, b, alpha=alpha, transB=int(not transB))
 
 
 def gemm_b(
@@ -242,7 +242,7 @@ def gemm_b(
     e = g.emitter
     if transB:
         return e.emit("Gemm", g, a, alpha=alpha, transA=1, transB=transA)
-    return e.emit("Gemm", a, g, alpha=alpha, transA=1 - transA)
+    return e.emit("Gemm", a, g, alpha=alpha, transA=int(not transA))
 
 
 def gemm_c(

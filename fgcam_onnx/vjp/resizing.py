@@ -39,10 +39,10 @@ def resize_x(
     for name, parameter in (("scales", scales), ("roi", roi)):
         if parameter is not None and parameter.constant is None:
             raise FgcamError(f"a Resize with computed {name} has no gradient rule")
-    given = scales.constant if scales is not None else None
+    given, box = (p.constant.ravel() if p is not None and p.constant is not None else None for p in (scales, roi))
     ratios = {a: float(given[i]) for i, a in enumerate(over)} if given is not None and given.size else {}
     cropped = roi is not None and coordinate_transformation_mode == "tf_crop_and_resize"
-    box = roi.constant if roi is not None and cropped else None
+    box = box if cropped else None
     leading = _leading(x, over, sizes, keep_aspect_ratio_policy)
     attrs = {
         "antialias": antialias or None,
@@ -67,7 +67,7 @@ def resize_x(
         if kept and ratios.get(a, 1.0) == 1.0 and (leading is None or leading[0] == leading[1]):
             continue
         ends = (float(box[i]), float(box[len(over) + i])) if box is not None and box.size else None
-        wanted = int(sizes.constant[i]) if leading is not None and sizes is not None else None  # type: ignore[index]
+        wanted = int(sizes.constant.ravel()[i]) if leading is not None and sizes is not None else None  # type: ignore[union-attr]
         matrices[a] = _resized(
             g, static([x.shape[a], y.shape[a]]), first, ends, ratios.get(a), leading=leading, wanted=wanted, **attrs
         )
@@ -80,7 +80,7 @@ def _leading(x: Value, over: Sequence[int], sizes: Value | None, policy: str) ->
         return None
     if sizes.constant is None:
         raise FgcamError(f"a Resize with computed sizes and keep_aspect_ratio_policy={policy!r} has no gradient rule")
-    ends = [(size, int(w)) for size, w in zip(static([x.shape[a] for a in over]), sizes.constant, strict=True)]
+    ends = [(size, int(w)) for size, w in zip(static([x.shape[a] for a in over]), sizes.constant.ravel(), strict=True)]
     return (min if policy == "not_larger" else max)(ends, key=lambda end: end[1] / end[0])
 
 

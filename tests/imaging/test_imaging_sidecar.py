@@ -265,3 +265,10 @@ def test_a_sidecar_may_name_labels_alone(tmp_path: Path) -> None:
     side = write(tmp_path / "net.json", {"labels": "names.txt"})
     assert find_sidecar(tmp_path / "net.onnx") == side
     assert preprocess_from(side) == Preprocess()
+
+
+@pytest.mark.parametrize("crop", ["a", {"height": "a", "width": "a"}, [8, 8], None, 0.5])
+def test_a_crop_whose_size_is_no_number_is_refused(crop: object) -> None:
+    config = {"do_center_crop": True, "crop_size": crop, "size": {"shortest_edge": 10}, "do_normalize": True}
+    with pytest.raises(OptionError, match="crop_size"):
+        preprocess_from(config)

@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from audited import NETS, Net, net_of
+from candidates import NETS, Net, net_of
 from damage import DAMAGES, UnfitError, damaged
 
 from fgcam_onnx import load

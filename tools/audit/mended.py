@@ -18,7 +18,7 @@ from collections.abc import Callable
 
 import numpy as np
 import onnx
-from audited import CALIBRATION, NETS, Net, net_of
+from candidates import CALIBRATION, NETS, Net, net_of
 from damage import damaged
 
 from fgcam_onnx import Explainer, load
