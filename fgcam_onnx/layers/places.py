@@ -56,7 +56,7 @@ def places_of(model: Model, source: str | None = None) -> Mapping[str, Places]:
     for node in model.nodes:
         if any(o in varying for o in node.output):
             found_here = _after(model, node, places)
-            places |= {o: p for o, p in zip(node.output, found_here, strict=False) if p is not None and o}
+            places |= {o: p for o, p in zip(node.output, found_here, strict=False) if p is not None and p.at.size and o}
     return places
 
 
