@@ -171,7 +171,9 @@ def append_explanation(
         raise OptionError("aug_smooth runs a method again and again from outside: it cannot be exported")
     options, names = explainer.options(_bound_size(explainer, size))
     if options.head.dense:
-        raise options.head.refusal("a file explains a class of the whole picture")
+        raise TargetError(
+            f"a file explains a class of the whole picture; the output is {options.head.told}. Use `fgcam explain`"
+        )
     append = find_method(explainer.method).append
     if append is None:
         raise OptionError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from . import vjp
@@ -42,25 +42,41 @@ def support_of(model: Model, *, logits: str, input: str) -> dict[str, Support]: 
     records = tuple(tape_between(Emitter(model), sources=[input], output=logits))
     composite = fg_cam()
     return {
-        "gradient": _support(records, _has_derivative),
-        "fgcam": _support(records, composite.accepts),
+        "gradient": _support(records, _derivatives),
+        "fgcam": _support(records, lambda record: _flows(record) if composite.accepts(record) else None),
     }
 
 
-def _has_derivative(record: Record) -> bool:
+def _flows(record: Record) -> Sequence[bool]:
+    """Return to which inputs relevance goes on: those with a derivative, where any has one."""
+    found = _derivatives(record)
+    return found if found is not None and any(found) else record.on_tape
+
+
+def _derivatives(record: Record) -> Sequence[bool] | None:
+    """Return to which inputs a gradient goes on; None where the operator has no row."""
     row = vjp.RULES.get(key_of(record))
-    if not isinstance(row, tuple):
-        return row is not None
-    return any(on and rule is not None for on, rule in zip(record.on_tape, row, strict=False))
+    if row is None or not isinstance(row, tuple):
+        return None if row is None else record.on_tape
+    return [on and rule is not None for on, rule in zip(record.on_tape, row, strict=False)]
 
 
-def _support(records: tuple[Record, ...], has_rule: Callable[[Record], bool]) -> Support:
+def _support(records: tuple[Record, ...], flows: Callable[[Record], Sequence[bool] | None]) -> Support:
+    """Walk as the engine does: what nothing flows to needs no rule, such as a condition or an index."""
     missing: Counter[str] = Counter()
+    live = {records[-1].output.name} if records else set[str]()
     blocked: set[str] = set()
     for record in reversed(records):
-        lacking = not has_rule(meant(record))
-        if lacking:
+        made = {o.name for o in record.outputs if o is not None}
+        if not any(record.on_tape) or live.isdisjoint(made):
+            continue
+        going = flows(meant(record))
+        if going is None or not any(going):
             missing[key_of(record)] += 1
-        if lacking or any(o is not None and o.name in blocked for o in record.outputs):
-            blocked.update(v.name for v in record.inputs if v is not None)
-    return Support(dict(missing), frozenset(blocked))
+        on = going if going is not None else record.on_tape
+        names = {v.name for v, goes in zip(record.inputs, on, strict=False) if v is not None and goes}
+        live |= names
+        if going is None or not blocked.isdisjoint(made):
+            blocked |= names
+    read = {v.name for r in records for v in r.inputs if v is not None}
+    return Support(dict(missing), frozenset(blocked | (read - live)))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +15,7 @@ from .feeding import FEED, check_fed, files_of, read_feeds
 from .meaning import MEANING, labels_file_of, noted, stated
 from .options import DEVICE, DRAWN, INT8, PICTURES, RULES, STYLE
 from .preparing import OVERRIDES, prepare, recorded, untouched
-from .record import hashes, made_now, options_given, read_record, repeated
+from .record import hashes, made_now, options_given, read_record, repeated, weights_beside
 from .targets import HELP, read_targets
 from .values import Size, settings_by_method
 
@@ -165,7 +164,7 @@ def command(ctx: click.Context, /, **options: Any) -> None:
         "images": [p.summary() for p in results],
         **made_now(),
         "options": options_given({"model": model, "images": images, **options}),
-        "files": hashes([model, *_beside(loaded), *files]),
+        "files": hashes([model, *weights_beside(loaded), *files]),
     }
     path = save_json(options["out"] / "explanations.json", summary)
     if options["as_json"]:
@@ -245,15 +244,6 @@ def _style(ctx: click.Context, options: dict[str, Any]) -> Style | None:
     if given:
         raise OptionError(f"{', '.join(given)} changes nothing of --raw maps, which are not drawn: leave it out")
     return None
-
-
-def _beside(model: Model) -> list[Path]:
-    """Return the files that hold the model's weights, where they lie beside it."""
-    from ..saving.saving import sources_of
-
-    assert model.path is not None
-    own = Path(os.path.realpath(model.path))
-    return [model.path.parent / path.name for path in sorted(sources_of(model) - {own})]
 
 
 def _liked(target: str | None) -> Path | None:

@@ -181,6 +181,8 @@ def _layer(rank: int, layer: Layer) -> dict[str, Any]:
         "channel_axis": layer.channel_axis,
         "tokens": _tokens(layer.grid),
         "every_path": layer.every_path,
+        "shared": layer.shared,
+        "answer": layer.answer,
         "reach": layer.reach,
         "why": layer.why,
     }

@@ -32,6 +32,12 @@ MEANING = together(
         metavar="N",
         help="How many classes a detector's boxes have, if more follows them.  [default: as the model tells it]",
     ),
+    click.option(
+        "--background",
+        metavar="first|last|none",
+        help="Which class of an output with places is no object: an SSD's first, a DETR's last, a reader's blank.  "
+        "[default: as the model or the labels tell it]",
+    ),
 )
 """What the output means, where the model does not tell it."""
 
@@ -51,7 +57,7 @@ def stated(options: Mapping[str, Any], labels_file: Path | None) -> Stated:
 
     nameless = options["head"] in ("embedding", "number") and options["labels_file"] is None
     labels = read_labels(labels_file) if labels_file is not None and not nameless else ()
-    return Stated(options["head"], tuple(labels), options["objectness"], options["class_count"])
+    return Stated(options["head"], tuple(labels), options["objectness"], options["class_count"], options["background"])
 
 
 def noted(head: Head) -> None:

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import datetime
 import json
+import os
 import platform
 import warnings
 from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..errors import OptionError
 from ..version import __version__
+
+if TYPE_CHECKING:
+    from ..graph.model import Model
 
 PACKAGES = ("numpy", "onnx", "onnxruntime", "onnxruntime-gpu", "pillow", "scikit-image", "scipy")
 FREE = ("out", "as_json", "record", "resume")
@@ -49,13 +53,22 @@ def hashes(files: Iterable[Path]) -> dict[str, str]:
     return {str(path): sha256_of(path) for path in files}
 
 
-def read_record(path: Path) -> dict[str, Any]:
-    """Read a record.
+def weights_beside(model: Model) -> list[Path]:
+    """Return the files that hold a model's weights, where they lie beside it."""
+    from ..saving.saving import sources_of
+
+    assert model.path is not None
+    own = Path(os.path.realpath(model.path))
+    return [model.path.parent / path.name for path in sorted(sources_of(model) - {own})]
+
+
+def read_record(path: Path, *, command: str = "explain") -> dict[str, Any]:
+    """Read a record that ``fgcam COMMAND`` wrote.
 
     Raises
     ------
     OptionError
-        It cannot be read, or is no record of a run.
+        It cannot be read, or is no record of a run of that command.
     """
     try:
         record = json.loads(path.read_text("utf-8"))
@@ -63,7 +76,9 @@ def read_record(path: Path) -> dict[str, Any]:
         raise OptionError(f"{path}: cannot be read as a record ({error})") from error
     needed = ("options", "files", "preprocess", "images", "model", "versions")
     if not isinstance(record, dict) or any(name not in record for name in needed):
-        raise OptionError(f"{path}: not a record that fgcam wrote; one has {', '.join(needed)}")
+        raise OptionError(f"{path}: not a record that fgcam {command} wrote; one has {', '.join(needed)}")
+    if (other := record.get("command", "explain")) != command:
+        raise OptionError(f"{path}: a record of fgcam {other}, which repeats it with --from")
     return record
 
 

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .feeding import FEED, check_fed, read_feeds
+from .feeding import FEED, check_fed, files_of, read_feeds
 from .meaning import MEANING, labels_file_of, noted, stated
 from .options import DEVICE, DRAWN, INT8, PICTURES, STYLE
-from .preparing import OVERRIDES, Preparation, prepare
+from .preparing import OVERRIDES, Preparation, prepare, recorded
+from .record import hashes, made_now, options_given, read_record, repeated, weights_beside
 from .targets import HELP, read_targets
 
 if TYPE_CHECKING:
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
 
 
 @click.command(name="sweep", context_settings={"show_default": True})
-@click.argument("model", type=click.Path(path_type=Path))
-@click.argument("picture", type=click.Path(path_type=Path))
+@click.argument("model", type=click.Path(path_type=Path), required=False)
+@click.argument("picture", type=click.Path(path_type=Path), required=False)
 @click.option(
     "--method", "methods", multiple=True, metavar="NAME",
     help="A column; repeatable.  [default: fgcam, gradcam, layercam, relevancecam]",
@@ -45,37 +46,53 @@ if TYPE_CHECKING:
 @click.option("--batch", type=click.IntRange(1), default=8, help="Masks run at once, for methods that have some.")
 @INT8
 @DEVICE
+@click.option(
+    "--from", "record", type=click.Path(path_type=Path), metavar="FILE",
+    help="Repeat the run that a sheet's .json tells of, the files being what they were; -o and --json may differ.",
+)  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print the layers, methods and failures as JSON.")
-def command(model: Path, picture: Path, **options: Any) -> None:
+@click.pass_context
+def command(ctx: click.Context, /, **options: Any) -> None:
     """Explain PICTURE at every stage of MODEL by several methods, on one sheet.
 
     Rows are layers from the input to the deepest, columns methods. What a method cannot do at a layer is said
-    in its place; the exit code is 1 only where nothing could be explained.
+    in its place; the exit code is 1 only where nothing could be explained. Beside the sheet stands a .json of its
+    name with all that is needed to repeat the run.
 
     \b
     fgcam sweep model.onnx dog.jpg --labels labels.txt -o dog.png
     fgcam sweep model.onnx dog.jpg --method gradcam --method layercam --layer layer3 --layer layer4
+    fgcam sweep --from dog.json -o again.png
     """  # noqa: D301
     from ..arguments import image_input
     from ..arithmetic import arithmetic_of, told
     from ..errors import OptionError
     from ..explainer import Explainer
-    from ..imaging import Seen, Style, footed, read_image, save_png
+    from ..imaging import Seen, Style, footed, read_image, save_json, save_png
+    from ..imaging.writing import sha256_of
     from ..loading.loading import load
     from ..surgery.framing import pictured
     from ..sweep import sweep
 
+    record = read_record(options["record"], command="sweep") if options["record"] is not None else None
+    if record is not None:
+        options = repeated(ctx, record)
+    model, picture = options.pop("model"), options.pop("picture")
+    if model is None or picture is None:
+        raise click.UsageError("Name a MODEL and a PICTURE, or a record with --from.", ctx)
     out = options["out"] or Path(f"{picture.stem}.sweep.png")
     if out.suffix.lower() != ".png":
         raise OptionError(f"{out}: the sheet is a PNG; give a name that ends in .png")
     loaded = load(model)
     image = pictured(loaded, image_input(loaded.inputs, options["input_name"]))
     overrides = {k: options[k] for k in OVERRIDES}
-    prepared = prepare(loaded, options["spec"], image=image, **overrides)
+    told_before = record["preprocess"] if record is not None else None
+    prepared = recorded(told_before) if told_before else prepare(loaded, options["spec"], image=image, **overrides)
     feeds = read_feeds(options["feeds"], model=loaded, image=image, spec=options["spec"], **overrides)
     check_fed(list(feeds), model=loaded, image=image)
     preprocess = prepared.preprocess
-    meant = stated(options, labels_file_of(model, options["labels_file"]))
+    labels_file = labels_file_of(model, options["labels_file"])
+    meant = stated(options, labels_file)
     passed = {name: options[name] for name in ("batch", "int8", "device", "threads")}
     passed |= {"input": options["input_name"], "output": options["output_name"]}
     passed["head"] = meant
@@ -101,7 +118,17 @@ def command(model: Path, picture: Path, **options: Any) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     path = save_png(out, footed(sheet, notes=(*_alike(found), *prepared.notes)))
     int8 = arithmetic_of(explainer.model)
-    _report(found, name=name, path=path, prepared=prepared, int8=int8, as_json=options["as_json"])
+    report = {"model": str(model), "command": "sweep", **_summary(found, name=name, path=path, int8=int8)}
+    files = [f for f in (labels_file, *files_of(options["feeds"])) if f is not None]
+    report |= {
+        "preprocess": prepared.summary(),
+        "images": [{"image": str(picture), "sha256": sha256_of(picture)}],
+        **made_now(),
+        "options": options_given({"model": model, "picture": picture, **options}),
+        "files": hashes([model, *weights_beside(loaded), *files]),
+    }
+    save_json(out.with_suffix(".json"), report)
+    _report(found, report, prepared=prepared, as_json=options["as_json"])
     if int8 == "saturating":
         click.echo(told(explainer.model), err=True)
 
@@ -134,23 +161,25 @@ def _drawn(found: Sweep, seen: Seen, *, title: str, tile: int, style: Style) -> 
     return labelled_grid(cells, rows=rows, columns=found.methods, corner=seen.shown(style)[0], title=title, tile=tile)
 
 
-def _report(found: Sweep, *, name: str, path: Path, prepared: Preparation, int8: str | None, as_json: bool) -> None:
+def _summary(found: Sweep, *, name: str, path: Path, int8: str | None) -> dict[str, Any]:
+    return {
+        "target": found.target,
+        "label": name,
+        "score": round(found.score, 6),
+        "layers": found.layers,
+        "methods": found.methods,
+        "failures": [{"layer": a, "method": b, "error": e} for (a, b), e in found.failures.items()],
+        "int8": int8,
+        "sheet": str(path),
+    }
+
+
+def _report(found: Sweep, report: dict[str, Any], *, prepared: Preparation, as_json: bool) -> None:
     if as_json:
-        failures = [{"layer": a, "method": b, "error": e} for (a, b), e in found.failures.items()]
-        report = {
-            "target": found.target,
-            "label": name,
-            "score": round(found.score, 6),
-            "layers": found.layers,
-            "methods": found.methods,
-            "failures": failures,
-            "int8": int8,
-            "preprocess": prepared.summary(),
-            "sheet": str(path),
-        }
         click.echo(json.dumps(report, indent=1))
         return
-    click.echo(f"{name}, score {found.score:.4g}: {len(found.maps)} maps at {len(found.layers)} layers in {path}")
+    made = f"{len(found.maps)} maps at {len(found.layers)} layers in {report['sheet']}"
+    click.echo(f"{report['label']}, score {found.score:.4g}: {made}")
     click.echo(f"preprocessing: {prepared.told}")
     for (layer, method), error in found.failures.items():
         click.echo(f"{method} at {layer}: {error}", err=True)

@@ -167,6 +167,10 @@ def meant(head: dict[str, Any]) -> list[tuple[str, str]]:
         what = {"done": "the output itself"}.get(head["probability"], f"a {head['probability']}")
         told = ", which the model leaves out" if head["assumed"] else ""
         found.append(("probability", f"{what}{told}"))
+    if head["background"] is not None:
+        stands = head["background"]
+        which = "not to be read: --background first, last or none" if stands == "open" else f"class {stands}"
+        found.append(("no object", which))
     return [*found, ("--target", head["choices"])]
 
 
@@ -176,7 +180,8 @@ def _layer(layer: dict[str, Any]) -> list[str]:
     size = " x ".join(map(str, layer["spatial"]))
     tokens = layer["tokens"]
     extra = str(tokens["before"] + tokens["after"]) if tokens else ""
-    remarks = [] if layer["every_path"] else ["on a branch"]
+    remarks = ["the answer itself"] if layer["answer"] else []
+    remarks += [] if layer["every_path"] or layer["shared"] else ["on a branch"]
     if layer["reach"] == "none":
         remarks = ["no gradient: the score uses none of its positions"]
     elif layer["reach"] == "some" and tokens:
@@ -194,7 +199,7 @@ def _layer(layer: dict[str, Any]) -> list[str]:
 
 
 def _support(walk: str, found: dict[str, Any], layers: int) -> str:
-    if not found["missing"]:
+    if not found["missing"] and not found["blocked"]:
         return f"{walk}: every operator has a rule, so every layer can be reached"
     missing = ", ".join(f"{op} ({n})" for op, n in found["missing"].items())
     return f"{walk}: no rule for {missing}, so {found['blocked']} of {layers} layers cannot be reached"

@@ -60,11 +60,19 @@ class Record:
         return tuple(i for i, v in enumerate(self.inputs) if v is not None and emitter.origin(v) in varies)
 
     def replay(self, inputs: Sequence[Value | None]) -> Record:
-        """Emit the operator again on other inputs; the same inputs give the same outputs."""
+        """Emit the operator again on other inputs; the same inputs give the same outputs.
+
+        Inputs of the same shapes give outputs of the shapes known of the record's, which inference does not see where
+        the graph computes sizes from the batch's.
+        """
         inputs = list(inputs)
         while inputs and inputs[-1] is None:
             inputs.pop()
         outputs = self.emitter.emit_many(self.op, *inputs, domain=self.domain, count=len(self.outputs), **self.attrs)
+        if all(a is b or (a and b and a.shape == b.shape) for a, b in zip(inputs, self.inputs, strict=False)):
+            for old, new in zip(self.outputs, outputs, strict=True):
+                if old is not None and self.emitter.knows(old.name):
+                    self.emitter.typed_as(old, new)
         return Record(self.op, self.domain, self.name, tuple(inputs), outputs, self.attrs, self.on_tape[: len(inputs)])
 
     def __str__(self) -> str:

@@ -202,3 +202,11 @@ def sizes_of(model: Model, name: str) -> tuple[object, ...]:
     """Return the dimensions of a tensor; empty where they are not known."""
     kind = model.types.get(name)
     return dims_of(kind) if kind is not None and kind.tensor_type.HasField("shape") else ()
+
+
+def form_of(model: Model, name: str) -> str:
+    """Return how boxes of an output of their own are written: a DETR's sigmoid gives centre and size, else corners."""
+    producers = producers_of(model)
+    while (node := producers.get(name)) is not None and node.op_type in ("Cast", "Identity", "Reshape"):
+        name = node.input[0]
+    return "cxcywh" if node is not None and node.op_type == "Sigmoid" else "auto"

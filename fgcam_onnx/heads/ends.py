@@ -10,6 +10,12 @@ from ..graph.operators import VIEWS
 from ..graph.score import SHOWS, SQUASHING, Score
 from ..graph.tape import attributes
 from ..layers.flow import Flow
+from ..layers.paths import ancestors_of
+from .columns import sizes_of
+from .pieces import TAKING
+
+CHOOSING = frozenset({"Compress", "NonMaxSuppression", "NonZero", "Unique"})
+"""Operators whose outputs are as many as they find."""
 
 EMBEDDINGS = ("embed", "pooler", "feature", "last_hidden_state", "descriptor")
 """Parts of an output's name that speak of an embedding."""
@@ -59,6 +65,36 @@ def refuse_index(model: Model, output: str) -> None:
             f"{node.input[0]!r}: it has no score and no gradient. Explain that: output={node.input[0]!r} "
             f"(--output {node.input[0]})"
         )
+
+
+def refuse_chosen(model: Model, output: str) -> None:
+    """Refuse an output whose size depends on what the graph found: there is no element that could be asked for.
+
+    Raises
+    ------
+    TargetError
+        Names the operator that chooses, and the tensor of fixed size that it chooses from, where there is one.
+    """
+    own = {d for i in model.inputs for d in i.shape}
+    if all(isinstance(d, int) or d in own for d in sizes_of(model, output)):
+        return
+    producers, needed = producers_of(model), ancestors_of(model, output)
+    chooser = next((n for n in reversed(model.nodes) if n.op_type in CHOOSING and n.output[0] in needed), None)
+    if chooser is None:
+        return
+    name, fixed = output, ""
+    while (node := producers.get(name)) is not None and node.op_type in (VIEWS if fixed else TAKING):
+        name = node.input[0]
+        dims = sizes_of(model, name)
+        if len(dims) > 1 and all(isinstance(d, int) or d in own for d in dims):
+            fixed = name
+    way = "Export the model without the choice of boxes, or choose an output before it (output=, --output)"
+    if fixed:
+        way = f"Explain what is chosen from, {list(sizes_of(model, fixed))}: output={fixed!r} (--output {fixed})"
+    raise TargetError(
+        f"output {output!r} holds as many answers as {chooser.op_type!r} (node {chooser.name!r}) finds in a picture: "
+        f"none of them is there always. {way}"
+    )
 
 
 def embeds(model: Model, output: str) -> str:

@@ -13,8 +13,10 @@ from ..graph.model import Model, TensorSpec
 from ..graph.score import Score, find_score
 from ..graph.shapes import Shape
 from ..layers.flow import Flow, flow_of
-from .columns import Columns, columns_of
-from .ends import answer_axis, embeds, end_of, refuse_index
+from .background import STANDS, by_softmax, stands_at, with_background
+from .columns import Columns, columns_of, form_of
+from .doubts import doubt_of_map
+from .ends import answer_axis, embeds, end_of, refuse_chosen, refuse_index
 from .head import KINDS, Head
 from .names import fitted_labels, metadata_of, own_labels
 
@@ -39,16 +41,21 @@ class Stated:
         Of boxes: whether column 4 is an objectness.
     classes : int, optional
         How many classes there are, where more columns follow them.
+    background : {"first", "last", "none"}, optional
+        Where the class stands that is no object, of an output with places.
     """
 
     kind: str | None = None
     labels: tuple[str, ...] = ()
     objectness: bool | None = None
     classes: int | None = None
+    background: str | None = None
 
     def __post_init__(self) -> None:
         if self.kind is not None:
             check_known("head", self.kind, [k for k in KINDS if k != "unknown"])
+        if self.background is not None:
+            check_known("background", self.background, STANDS)
 
 
 NOTHING = Stated()
@@ -96,7 +103,7 @@ def find_head(model: Model, score: Score, *, source: str, stated: Stated = NOTHI
     count = len(labels) if labels else None
     seen = _Seen(model, score, flow, source, shape, end, over, count, stated)
     head = _stated(seen) if stated.kind is not None else _told(seen)
-    head = replace(head, shape=shape, end=end, over=over)
+    head = _grounded(replace(head, shape=shape, end=end, over=over), seen)
     return _labelled(head, labels, given=bool(stated.labels))
 
 
@@ -115,11 +122,31 @@ def meaning_of(
     """
     score = find_score(model, output, before_softmax=before_softmax)
     refuse_index(model, score.output)
+    refuse_chosen(model, score.output)
     head = find_head(model, score, source=source, stated=stated)
     if score.skipped and head.columns is not None and head.kind == "boxes" and not head.columns.beside:
         score = find_score(model, output, before_softmax=False)
         head = find_head(model, score, source=source, stated=stated)
     return score, head
+
+
+def _grounded(head: Head, seen: _Seen) -> Head:
+    """Return ``head`` with what is known of a class that is no object."""
+    said, stated = seen.stated.background, seen.stated
+    if said is not None and not (head.dense and head.classed):
+        raise OptionError(f"background={said!r} (--background) is of outputs with places; this one is {head.told}")
+    if head.kind != "boxes" and not (stated.objectness is None and stated.classes is None):
+        raise OptionError(
+            f"objectness= and classes= (--objectness, --classes) are of boxes; this output is {head.told}"
+        )
+    stands = ""
+    if head.kind == "boxes" and head.columns is not None and head.axis is not None:
+        softmax = head.end == "softmax" and head.over == head.axis
+        softmax |= by_softmax(seen.model, seen.score.output, head.count, axis=seen.where(head.axis))
+        stands = stands_at(head.columns, head.count, names=seen.labels, end=head.end, softmax=softmax)
+    head = replace(head, stands=said or stands)
+    raw = head.kind == "boxes" and head.columns is not None and bool(head.columns.beside) and not head.end
+    return replace(head, over=head.axis) if raw and head.stands in ("first", "last") else head
 
 
 def _labelled(head: Head, labels: Sequence[str], *, given: bool) -> Head:
@@ -133,8 +160,9 @@ def _labelled(head: Head, labels: Sequence[str], *, given: bool) -> Head:
         return head
     if not head.count:
         return replace(head, labels=tuple(labels), count=len(labels))
+    labels = with_background(tuple(labels), head.count, head.stands)
     if given:
-        names, note = fitted_labels(labels, head.count)
+        names, note = fitted_labels(labels, head.count, places=head.dense)
         return replace(head, labels=names, notes=(note,) if note else ())
     if len(labels) != head.count:
         note = f"the {len(labels)} names in the model do not fit its {head.count} classes and are passed over"
@@ -162,15 +190,18 @@ def _told(seen: _Seen) -> Head:
     if len(large) <= 1 and all(isinstance(d, int) for d in large):
         return _flat(seen, int(math.prod(d for d in large if isinstance(d, int))))
     if len(shape) == 2:
-        if seen.end == "softmax" and seen.over is not None and (several := _several(seen)) is not None:
+        boxes = _boxes(seen)
+        beside = boxes is not None and boxes.columns is not None and boxes.columns.beside
+        if not beside and seen.end == "softmax" and seen.over is not None and (several := _several(seen)) is not None:
             return replace(several, guessed=False)
-        if (boxes := _boxes(seen)) is not None and (why := _speaks_for_boxes(seen, boxes)):
+        if boxes is not None and (why := _speaks_for_boxes(seen, boxes)):
             return replace(boxes, why=why, guessed=False)
         cells = boxes is not None and not _cells(seen).isdisjoint({d for d in shape if isinstance(d, int)})
         if (several := _several(seen)) is not None and (labels == several.count or (several.why and not cells)):
             return several
     if len(shape) == 3 and not _raw_grids(seen) and (found := _map(seen)) is not None:
-        return found
+        doubt = doubt_of_map(seen.model, seen.score.output, found, seen.end, source=seen.source, names=labels)
+        return replace(found, **doubt) if doubt else found
     why = embeds(seen.model, seen.score.output)
     if why:
         return Head("embedding", shape, why=why, guessed=why.startswith("the output"))
@@ -265,7 +296,7 @@ def _boxes(seen: _Seen) -> Head | None:
         turned = shape[0] != beside.shape[-2]
         count = shape[0 if turned else 1]
         columns = Columns(
-            turned, 0, count if isinstance(count, int) else 0, form=_form(seen.model, beside.name), beside=beside.name
+            turned, 0, count if isinstance(count, int) else 0, form=form_of(seen.model, beside.name), beside=beside.name
         )
         return Head("boxes", shape, 0 if turned else 1, columns.count, columns=columns)
     found = columns_of(
@@ -287,14 +318,6 @@ def _beside(seen: _Seen) -> TensorSpec | None:
         and isinstance(o.shape[-2], int)
     ]  # fmt: skip
     return fits[0] if len(fits) == 1 else None
-
-
-def _form(model: Model, name: str) -> str:
-    """Return how boxes of an output of their own are written: a DETR's sigmoid gives centre and size, else corners."""
-    producers = producers_of(model)
-    while (node := producers.get(name)) is not None and node.op_type in ("Cast", "Identity", "Reshape"):
-        name = node.input[0]
-    return "cxcywh" if node is not None and node.op_type == "Sigmoid" else "auto"
 
 
 def _speaks_for_boxes(seen: _Seen, head: Head) -> str:

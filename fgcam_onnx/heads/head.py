@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ..errors import TargetError
 from ..graph.shapes import Shape
+from .background import OPEN
 from .columns import Columns
 from .names import background_of
 
@@ -30,8 +31,8 @@ ASKED: Mapping[str, str] = {
     "several": "a class by index or label (where it is surest), element:{places}",
     "map": "a class by index or label (its region), region:CLASS[@BOX], element:{places}",
     "boxes": "a class by index or label (its best box), box:BOX[@CLASS], element:{places}",
-    "embedding": "like:PICTURE, element:I",
-    "number": "element:I",
+    "embedding": "like:PICTURE, element:{places}",
+    "number": "element:{places}",
     "unknown": "element:{places}; or say what the output is with head= (--head {kinds})",
 }
 """What can be asked of each kind, as the command line writes it."""
@@ -68,6 +69,9 @@ class Head:
         Whether something else would be possible, too.
     notes : tuple of str
         What had to be settled.
+    stands : {"first", "last", "none", "open", ""}
+        Where the class stands that is no object: ``open`` where there is one, or may be, and nothing tells which;
+        empty where its name tells it, if there is one.
     """
 
     kind: str
@@ -81,6 +85,7 @@ class Head:
     why: str = ""
     guessed: bool = False
     notes: tuple[str, ...] = ()
+    stands: str = ""
 
     @property
     def dense(self) -> bool:
@@ -91,10 +96,12 @@ class Head:
     def made(self) -> str:
         """What makes probabilities of the scores: ``softmax``, ``sigmoid``, ``done``; empty where nothing does.
 
-        Exports of classifiers often leave a last softmax out: several scores of classes are read with one.
+        Exports of classifiers often leave a last softmax out: several scores of classes are read with one, and so are
+        those of boxes with a class that is no object.
         """
         several = self.kind == "classes" and (self.count or 0) > 1
-        return self.end or ("softmax" if several else "")
+        voided = self.kind == "boxes" and self.over is not None and self.stands in ("first", "last")
+        return self.end or ("softmax" if several or voided else "")
 
     @property
     def classed(self) -> bool:
@@ -139,7 +146,7 @@ class Head:
 
     def row_of(self, element: int) -> NDArray[np.bool_]:
         """Return which elements of an answer add up to 1 with ``element``."""
-        if self.over is None or self.end != "softmax":
+        if self.over is None or self.made != "softmax":
             return np.ones(self.answer or (1,), bool)
         at = list(np.unravel_index(element, self.answer))
         row = np.zeros(self.answer, bool)
@@ -161,8 +168,20 @@ class Head:
 
     @property
     def background(self) -> int | None:
-        """The class that is no object, where a name says so."""
-        return background_of(self.labels)
+        """The class that is no object, where one is known to be.
+
+        Raises
+        ------
+        TargetError
+            There may be one, and nothing tells which.
+        """
+        if self.stands == OPEN:
+            raise TargetError(
+                f"whether one of the {self.count} classes stands for no object, as an SSD's first and a DETR's last "
+                "do, is not to be read. Say background= (--background first, last or none), or name a class"
+            )
+        stands = {"first": 0, "last": (self.count or 0) - 1, "none": None}
+        return stands[self.stands] if self.stands else background_of(self.labels)
 
     def named(self, index: int) -> str:
         """Return the first name of a class; its number where it has none."""
@@ -184,6 +203,8 @@ class Head:
     def told(self) -> str:
         """What the output is, in a line."""
         classes = f", {self.count} class{'es' * (self.count > 1)}" if self.count and self.classed else ""
+        classes += f", the {self.stands} of them no object" if self.stands in ("first", "last") else ""
+        classes += ", perhaps one of them no object" if self.stands == OPEN else ""
         why = f" ({'a guess: ' if self.guessed else ''}{self.why})" if self.why else ""
         return f"{KINDS[self.kind]}{classes}{why}"
 
@@ -197,6 +218,7 @@ class Head:
             "classes": self.count if self.classed else None,
             "probability": self.made or None,
             "assumed": bool(self.made) and not self.end,
+            "background": self.stands if self.stands == OPEN else self.background,
             "labels": len(self.labels) or None,
             "columns": self.columns.summary() if self.columns is not None and self.kind == "boxes" else None,
             "why": self.why,

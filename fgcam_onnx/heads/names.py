@@ -10,7 +10,7 @@ from typing import Any
 from ..errors import OptionError
 from ..graph.model import Model
 
-BACKGROUND = ("background", "__background__", "_background_")
+BACKGROUND = ("background", "__background__", "_background_", "no object", "no-object", "no_object")
 MOST_BYTES = 4 * 2**20
 
 
@@ -69,10 +69,11 @@ def background_of(labels: Sequence[str]) -> int | None:
     return next((i for i, n in enumerate(labels) if n.strip().casefold() in BACKGROUND), None)
 
 
-def fitted_labels(labels: Sequence[str], count: int) -> tuple[tuple[str, ...], str]:
+def fitted_labels(labels: Sequence[str], count: int, *, places: bool = False) -> tuple[tuple[str, ...], str]:
     """Return the names of ``count`` classes, and what is to be said of them.
 
-    A first name ``background`` that is one too many is left out.
+    A first name ``background`` that is one too many is left out. ``places`` is whether the output has places, of which
+    a class that is no object can be named.
 
     Raises
     ------
@@ -83,9 +84,9 @@ def fitted_labels(labels: Sequence[str], count: int) -> tuple[tuple[str, ...], s
         return tuple(labels), ""
     if len(labels) == count + 1 and background_of(labels[:1]) == 0:
         return tuple(labels[1:]), f"the first of {len(labels)} labels, {labels[0]!r}, is left out: {count} classes"
-    few = (
-        "" if len(labels) > count else f" Where the first class is no object, let the list begin with {BACKGROUND[0]}."
-    )
+    few = f" Where the first class is no object, let the list begin with {BACKGROUND[0]}"
+    few += ", or say background= (--background first or last)." if places else "."
+    few = "" if len(labels) > count else few
     raise OptionError(
         f"{len(labels)} labels for {count} classes: every name could be of another class. Give the list that the model "
         f"was trained with, a name for each class.{few}"

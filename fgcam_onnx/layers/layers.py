@@ -16,6 +16,7 @@ from ..graph.model import Model, dims_of
 from ..graph.operators import VIEWS
 from ..graph.shapes import Shape
 from ..graph.value import Array
+from .answers import answer_itself, shared_by_all
 from .images import SCATTERED, images_of
 from .layout import Size, layouts_of
 from .paths import ancestors_of, bottlenecks_of, patch_bottlenecks
@@ -46,6 +47,10 @@ class Layer:
         How its tokens lie in the picture, where it is a sequence of tokens (N, T, C); None for a picture.
     reach : {"all", "some", "none"}
         How much of what is in the map the score depends on; where nothing, every gradient is 0.
+    shared : bool
+        Of an answer with places: whether all of it depends on the layer, and no layer behind is on every path.
+    answer : bool
+        Whether its channels are the classes of the answer already: a map there is the answer itself.
     """
 
     name: str
@@ -57,6 +62,8 @@ class Layer:
     every_path: bool
     grid: Grid | None = None
     reach: str = "all"
+    shared: bool = False
+    answer: bool = False
 
     @property
     def folded_shape(self) -> Shape:
@@ -100,7 +107,10 @@ class Layer:
             return ", ".join([*parts, "none of it reaches the score: every gradient is 0"])
         if self.reach == "some":
             parts.append("only a part of it reaches the score")
-        parts.append("all of the score passes through it" if self.every_path else "on one of several branches")
+        branch = "all of the answer depends on it" if self.shared else "on one of several branches"
+        parts.append("all of the score passes through it" if self.every_path else branch)
+        if self.answer:
+            parts.append("its channels are the classes: the answer itself")
         return ", ".join(parts)
 
 
@@ -152,11 +162,24 @@ def _candidates(model: Model, logits: str, given: Size | None, source: str | Non
         )
         if any(d != 1 for d in layer.spatial):
             found[name] = replace(layer, reach=_reach(layer, reached.asked.get(name)))
+    found = _with_answer(model, logits, found, source)
     start = [x for x in found.values() if x.every_path and x.grid is not None and x.grid.extra and x.reach == "all"]
     if start:
         gates = patch_bottlenecks(model, start[-1].name, reached, source)
         found |= {n: replace(found[n], every_path=True) for n in gates if n in found and found[n].grid is not None}
     return found
+
+
+def _with_answer(model: Model, logits: str, found: Mapping[str, Layer], source: str | None) -> dict[str, Layer]:
+    """Return layers with what is known of them where the answer has places."""
+    itself, shared, names = answer_itself(model, logits), shared_by_all(model, logits), list(found)
+    own = [n for n in names if n not in itself]
+    last = max((i for i, n in enumerate(names) if found[n].every_path and n in own), default=-1)
+    behind = {n for n in names[last + 1 :] if n in own and n in shared and found[n].grid is None}
+    deepest = next((n for n in reversed(names) if n in behind), None)
+    if deepest is not None:
+        behind &= {deepest} | bottlenecks_of(model, deepest, ancestors_of(model, deepest), source)
+    return {n: replace(x, answer=n in itself, shared=n in behind) for n, x in found.items()}
 
 
 def _reach(layer: Layer, mask: Mask | None) -> str:
@@ -192,11 +215,14 @@ def default_base(model: Model, *, logits: str, source: str | None = None, grid: 
 def ranked_layers(model: Model, *, logits: str, source: str | None = None, grid: Size | None = None) -> list[Layer]:
     """Return the candidates, best base layer first: deepest, on every path, not a mere view.
 
-    Tokens of which only a part reaches the score come behind, layers of which nothing does last.
+    Where the answer has places, one that all of it depends on is as good as one on every path, and the answer itself
+    comes behind. Tokens of which only a part reaches the score come behind, layers of which nothing does last.
     """
     layers = [x for x in _layers(model, logits, source, grid).values() if x.op != "Input"]
     depth = {x.name: i for i, x in enumerate(layers)}
-    return sorted(layers, key=lambda x: (_lacks(x), not x.every_path, x.op in VIEWS, -depth[x.name]))
+    return sorted(
+        layers, key=lambda x: (_lacks(x), x.answer, not (x.every_path or x.shared), x.op in VIEWS, -depth[x.name])
+    )
 
 
 def _lacks(layer: Layer) -> int:

@@ -71,6 +71,10 @@ def stabilized(epsilon: float) -> Division:
     return divide if epsilon else divide_or_zero
 
 
+POINTED = {"GridSample": 0}
+"""Operators whose other inputs say where to look, and take no relevance, as gates do: the input that takes it."""
+
+
 @dataclass(frozen=True)
 class Term:
     """A message: how input and weight are modified, and whether the bias, modified as the weight, takes a share."""
@@ -185,7 +189,9 @@ def first(given: Given) -> Value:
 
 
 def _input_index(record: Record) -> int:
-    """Return the only input that is not constant."""
+    """Return the only input that is not constant, or the one that the others point into."""
+    if record.op in POINTED:
+        return POINTED[record.op]
     found = record.varying
     if len(found) != 1:
         raise UnsupportedOperatorError(

@@ -58,7 +58,10 @@ def without_each_channel(options: Options, layer: Layer) -> Callable[[Feeds, Arr
             live = np.flatnonzero(a.any(axis=(1, 2)))
             chosen = np.append(live, -1)
             scores = run(
-                run.image(feeds, found, i), {"channel": chosen}, read=by_target(seed), progress=options.progress
+                run.image(feeds, found, i),
+                {"channel": chosen},
+                read=by_target(options.head, seed),
+                progress=options.progress,
             )
             if scores[-1] == 0:
                 raise NumericsError("the score is exactly 0: Ablation-CAM weighs channels by shares of it")
@@ -114,7 +117,7 @@ def only_each_place(options: Options, layer: Layer) -> Callable[[Feeds, Arrays, 
     def score(feeds: Feeds, found: Arrays, activations: Components) -> Components:
         each = {"row": rows, "column": columns}
         maps = [
-            run(run.image(feeds, found, i), each, read=by_target(seed), progress=options.progress)
+            run(run.image(feeds, found, i), each, read=by_target(options.head, seed), progress=options.progress)
             for i, seed in enumerate(found["seed"])
         ]
         return np.stack(maps).reshape(-1, 1, height, width)

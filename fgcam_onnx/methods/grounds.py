@@ -51,7 +51,12 @@ def by_kind(model: Model, *, base: str, logits: str, source: str | None = None, 
     alike = [
         x
         for x in ranked_layers(model, logits=logits, source=source, grid=grid)
-        if x.name in rectified and x.spatial == layer.spatial and x.every_path == layer.every_path and x.grid is None
+        if x.name in rectified
+        and x.spatial == layer.spatial
+        and x.every_path == layer.every_path
+        and x.shared == layer.shared
+        and not x.answer
+        and x.grid is None
     ]
     if alike:
         return Ground(base or BASE, alike[0], "the deepest layer that is never negative")

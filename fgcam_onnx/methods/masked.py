@@ -20,6 +20,7 @@ from ..cam.perturbation import (
 )
 from ..graph.facts import facts_of
 from ..graph.value import Value
+from ..heads import Head
 from ..layers.layers import Layer
 from ..program import Scored
 from . import unrolled
@@ -59,7 +60,7 @@ class Masking:
 def masked_by(
     masking: Masking,
     *,
-    by: Callable[[Floats], Read] = by_target,
+    by: Callable[[Head, Floats], Read] = by_target,
     weights: Callable[[Floats], Floats] = softmax_over_channels,
 ) -> Finish:
     """Return the weighing of a layer's channels by the scores under their masks.
@@ -67,7 +68,7 @@ def masked_by(
     Parameters
     ----------
     by : callable
-        Takes the target's seed (K,); returns what reads a score off the logits.
+        Takes what the output means and the target's seed (K,); returns what reads a score off the logits.
     weights : callable
         Takes the scores of all channels (C,); returns their weights.
     """
@@ -82,7 +83,9 @@ def masked_by(
             weighed = []
             for i, (a, seed) in enumerate(zip(activations, found["seed"], strict=True)):
                 live = live_channels(a)
-                scores = live.spread(masking.scores(options, run, run.image(feeds, found, i), live, by(seed)))
+                scores = live.spread(
+                    masking.scores(options, run, run.image(feeds, found, i), live, by(options.head, seed))
+                )
                 weighed.append(a * weights(scores)[:, None, None])
             return np.stack(weighed)
 

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..cam.perturbation import Progress, softmax
+from ..cam.perturbation import Progress
 from ..errors import LayerError
 from ..graph.emitter import Emitter
 from ..graph.model import Model
 from ..graph.quantization import units_of
 from ..graph.value import Value
+from ..heads import Head
 from ..layers.flow import rows_of
 from ..layers.images import images_of
 from ..program import append_scores
@@ -136,14 +137,22 @@ def rerun(
     return Rerun(run, at, crossing, frozenset(crossing) - crossing_rows(options, crossing), shared)
 
 
-def by_target(seed: NDArray[np.float32]) -> Read:
+def by_target(head: Head, seed: NDArray[np.float32]) -> Read:
     """Return what reads the target's score: the sum of the logits, weighed by ``seed`` (K,)."""
     return lambda scores: np.asarray(scores @ seed, np.float32)
 
 
-def by_probability(seed: NDArray[np.float32]) -> Read:
-    """Return what reads the target's probability: the softmax of the logits, weighed by ``seed`` (K,)."""
-    return lambda scores: np.asarray(softmax(scores) @ seed, np.float32)
+def by_probability(head: Head, seed: NDArray[np.float32]) -> Read:
+    """Return what reads the target's probability, which the model's end makes of the logits, weighed by ``seed`` (K,).
+
+    Where it makes none, the logits themselves are read.
+    """
+
+    def read(scores: NDArray[np.float32]) -> NDArray[np.float32]:
+        found = head.probabilities(scores)
+        return np.asarray((scores if found is None else found) @ seed, np.float32)
+
+    return read
 
 
 def append_cut(emitter: Emitter, options: Options, at: Sequence[str]) -> None:

@@ -15,6 +15,7 @@ from ..graph.loops import collected
 from ..graph.model import dims_of
 from ..graph.shapes import Dim
 from ..graph.value import Value
+from ..heads import Head
 from ..program import Scored
 from ..quantized import real
 from ..surgery.cutting import Cut, cut
@@ -29,18 +30,26 @@ LIMIT = 2**24
 one tensor. Where there are more, a Loop takes the copies in parts.
 """
 
-Read = Callable[[Value, Value], Value]
-"""Takes the copies' scores (N, n, K) and the weights of the logits (N, K), returns (N, n)."""
+Read = Callable[[Value, Value, Head], Value]
+"""Takes the copies' scores (N, n, K), the weights of the logits (N, K) and what they mean; returns (N, n)."""
 
 
-def by_target(scores: Value, weights: Value) -> Value:
+def by_target(scores: Value, weights: Value, head: Head) -> Value:
     """Return the target's score: the sum of the logits by their weights."""
     return (scores @ weights.reshape((None, weights.shape[1], 1))).reshape((None, scores.shape[1]))
 
 
-def by_probability(scores: Value, weights: Value) -> Value:
-    """Return the target's probability: the softmax of the logits by their weights."""
-    return by_target(scores.emitter.emit("Softmax", scores, axis=2), weights)
+def by_probability(scores: Value, weights: Value, head: Head) -> Value:
+    """Return the target's probability by the weights: what the model's end makes of the logits."""
+    over = head.over
+    if head.made == "softmax" and over is None:
+        scores = scores.emitter.emit("Softmax", scores, axis=2)
+    elif head.made == "softmax" and over is not None:
+        answers = scores.reshape((None, scores.shape[1], *head.answer))
+        scores = scores.emitter.emit("Softmax", answers, axis=over + 2).reshape(scores.shape)
+    elif head.made == "sigmoid":
+        scores = scores.emitter.emit("Sigmoid", scores)
+    return by_target(scores, weights, head)
 
 
 def softmax_over_copies(scores: Value) -> Value:
@@ -100,7 +109,7 @@ def append_copies(
         given = {n: stored(options, n, change(x, chosen).reshape(_rows(sources[n], batch))) for n, x in tensors.items()}
         given |= {} if fixed else {n: _repeated(emitter.value(n), size, sources[part.at], batch) for n in beside}
         found = grafted(emitter, part, given).reshape((batch if fixed else None, size, classes))
-        return read(found.astype(scored.weights.dtype), scored.weights)
+        return read(found.astype(scored.weights.dtype), scored.weights, options.head)
 
     first = scores(emitter.constant(numbers[0])) if parts == 1 else None
     if options.flow.mixed:

@@ -56,11 +56,14 @@ class Boxes:
         return classes if self.objectness is None else classes * self.rows[:, self.objectness, None]
 
     def _single(self) -> NDArray[np.float32]:
-        """Return the scores of boxes that have a class each: -inf for every other."""
+        """Return the scores of boxes that have a class each: -inf for every other, and for rows that hold no box.
+
+        Where fewer are found than there are rows, the rest is filled with zeros.
+        """
         labels = np.rint(self.rows[:, self.label]).astype(np.int64)
         size = max(self.count or 0, int(labels.max()) + 1, 1)
         scores = np.full((len(self.rows), size), -np.inf, np.float32)
-        inside = labels >= 0
+        inside = (labels >= 0) & (self.corners[:, 2:] > self.corners[:, :2]).all(1)
         scores[inside, labels[inside]] = self.rows[inside, self.first]
         return scores
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -43,7 +43,7 @@ class Detection(Objective):
     boxes_from : str, optional
         The output that holds the boxes, where several could.
     background : int, optional
-        A class that is no object, left out where ``category`` is not given.
+        A class that is no object, left out where ``category`` is not given; default, as the head tells it.
     """
 
     box: Sequence[float] | None = None
@@ -90,7 +90,10 @@ class Detection(Objective):
         )  # fmt: skip
         everywhere = np.ones(len(found.corners))
         near = everywhere if wanted is None else overlaps(found.corners, np.asarray(wanted, np.float64))
-        scores = self._scores(found)
+        background = self.background
+        if background is None and self.category is None and predicted.head is not None:
+            background = predicted.head.background
+        scores = self._scores(_surely(found, predicted), background)
         best_class = scores.argmax(1)
         score = scores.max(1)
         if wanted is not None and not (near >= self.overlap).any():
@@ -103,7 +106,8 @@ class Detection(Objective):
         candidates = np.where(near >= self.overlap, score, -np.inf)
         chosen = int(candidates.argmax())
         if not np.isfinite(candidates[chosen]):
-            raise AbsentError(f"{where}no box is of {self.named(self.category or 0)}")
+            what = "was found" if self.category is None else f"is of {self.named(self.category)}"
+            raise AbsentError(f"{where}no box {what}")
         category = int(best_class[chosen])
         weights = found.weights(chosen, category)
         rank = "" if wanted is not None else "top " if self.category is None else "best "
@@ -111,7 +115,7 @@ class Detection(Objective):
         figure = np.array([found.score(chosen, category)], np.float32)
         return Aim(weights[None], figure, (name,))
 
-    def _scores(self, found: Boxes) -> NDArray[np.float64]:
+    def _scores(self, found: Boxes, background: int | None) -> NDArray[np.float64]:
         """Return the scores that count, (boxes, classes); what is left out is -inf."""
         scores = found.scores().astype(np.float64)
         if found.label is not None and not found.count and self.category is not None:
@@ -121,8 +125,8 @@ class Detection(Objective):
         if self.category is not None:
             left_out[:] = True
             left_out[checked_class(self.category, scores.shape[1])] = False
-        elif self.background is not None:
-            left_out[checked_class(self.background, scores.shape[1])] = True
+        elif background is not None:
+            left_out[checked_class(background, scores.shape[1])] = True
         return np.where(left_out, -np.inf, scores)
 
     def _others(self, outputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
@@ -134,3 +138,13 @@ class Detection(Objective):
                 f"{suggest(self.boxes_from, outputs)}"
             )
         return {self.boxes_from: outputs[self.boxes_from][0]}
+
+
+def _surely(found: Boxes, predicted: Predicted) -> Boxes:
+    """Return boxes that are chosen by: where a softmax makes probabilities of scores, by those, as detectors do."""
+    head = predicted.head
+    if head is None or head.made != "softmax" or head.over != head.axis:
+        return found
+    sure = head.probabilities(predicted.logits)
+    assert sure is not None
+    return replace(found, rows=sure[0].T if found.turned else sure[0])

@@ -17,9 +17,9 @@ from .regions import Region
 class Foremost(Objective):
     """A class of an output with places, at the place that shows it best; without one, what is shown best of all.
 
-    Of a map of classes the class's region, or the largest region, one of a class named background aside; of boxes the
-    best box of the class, or the top detection; of several heads of classes the position where the class, or any class,
-    is surest.
+    Of a map of classes the class's region, or the largest region; of boxes the best box of the class, or the top
+    detection; of several heads of classes the position where the class, or any class, is surest. A class that is no
+    object is left aside.
 
     Attributes
     ----------
@@ -83,6 +83,9 @@ class Foremost(Objective):
         z = predicted.logits[0]
         sure = head.probabilities(predicted.logits)
         by_class = np.moveaxis(z if sure is None else sure[0], head.axis, 0)
+        if self.category is None and (background := head.background) is not None:
+            by_class = by_class.copy()
+            by_class[background] = -np.inf
         rows = by_class if self.category is None else by_class[self.category][None]
         row, place = np.unravel_index(int(rows.argmax()), rows.shape)
         category = int(row) if self.category is None else self.category

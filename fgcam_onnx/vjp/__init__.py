@@ -7,7 +7,18 @@ from __future__ import annotations
 
 from ..graph.tape import Record
 from ..graph.value import Value
-from . import constant, contraction, elementwise, indexing, movement, normalization, pooling, reduction, resizing
+from . import (
+    constant,
+    contraction,
+    elementwise,
+    indexing,
+    movement,
+    normalization,
+    pooling,
+    reduction,
+    resizing,
+    sampling,
+)
 from .pullback import gradient_pullback as gradient_pullback
 from .pullback import merged
 from .rule import AllOutputs, EachInput, Row, Rules
@@ -22,6 +33,7 @@ RULES: dict[str, Row] = merged(
     pooling.RULES,
     reduction.RULES,
     resizing.RULES,
+    sampling.RULES,
 )
 """The rows of all operators, by name; one of your own may be added, or take the place of another."""
 

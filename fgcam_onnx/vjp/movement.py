@@ -124,7 +124,9 @@ def pad_x(
     """Cut the padding off; reflected, repeated and wrapped elements add to where they came from."""
     e = g.emitter
     if pads.constant is None or (axes is not None and axes.constant is None):
-        raise FgcamError("a Pad with computed pads has no gradient rule")
+        if mode != "constant":
+            raise FgcamError(f"a Pad with computed pads and mode={mode!r} has no gradient rule")
+        return e.typed_as(x, e.emit("Pad", g, -pads, None, axes))
     named = [int(a) % x.rank for a in axes.constant] if axes is not None and axes.constant is not None else None
     over = named if named is not None else list(range(x.rank))
     widths = [int(p) for p in pads.constant]

@@ -113,3 +113,31 @@ def test_a_file_says_what_its_output_meant(fgcam: Any, tmp_path: Path) -> None:
     ran = fgcam("export", RESNET, "-o", tmp_path / "out.onnx", "--method", "gradcam", "--json")
     assert ran.code == 0, ran.err
     assert json.loads(json.loads(ran.out)["metadata"]["head"])["classes"] == 8
+
+
+def test_which_class_is_no_object_is_asked_and_taken(fgcam: Any) -> None:
+    given(nets.beside("Softmax<axis=2>"), 32)
+    asked = fgcam("explain", "net.onnx", "p.png", *AS_IT_IS, "--output", "y", "-o", "out")
+    assert asked.code == 1
+    assert "--background first, last or none" in asked.err
+    seen = fgcam("inspect", "net.onnx", "--output", "y")
+    assert "not to be read: --background" in seen.out
+    record, found = explained(fgcam, "--output", "y", "--background", "first")
+    assert (record["head"]["background"], record["options"]["background"]) == (0, "first")
+    assert "class 0" not in found["label"]
+
+
+def test_a_sweep_is_repeated_from_what_it_wrote(fgcam: Any) -> None:
+    given(nets.classifier(4), 8)
+    options = ("--preprocess", "unit", "--method", "gradcam", "--method", "saliency", "--layer", "act", "--no-bar")
+    assert fgcam("sweep", "net.onnx", "p.png", *options, "-o", "a.png").code == 0
+    record = json.loads(Path("a.json").read_text())
+    assert (record["command"], record["options"]["bar"], record["methods"]) == ("sweep", False, ["gradcam", "saliency"])
+    again = fgcam("sweep", "--from", "a.json", "-o", "b.png")
+    assert again.code == 0, again.err
+    assert Path("a.png").read_bytes() == Path("b.png").read_bytes()
+    assert "leave out --tile" in fgcam("sweep", "--from", "a.json", "--tile", "64").err
+    assert "a record of fgcam sweep" in fgcam("explain", "--from", "a.json").err
+    assert "Name a MODEL" in fgcam("sweep", "net.onnx").err
+    Path("p.png").write_bytes(Path("a.png").read_bytes())
+    assert "its SHA-256 is another" in fgcam("sweep", "--from", "a.json").err

@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 from masked_loops import METHODS, close, multiplied, runs_of, softmax, textbook, unit, widened
 from nets import BASE, images, model_of, node, small_cnn, small_nodes, small_weights
 from onnx import ModelProto, numpy_helper
 
 import fgcam_onnx
-from fgcam_onnx import Explainer, explain
+from fgcam_onnx import Explainer, explain, export
 from fgcam_onnx.errors import NumericsError, OptionError
 from fgcam_onnx.imaging import find_sidecar, preprocess_from, read_image
 from fgcam_onnx.methods import find_method
@@ -91,6 +92,25 @@ def test_fgcam_keeps_its_published_weights_of_score_cam() -> None:
     ]
     close(base[0], np.tensordot(np.array(weights), a[0], 1))
     assert np.abs(base - own).max() > 0.1 * np.abs(base).max()
+
+
+@pytest.mark.parametrize("end", ["Sigmoid", "Softmax"])
+def test_as_a_base_score_cam_weighs_by_what_the_end_makes_of_the_score(end: str, tmp_path: Path) -> None:
+    x = images(1)
+    nodes = [*small_nodes(logits="plain"), node(end, ["plain"], "logits")]
+    model = model_of(nodes, small_weights(), inputs={"input": ["N", 3, 12, 10]}, outputs=["logits"])
+    base = explain(model, x, base="scorecam", layers=BASE, target=3).map
+    _, a = runs_of(small_cnn(), BASE)(x)
+    masks = [unit(widened(c.astype(np.float64), (12, 10), corners=False)) for c in a[0]]
+    weights = np.array([runs_of(model)((x * m).astype(np.float32))[0][0][3] for m in masks])
+    close(base[0], np.tensordot(weights, a[0], 1))
+    other = softmax if end == "Sigmoid" else lambda z: 1 / (1 + np.exp(-z))
+    plain = runs_of(small_cnn())
+    wrong = np.array([other(plain((x * m).astype(np.float32))[0][0])[3] for m in masks])
+    assert np.abs(base[0] - np.tensordot(wrong, a[0], 1)).max() > 0.1 * np.abs(base).max()
+    export(model, tmp_path / "e.onnx", base="scorecam", layers=BASE, target=3)
+    session = onnxruntime.InferenceSession(tmp_path / "e.onnx")
+    close(session.run(["explanation"], {"input": x})[0][0], base[0], 1e-5)
 
 
 @pytest.mark.parametrize("base", ["ablationcam", "iscam", "sscam"])

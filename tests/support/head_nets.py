@@ -104,6 +104,17 @@ def detr() -> onnx.ModelProto:
     )
 
 
+def beside(end: str, *, centred: bool = False, **more: Any) -> onnx.ModelProto:
+    """Return scores of 5 classes of 64 boxes beside the boxes: corners, or centre and size by a sigmoid."""
+    tail = f"y = {end}(u)" if end else "y = Identity(u)"
+    boxes = "b = Sigmoid(ub)" if centred else "b = Mul(ub, size)"
+    return net(
+        f"{CELLS} u = MatMul(t, V)  {tail}  ub = MatMul(t, Vb)  {boxes}",
+        "(float[1,3,32,32] x) => (float[1,64,5] y, float[1,64,4] b)",
+        V=normal(4, 4, 5) * 0.2, Vb=normal(5, 4, 4), size=np.float32(32), **more,
+    )  # fmt: skip
+
+
 def yolo(
     *, objectness: bool, turned: bool, extra: int = 0, classes: int = 5, joined: bool = True, **more: Any
 ) -> onnx.ModelProto:

@@ -82,6 +82,28 @@ class Gelu(OpRun):
         return (0.5 * x * (1 + _erf(x / math.sqrt(2))),)
 
 
+class GridSample(OpRun):
+    """The interpreter's own computes places in float32."""
+
+    op_domain = ""
+
+    def _run(self, x, grid, align_corners=None, mode=None, padding_mode=None):
+        height, width = x.shape[2:]
+        size = np.array([width, height], grid.dtype)
+        at = (grid + 1) / 2 * (size - 1) if align_corners else ((grid + 1) * size - 1) / 2
+        at = np.clip(at, 0, size - 1) if padding_mode == "border" else at
+        low = np.floor(at).astype(int)
+        y = np.zeros((*x.shape[:2], *grid.shape[1:3]), x.dtype)
+        for n, i, j in np.ndindex(grid.shape[:3]):
+            for right, down in itertools.product((0, 1), repeat=2):
+                column, row = low[n, i, j] + (right, down)
+                if 0 <= column < width and 0 <= row < height:
+                    part = at[n, i, j] - low[n, i, j]
+                    weight = (part[0] if right else 1 - part[0]) * (part[1] if down else 1 - part[1])
+                    y[n, :, i, j] += weight * x[n, :, row, column]
+        return (y,)
+
+
 class GlobalMaxPool(OpRun):
     """The interpreter's own loses an axis where there is not exactly two of space."""
 
@@ -206,6 +228,7 @@ NEW_OPS = [
     GatherElements,
     Gelu,
     GlobalMaxPool,
+    GridSample,
     GroupNormalization,
     LRN,
     LpNormalization,

@@ -9,6 +9,7 @@ import specs_normalization
 import specs_pooling
 import specs_reduction
 import specs_resize
+import specs_sampling
 from spec import Spec
 
 SPECS: tuple[Spec, ...] = (
@@ -19,4 +20,5 @@ SPECS: tuple[Spec, ...] = (
     *specs_pooling.SPECS,
     *specs_reduction.SPECS,
     *specs_resize.SPECS,
+    *specs_sampling.SPECS,
 )

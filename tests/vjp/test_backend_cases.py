@@ -31,6 +31,7 @@ REFUSALS = {
     "with reduction=": "elements are combined other than by adding",
     "has no derivative": "nothing flows back",
     "computed bounds": "bounds are computed by the graph",
+    "pictures sampled linearly": "sampled otherwise than linearly",
     "no gradient rule for": "onnx cannot write the body out",
 }
 """Part of the message of a refusal, and the reason it stands for."""
@@ -41,6 +42,7 @@ SKIPPED: Mapping[str, Mapping[str, int]] = {
     "Cast": {INFINITE: 16},
     "CastLike": {INFINITE: 8},
     "Dropout": {REFUSALS["in training mode"]: 6},
+    "GridSample": {REFUSALS["pictures sampled linearly"]: 11},
     "Mod": {INFINITE: 3},
     **{f"Reduce{kind}": {EMPTY: 1} for kind in ("L1", "L2", "LogSum", "LogSumExp", "Max", "Min", "Prod")},
     "ReduceSum": {EMPTY: 2},

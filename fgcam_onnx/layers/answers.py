@@ -1,0 +1,70 @@
+"""Answers with places: which tensors are the answer already, and which all of it depends on."""
+
+from __future__ import annotations
+
+import functools
+
+from ..graph.facts import producers_of, reached_from
+from ..graph.model import Model, dims_of
+from ..graph.operators import ELEMENTWISE, VIEWS
+from ..graph.subgraphs import reads
+from .movement import MOVES
+from .paths import ancestors_of
+
+SAME_CHANNELS = VIEWS | ELEMENTWISE | frozenset({"Pad", "Resize", "Slice", "Upsample"})
+"""Operators behind which the channels are still the classes."""
+
+PICKS = frozenset(MOVES) | VIEWS | frozenset({"GatherElements", "GatherND", "Resize", "Upsample"})
+"""Operators whose elements come from one of those that they read."""
+
+
+def has_places(model: Model, logits: str) -> bool:
+    """Tell whether an answer has places beside classes: a map, boxes, several heads."""
+    kind = model.types.get(logits)
+    return kind is not None and len([d for d in dims_of(kind)[1:] if d != 1]) > 1
+
+
+@functools.lru_cache(maxsize=32)
+def answer_itself(model: Model, logits: str) -> frozenset[str]:
+    """Return the tensors of a map of classes whose channels are the classes: a map there is the answer, no reason.
+
+    They are followed back from the logits through what moves, resizes, changes or adds them element by element.
+    """
+    kind = model.types.get(logits)
+    if kind is None or len(dims_of(kind)) != 4 or not has_places(model, logits):
+        return frozenset()
+    producers, varying = producers_of(model), reached_from(model, *(i.name for i in model.inputs))
+    found, waiting = {logits}, [logits]
+    while waiting:
+        node = producers.get(waiting.pop())
+        if node is None or node.op_type not in SAME_CHANNELS:
+            continue
+        new = {i for i in reads(node) if i in varying} - found
+        found |= new
+        waiting += new
+    return frozenset(found)
+
+
+@functools.lru_cache(maxsize=32)
+def shared_by_all(model: Model, logits: str) -> frozenset[str]:
+    """Return the tensors that every element of an answer with places depends on.
+
+    A detector joins the answers of grids of several sizes: what lies before the first grid only is on every path, and
+    is shallow. Answers are taken apart where they are joined; what all the parts depend on is shared.
+    """
+    if not has_places(model, logits):
+        return frozenset()
+    producers, varying = producers_of(model), reached_from(model, *(i.name for i in model.inputs))
+    parts, seen, waiting = [], {logits}, [logits]
+    while waiting:
+        name = waiting.pop()
+        node = producers.get(name)
+        data = [i for i in reads(node) if i in varying] if node is not None else []
+        single = node is not None and len(data) == 1 and node.op_type in ELEMENTWISE
+        if node is None or not (single or node.op_type in PICKS):
+            parts.append(name)
+            continue
+        new = [i for i in data if i not in seen and (node.op_type == "Concat" or i == node.input[0] or single)]
+        seen.update(new)
+        waiting += new
+    return frozenset(set.intersection(*(ancestors_of(model, p) for p in parts))) if parts else frozenset()

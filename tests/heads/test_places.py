@@ -1,0 +1,94 @@
+"""Maps that may be no classes, and outputs behind a choice of boxes, are asked about and not guessed."""
+
+from __future__ import annotations
+
+import head_nets as nets
+import numpy as np
+import onnx
+import pytest
+from test_heads import head_of
+from test_heads_explained import picture
+
+from fgcam_onnx import Explainer
+from fgcam_onnx.errors import AbsentError, TargetError
+from fgcam_onnx.heads import Stated
+from fgcam_onnx.targets import Element
+
+
+def mapped(channels: int, end: str) -> onnx.ModelProto:
+    return nets.net(
+        f"{nets.FEATURES} z = Conv(act, V)  y = {end}(z)", f"(float[1,3,8,8] x) => (float[1,{channels},8,8] y)",
+        V=nets.normal(1, channels, 4, 1, 1),
+    )  # fmt: skip
+
+
+MAPS = {
+    "an autoencoder": (3, "Sigmoid", "unknown", False),
+    "pixels from -1 to 1": (3, "Tanh", "unknown", False),
+    "three classes or three colours": (3, "Identity", "map", True),
+    "classes by a softmax": (3, "Softmax<axis=1>", "map", False),
+    "depths": (1, "Relu", "unknown", False),
+    "a mask": (1, "Sigmoid", "map", False),
+    "one raw channel": (1, "Identity", "map", True),
+    "five classes": (5, "Sigmoid", "map", False),
+}
+
+
+@pytest.mark.parametrize("what", MAPS)
+def test_a_map_of_numbers_is_not_taken_for_classes(what: str) -> None:
+    channels, end, kind, guessed = MAPS[what]
+    model = mapped(channels, end)
+    found = head_of(model)
+    assert (found.kind, found.guessed) == (kind, guessed)
+    if kind == "unknown":
+        with pytest.raises(TargetError, match=r"Choose element:I,J,K; or say .*--head"):
+            Explainer(model, method="saliency")(picture(8))
+        assert head_of(model, Stated("map")).count == channels
+
+
+CHOSEN = (
+    f"{nets.CELLS} u = MatMul(t, V)  c = Sigmoid(u)  s = Transpose<perm=[0,2,1]>(c)  ub = MatMul(t, Vb) "
+    "b = Sigmoid(ub)  n = NonMaxSuppression(b, s, most, overlap, least)  i = Gather<axis=1>(n, two) "
+    "j = Squeeze(i, one)  flat = Squeeze(c, zero)  best = ReduceMax<axes=[1], keepdims=0>(flat) "
+    "y = Gather<axis=0>(best, j)"
+)
+
+
+def test_as_many_answers_as_a_choice_of_boxes_leaves_are_refused_naming_what_it_chooses_from() -> None:
+    model = nets.net(
+        CHOSEN, "(float[1,3,32,32] x) => (float[M] y)", V=nets.normal(4, 4, 5), Vb=nets.normal(5, 4, 4),
+        most=np.array([5]), overlap=np.array([0.5], np.float32), least=np.array([0.1], np.float32),
+        zero=np.array([0]), one=np.array([1]), two=np.array([2]),
+    )  # fmt: skip
+    with pytest.raises(TargetError, match=r"'NonMaxSuppression'.* finds in a picture.*--output c"):
+        Explainer(model, method="saliency")
+    x = picture(32)
+    scores = nets.run(model, x, "c")[0]
+    best = np.unravel_index(int(scores[0].argmin()), scores[0].shape)
+    told = Explainer(model, method="saliency", output="c")(x, target=Element(tuple(map(int, best))))
+    np.testing.assert_allclose(told.score, scores.min(), rtol=1e-5)
+
+
+def test_rows_that_a_detector_leaves_empty_are_no_detections() -> None:
+    """Four rows of two numbers of cells, filled with zeros where a score is below the threshold."""
+    keep = "k = Greater(m, least)  kf = Cast<to=1>(k)  z = Mul(j, kf)"
+    body = (
+        f"{nets.CELLS} ub = MatMul(t, Vb)  b = Sigmoid(ub)  h = Mul(b, size)  lo, wh = Split<axis=2>(h, halves) "
+        "hi = Add(lo, wh)  uc = MatMul(t, Vc)  c = Sigmoid(uc)  m = ReduceMax<axes=[2], keepdims=1>(c) "
+        "l = ArgMax<axis=2>(c)  lf = Cast<to=1>(l)  j = Concat<axis=2>(lo, hi, m, lf) "
+    )
+    ends = "(float[1,3,32,32] x) => (float[1,64,6] y)"
+    weights = {
+        "Vb": nets.normal(8, 4, 4), "Vc": nets.normal(9, 4, 5) * 0.1, "size": np.float32(16),
+        "halves": np.array([2, 2]),
+    }  # fmt: skip
+    x, told = picture(32), {"task": "detect", "end2end": "True"}
+    for least, found in ((0.0, True), (1.0, False)):
+        model = nets.net(f"{body} {keep}  y = Identity(z)", ends, least=np.float32(least), metadata=told, **weights)
+        explainer = Explainer(model, method="saliency")
+        assert explainer.head.kind == "boxes"
+        if found:
+            assert explainer(x).score[0] > 0.5
+        else:
+            with pytest.raises(AbsentError, match="no box was found"):
+                explainer(x)
