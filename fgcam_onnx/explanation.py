@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from .arithmetic import Arithmetic
 from .cam.fusion import fuse
 from .emptiness import emptiness
 from .errors import InputError, LayerError
+from .text import file_names
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -27,9 +28,6 @@ NEGLIGIBLE = 1e-3
 
 TILE, MOST_SHOWN = 224, 4
 """Width of a map in a notebook, in pixels, and how many rows are shown of a batch."""
-
-LONGEST = 80
-"""Characters of a name that go into a file name."""
 
 
 @dataclass(frozen=True)
@@ -323,24 +321,3 @@ def trace_of(found: Mapping[str, NDArray[Any]]) -> tuple[Traced, ...]:
     parts = [(n.split("/", 3), a) for n, a in found.items() if n.startswith("trace/")]
     parts.sort(key=lambda part: int(part[0][1]))
     return tuple(Traced(op, node, a[:, 0], a[:, 1]) for (_, _, op, node), a in parts)
-
-
-def safe_name(name: str) -> str:
-    """Return a layer's or label's name as a part of a file name."""
-    return "".join(c if c.isalnum() or c in "-_." else "_" for c in name).strip("._")[:LONGEST] or "unnamed"
-
-
-def file_names(names: Iterable[str]) -> dict[str, str]:
-    """Return a file name for each name, different also where capitals do not count."""
-    taken: set[str] = set()
-    return {name: unused(safe_name(name), taken) for name in names}
-
-
-def unused(stem: str, taken: set[str]) -> str:
-    """Return ``stem``, or the first of ``stem_2``, ``stem_3`` that is not taken, and take it."""
-    chosen, count = stem, 1
-    while chosen.casefold() in taken:
-        count += 1
-        chosen = f"{stem}_{count}"
-    taken.add(chosen.casefold())
-    return chosen

@@ -11,6 +11,7 @@ import pytest
 from floors import PACKAGE, ROOT, import_graph, imports
 
 LEVELS: tuple[tuple[str, ...], ...] = (
+    ("text",),
     ("defaults", "errors", "version"),
     ("emptiness", "matrices", "wheels"),
     ("imaging", "graph", "metrics", "report"),

@@ -11,6 +11,7 @@ import click
 
 from .meaning import MEANING, labels_file_of, stated
 from .options import ENDS
+from .saying import say
 from .values import Size
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def command(
     meant = stated(options, labels_file_of(model, options["labels_file"]))
     report = report_on(model, input_name=input_name, output_name=output_name, grid=grid, head=meant)
     if as_json:
-        click.echo(json.dumps(report, indent=1))
+        say(json.dumps(report, indent=1))
         return
     from .tables import inspection
 

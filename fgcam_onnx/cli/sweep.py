@@ -12,6 +12,7 @@ from .feeding import FEED, check_fed, read_feeds
 from .meaning import MEANING, labels_file_of, noted, stated
 from .options import DEVICE, DRAWN, INT8, PICTURES, STYLE
 from .preparing import OVERRIDES, Preparation, prepare
+from .saying import say
 from .targets import HELP, read_targets
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ def command(model: Path, picture: Path, **options: Any) -> None:
     int8 = arithmetic_of(explainer.model)
     _report(found, name=name, path=path, prepared=prepared, int8=int8, as_json=options["as_json"])
     if int8 == "saturating":
-        click.echo(told(explainer.model), err=True)
+        say(told(explainer.model), err=True)
 
 
 def _alike(found: Sweep) -> list[str]:
@@ -148,9 +149,9 @@ def _report(found: Sweep, *, name: str, path: Path, prepared: Preparation, int8:
             "preprocess": prepared.summary(),
             "sheet": str(path),
         }
-        click.echo(json.dumps(report, indent=1))
+        say(json.dumps(report, indent=1))
         return
-    click.echo(f"{name}, score {found.score:.4g}: {len(found.maps)} maps at {len(found.layers)} layers in {path}")
-    click.echo(f"preprocessing: {prepared.told}")
+    say(f"{name}, score {found.score:.4g}: {len(found.maps)} maps at {len(found.layers)} layers in {path}")
+    say(f"preprocessing: {prepared.told}")
     for (layer, method), error in found.failures.items():
-        click.echo(f"{method} at {layer}: {error}", err=True)
+        say(f"{method} at {layer}: {error}", err=True)
