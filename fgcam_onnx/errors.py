@@ -91,7 +91,7 @@ def reason(error: Exception) -> str:
 
 def suggest(name: str, known: Iterable[str]) -> str:
     """Return ``" Did you mean 'a' or 'b'?"``, or an empty string when nothing is near ``name``."""
-    names = list(dict.fromkeys(known))
+    names, name = list(dict.fromkeys(known)), str(name)
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
     near += [n for n in names if name and name.lower() in n.lower() and n not in near][: 3 - len(near)]
     return f" Did you mean {' or '.join(repr(n) for n in near)}?" if near else ""

@@ -59,6 +59,8 @@ def load(path: str | Path | ModelProto, *, shapes: Mapping[str, Shape] | None = 
         proto, file = ModelProto(), None
         proto.CopyFrom(path)
     else:
+        if not isinstance(path, str | Path):
+            raise ModelError(f"a model is a path, a ModelProto or what load() returned, not {type(path).__name__}")
         file = Path(path)
         proto = _read(file)
     check_text(proto)
