@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .arithmetic import Arithmetic
+from .asked import path_of, size_of
 from .cam.fusion import fuse
 from .emptiness import emptiness
 from .errors import InputError, LayerError
@@ -164,6 +165,7 @@ class Explanation:
         OptionError
             No such fusion, or a size that is not positive.
         """
+        size = size_of(size, "size")
         largest = max((m.shape[1:] for m in self.maps.values()), key=lambda s: s[0] * s[1])
         maps = [
             np.stack([raised(v) if w else v for v, w in zip(m, self._whole, strict=True)]) for m in self.maps.values()
@@ -209,6 +211,8 @@ class Explanation:
         from .imaging import footed, overlay, shaded
         from .imaging.overlay import laid
 
+        if not hasattr(image, "size") or not hasattr(index, "__index__"):
+            raise InputError(f"a picture and the index of a map are wanted, not {image!r:.60} and {index!r:.60}")
         if layer is not None and layer not in self.maps:
             raise LayerError(f"there is no map of {layer!r}, only of {', '.join(self.maps)}")
         values = self.map if layer is None else self.maps[layer]
@@ -248,7 +252,7 @@ class Explanation:
         """Write ``<layer>.npy`` for each layer and ``explanation.json``; returns the paths."""
         from .imaging import save_json, save_npy
 
-        folder = Path(folder)
+        folder = Path(path_of(folder, "folder"))
         names = file_names(self.maps)
         paths = [save_npy(folder / f"{names[n]}.npy", m) for n, m in self.maps.items()]
         return [*paths, save_json(folder / "explanation.json", self.summary())]

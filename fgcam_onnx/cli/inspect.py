@@ -156,9 +156,10 @@ def _explanation(model: Model) -> dict[str, Any] | None:
     plain = ("int8", "method", "normalize", "resize", "source", "source_sha256", "target", "version")
     told = metadata_of(model)
     try:
-        return {k: v if k in plain else json.loads(v or "null") for k, v in told.items()} or None
-    except ValueError:
+        read = {k: v if k in plain else json.loads(v or "null") for k, v in told.items()}
+    except (RecursionError, ValueError):
         return None
+    return read if isinstance(read.get("options"), dict) and isinstance(read["layers"], list) else None
 
 
 def _score(model: Model, score: Score, source: str | None) -> dict[str, Any]:

@@ -150,6 +150,9 @@ def _split(proto: ModelProto, folder: Path | None) -> tuple[ModelProto, dict[str
     outputs = {o.name for o in graph.output}
     kept = ModelProto()
     kept.CopyFrom(_without_data(proto))
+    once = {o.name: o for o in kept.graph.output}
+    del kept.graph.output[:]
+    kept.graph.output.extend(once.values())
     kept.graph.node.extend(in_order(nodes))
     kept.graph.input.extend(inputs)
     for name in outputs & constants.keys():

@@ -29,11 +29,15 @@ LARGEST = 2**31 - 2**26
 KEY = "fgcam."
 """Prefix of the metadata that a written file carries."""
 
+TOLD = {"layers", "method", "normalize", "options", "preprocess", "resize", "target", "version"}
+"""What such a file always says of itself; other metadata by that prefix is a stranger's."""
+
 
 def metadata_of(model: Model) -> dict[str, str]:
     """Return what an exported file says of its explanation, by key without the prefix; empty for any other."""
     props = model.proto.metadata_props
-    return {p.key.removeprefix(KEY): p.value for p in props if p.key.startswith(KEY)}
+    found = {p.key.removeprefix(KEY): p.value for p in props if p.key.startswith(KEY)}
+    return found if found.keys() >= TOLD else {}
 
 
 def check_plain(model: Model) -> None:

@@ -95,7 +95,7 @@ def killed(count: int, kills: int, *, seed: int) -> int:
                 run = started(images, out)
                 try:
                     if struck < kills:
-                        run.wait(rng.uniform(0, seconds))
+                        run.wait(rng.uniform(0, seconds / 3))
                     run.wait()
                     break
                 except subprocess.TimeoutExpired:
