@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from .text import shown
+
 __all__ = [
     "AbsentError",
     "DeviceError",
@@ -23,6 +25,10 @@ __all__ = [
 
 class FgcamError(Exception):
     """Root of every error this package raises on purpose."""
+
+    def __str__(self) -> str:
+        """Return the message; what strangers' names hold is safe to show."""
+        return shown(super().__str__())
 
 
 class ModelError(FgcamError):
@@ -69,9 +75,23 @@ class UnsupportedOperatorError(FgcamError):
     """An operator on the path has no rule for the walk that was asked for."""
 
 
+OF_ALL = (DeviceError, LayerError, ModelError, OptionError, TargetError, UnsupportedOperatorError)
+"""Errors that the next picture would meet, too; an `AbsentError` is of one."""
+
+
+def concerns_all(error: Exception) -> bool:
+    """Tell whether an error that one picture met ends a run; any other, expected or not, is that picture's."""
+    return isinstance(error, OF_ALL) and not isinstance(error, AbsentError)
+
+
+def reason(error: Exception) -> str:
+    """Return what stopped a picture; what nobody raised on purpose by the exception's name."""
+    return str(error) if isinstance(error, FgcamError) else f"unexpected {type(error).__name__}: {shown(str(error))}"
+
+
 def suggest(name: str, known: Iterable[str]) -> str:
     """Return ``" Did you mean 'a' or 'b'?"``, or an empty string when nothing is near ``name``."""
-    names = list(dict.fromkeys(known))
+    names, name = list(dict.fromkeys(known)), str(name)
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
     near += [n for n in names if name and name.lower() in n.lower() and n not in near][: 3 - len(near)]
     return f" Did you mean {' or '.join(repr(n) for n in near)}?" if near else ""

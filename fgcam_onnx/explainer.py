@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -12,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .arguments import fitted_answers, fitted_feeds, fitted_frame, image_input, placed_in, repeated
 from .arithmetic import computed
+from .asked import checked, names_of, size_of
 from .assembling import assembled
 from .cam.perturbation import Progress
 from .defaults import METHOD
@@ -81,7 +83,7 @@ class Explainer:
         at 16 bits), or exact everywhere, with the weights stored unsigned.
     device : {"cpu", "cuda", "auto"}
     threads : int
-        Threads inside an operator; 0 lets ONNX Runtime choose.
+        Threads inside an operator, at most the machine's; 0 lets ONNX Runtime choose.
     optimization : {"all", "extended", "basic", "off"}
         How far ONNX Runtime rewrites the graph before it runs it.
     batch : int
@@ -132,27 +134,16 @@ class Explainer:
         progress: Progress | None = None,
         **settings: Any,
     ) -> None:
+        checked(locals())
         self.method = method
         self.choices = chosen(
-            method,
-            base=base,
-            denoise=denoise,
-            eigen_smooth=eigen_smooth,
-            residual=residual,
-            products=products,
-            start=start,
-            saturation=saturation,
-            trace=trace,
-            device=device,
-            threads=threads,
-            optimization=optimization,
-            batch=batch,
-            progress=progress,
-            settings=settings,
-        )
+            method, base=base, denoise=denoise, eigen_smooth=eigen_smooth, residual=residual, products=products,
+            start=start, saturation=saturation, trace=trace, device=device, threads=threads,
+            optimization=optimization, batch=batch, progress=progress, settings=settings,
+        )  # fmt: skip
         if trace and aug_smooth:
             raise OptionError("a trace is of one run, aug_smooth averages several: choose one")
-        self.layers = (layers,) if isinstance(layers, str) else None if layers is None else tuple(layers)
+        self.layers = names_of(layers, "layers")
         refuse_unused(method, {"base_layer": base_layer}, base=base, layers=self.layers)
         loaded = model if isinstance(model, Model) else load(model)
         check_plain(loaded)
@@ -160,15 +151,29 @@ class Explainer:
         self.int8 = int8
         self.model, self.frame = framed(computed(loaded, int8), self.input)
         self.base_layer = base_layer
-        self.grid = None if grid is None else (int(grid[0]), int(grid[1]))
+        self.grid = size_of(grid, "grid")
         self.aug_smooth = aug_smooth
-        self.output, self.before_softmax, self.stated = output, before_softmax, head
-        self._compiled: dict[tuple[tuple[int, ...], bool], Compiled] = {}
-        self._sizes = Sizes(self.model, self.input)
-        self._siblings: dict[Any, Explainer] = {}
-        self._forwards: dict[tuple[tuple[int, ...], bool], Forward] = {}
+        self.output, self.before_softmax = output, before_softmax
+        self.stated = head if isinstance(head, Stated) else Stated(head)
+        self._forget()
         if not self.sizes_are_free:
             self._compile((), seeded=False)
+
+    def _forget(self) -> None:
+        self._sizes = Sizes(self.model, self.input)
+        self._compiled: dict[tuple[tuple[int, ...], bool], Compiled] = {}
+        self._siblings: dict[Any, Explainer] = {}
+        self._forwards: dict[tuple[tuple[int, ...], bool], Forward] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what it was built from, without sessions and ``progress``: elsewhere it is built when it is called."""
+        kept = {n: v for n, v in vars(self).items() if not n.startswith("_")}
+        return kept | {"choices": replace(self.choices, progress=None)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take what `__getstate__` returned."""
+        vars(self).update(state)
+        self._forget()
 
     @property
     def score(self) -> Score:
@@ -220,15 +225,9 @@ class Explainer:
         ground = ground_of(model, method=self.method, base=self.choices.base, layer=self.base_layer, **where)
         layers = chosen_layers(model, self.layers, method=self.method, base=ground.layer, **where)
         options = Options(
-            **{**vars(self.choices), "base": ground.base},
-            model=model,
-            input=self.input,
-            score=score,
-            head=head,
-            layers=tuple(layers.values()),
-            base_layer=ground.layer,
-            seeded=seeded,
-        )
+            **{**vars(self.choices), "base": ground.base}, model=model, input=self.input, score=score, head=head,
+            layers=tuple(layers.values()), base_layer=ground.layer, seeded=seeded,
+        )  # fmt: skip
         if options.trace and (options.flow.bag or options.flow.axis):
             raise OptionError("a trace is of models that give each image an answer of its own, one row for each")
         return options, tuple(layers)
@@ -315,8 +314,8 @@ class Explainer:
     def on(self, model: Model, source: str) -> Self:
         """Return the same on another form of the model, whose images are input ``source``."""
         other = copy.copy(self)
-        other.model, other.input, other._sizes = model, source, Sizes(model, source)
-        other._compiled, other._forwards, other._siblings = {}, {}, {}
+        other.model, other.input, other.choices = model, source, self.choices
+        other._forget()
         return other
 
     def _forward(self, feeds: dict[str, NDArray[Any]], *, others: bool) -> Predicted:

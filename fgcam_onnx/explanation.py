@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,9 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .arithmetic import Arithmetic
+from .asked import path_of, size_of
 from .cam.fusion import fuse
 from .emptiness import emptiness
 from .errors import InputError, LayerError
+from .text import file_names
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -27,9 +29,6 @@ NEGLIGIBLE = 1e-3
 
 TILE, MOST_SHOWN = 224, 4
 """Width of a map in a notebook, in pixels, and how many rows are shown of a batch."""
-
-LONGEST = 80
-"""Characters of a name that go into a file name."""
 
 
 @dataclass(frozen=True)
@@ -166,6 +165,7 @@ class Explanation:
         OptionError
             No such fusion, or a size that is not positive.
         """
+        size = size_of(size, "size")
         largest = max((m.shape[1:] for m in self.maps.values()), key=lambda s: s[0] * s[1])
         maps = [
             np.stack([raised(v) if w else v for v, w in zip(m, self._whole, strict=True)]) for m in self.maps.values()
@@ -211,6 +211,8 @@ class Explanation:
         from .imaging import footed, overlay, shaded
         from .imaging.overlay import laid
 
+        if not hasattr(image, "size") or not hasattr(index, "__index__"):
+            raise InputError(f"a picture and the index of a map are wanted, not {image!r:.60} and {index!r:.60}")
         if layer is not None and layer not in self.maps:
             raise LayerError(f"there is no map of {layer!r}, only of {', '.join(self.maps)}")
         values = self.map if layer is None else self.maps[layer]
@@ -250,7 +252,7 @@ class Explanation:
         """Write ``<layer>.npy`` for each layer and ``explanation.json``; returns the paths."""
         from .imaging import save_json, save_npy
 
-        folder = Path(folder)
+        folder = Path(path_of(folder, "folder"))
         names = file_names(self.maps)
         paths = [save_npy(folder / f"{names[n]}.npy", m) for n, m in self.maps.items()]
         return [*paths, save_json(folder / "explanation.json", self.summary())]
@@ -323,24 +325,3 @@ def trace_of(found: Mapping[str, NDArray[Any]]) -> tuple[Traced, ...]:
     parts = [(n.split("/", 3), a) for n, a in found.items() if n.startswith("trace/")]
     parts.sort(key=lambda part: int(part[0][1]))
     return tuple(Traced(op, node, a[:, 0], a[:, 1]) for (_, _, op, node), a in parts)
-
-
-def safe_name(name: str) -> str:
-    """Return a layer's or label's name as a part of a file name."""
-    return "".join(c if c.isalnum() or c in "-_." else "_" for c in name).strip("._")[:LONGEST] or "unnamed"
-
-
-def file_names(names: Iterable[str]) -> dict[str, str]:
-    """Return a file name for each name, different also where capitals do not count."""
-    taken: set[str] = set()
-    return {name: unused(safe_name(name), taken) for name in names}
-
-
-def unused(stem: str, taken: set[str]) -> str:
-    """Return ``stem``, or the first of ``stem_2``, ``stem_3`` that is not taken, and take it."""
-    chosen, count = stem, 1
-    while chosen.casefold() in taken:
-        count += 1
-        chosen = f"{stem}_{count}"
-    taken.add(chosen.casefold())
-    return chosen

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import hashlib
 import json
 import os
 from dataclasses import dataclass
@@ -14,11 +13,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from .arguments import picture_size
+from .asked import path_of, size_of
 from .errors import InputError, OptionError, OutputError, TargetError, check_known
 from .explainer import Explainer
 from .graph.emitter import Emitter
 from .graph.model import Model, TensorSpec
 from .graph.value import Array, Value
+from .imaging import Preprocess, preprocess_from
 from .loading.loading import load
 from .methods import Options, find_method
 from .program import Scored, append_scores, scored_by
@@ -30,6 +31,7 @@ from .saving.saving import (
     check_written,
     described,
     lies_beside,
+    source_told,
     sources_of,
     with_batch,
     write_weights,
@@ -42,8 +44,6 @@ from .version import __version__
 
 if TYPE_CHECKING:
     from onnx import ModelProto
-
-    from .imaging import Preprocess
 
 __all__ = ["Exported", "export"]
 
@@ -91,11 +91,11 @@ def export(
     path: str | Path,
     *,
     target: Choice = "argmax",
-    preprocess: Preprocess | None = None,
-    size: tuple[int, int] | None = None,
+    preprocess: Preprocess | str | Path | None = None,
+    size: tuple[int, int] | int | str | None = None,
     resize: Literal["none", "input"] = "none",
     normalize: Literal["none", "minmax", "uint8"] = "none",
-    batch: int | None = None,
+    batch: int | Literal["dynamic"] | None = None,
     fp16: bool = False,
     **options: Any,
 ) -> Exported:
@@ -113,10 +113,10 @@ def export(
         The file to write; it appears whole or not at all.
     target : "argmax", "input" or int
         The top class of each image; an int64 input ``target`` (N,), -1 for the top class; or one class.
-    preprocess : Preprocess, optional
+    preprocess : Preprocess, or a preset's name or file, optional
         Put before the model: the file takes ``pixels`` (N, H, W, 3), uint8 RGB of the model's size.
-    size : (int, int), optional
-        Height and width, where the model leaves them open.
+    size : (int, int), int or str, optional
+        Height and width, where the model leaves them open; 224 and "224x224" are the same.
     resize : {"none", "input"}
         Leave maps at the size of their layer, or widen them bilinearly to the input's.
     normalize : {"none", "minmax", "uint8"}
@@ -144,10 +144,14 @@ def export(
         loaded = model if isinstance(model, Model) else load(model)
         check_plain(loaded)
         explainer = Explainer(halved(loaded) if fp16 else loaded, **options)
+    file = Path(path_of(path, "path"))
+    if preprocess is not None and not isinstance(preprocess, Preprocess):
+        preprocess = preprocess_from(preprocess)
+    batch = None if batch == "dynamic" else batch
     program = append_explanation(
         explainer, target=target, preprocess=preprocess, size=size, resize=resize, normalize=normalize, batch=batch
     )
-    return _write(program, Path(path), sources_of(explainer.model))
+    return _write(program, file, sources_of(explainer.model))
 
 
 def append_explanation(
@@ -155,7 +159,7 @@ def append_explanation(
     *,
     target: Choice = "argmax",
     preprocess: Preprocess | None = None,
-    size: tuple[int, int] | None = None,
+    size: tuple[int, int] | int | str | None = None,
     resize: str = "none",
     normalize: str = "none",
     batch: int | None = None,
@@ -163,6 +167,7 @@ def append_explanation(
     """Return the model of ``explainer`` with its explanation appended; arguments as for :func:`export`."""
     for name, value, known in (("resize", resize, RESIZE), ("normalize", normalize, NORMALIZE)):
         check_known(name, value, known)
+    size = size_of(size, "size")
     if batch is not None and (isinstance(batch, bool) or not isinstance(batch, int | np.integer) or batch < 1):
         raise OptionError(f"batch {batch!r}: a whole number from 1, or None to leave it free")
     if not isinstance(target, str) and (isinstance(target, bool) or not isinstance(target, int | np.integer)):
@@ -221,7 +226,7 @@ def append_explanation(
         "int8": explainer.int8 if products_of(explainer.model) else "",
         "inputs": json.dumps(taken),
         "outputs": json.dumps(given),
-        **_source(explainer.model),
+        **source_told(explainer.model),
     }
     return Program(described(built, told), told)
 
@@ -323,14 +328,6 @@ def _told(options: Options, method: str) -> dict[str, Any]:
     if find_method(method).base is not None:
         told |= {"base": options.base, "base_layer": options.base_layer.name}
     return told | {"logits": options.score.logits}
-
-
-def _source(model: Model) -> dict[str, str]:
-    if model.path is None:
-        return {}
-    with model.path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return {"source": model.path.name, "source_sha256": digest}
 
 
 def _write(program: Program, path: Path, sources: frozenset[Path]) -> Exported:

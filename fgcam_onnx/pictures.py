@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -13,14 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .cam.fusion import check_fusion, fuse
-from .emptiness import NOT_POSITIVE, emptiness
-from .errors import AbsentError, FgcamError, NumericsError
+from .emptiness import emptiness
+from .errors import concerns_all, reason
 from .explainer import Explainer
-from .explanation import Explanation, raised, unused
+from .explanation import Explanation, raised
 from .feeding import Read, joined, read_file
 from .imaging import Preprocess, Seen, likenesses
 from .imaging.likeness import Names
 from .targets import AnyTarget
+from .text import STEM, unused
 
 FUSED = "fused"
 """What the map made of all layers' is called."""
@@ -88,6 +89,7 @@ class Explained:
             "target": self.target,
             "label": self.label,
             "score": round(self.score, 6),
+            "layers": list(self.maps),
             "probability": None if self.probability is None else round(self.probability, 6),
             "conservation": self.conservation,
             "files": self.files,
@@ -130,18 +132,6 @@ class Picture:
         found = {what: likenesses(maps) for what, maps in {**classes, **methods}.items()}
         return {what: pairs for what, pairs in found.items() if pairs}
 
-    def emptiness(self, *, signed: bool = False) -> str:
-        """Return what is to be said of its maps that show nothing, in one line; "" where all show something.
-
-        ``signed`` overlays show negative values, too.
-        """
-        return "; ".join(
-            f"{said} in the map of {e.label.split(',')[0]} at {layer}"
-            for e in self.explained
-            for layer, said in e.empty.items()
-            if said != NOT_POSITIVE or not signed
-        )
-
     def summary(self) -> dict[str, Any]:
         """Return the result as plain values."""
         if self.error or self.seen is None:
@@ -162,23 +152,23 @@ class Picture:
 
 def explain_pictures(
     explainers: Sequence[Explainer],
-    paths: Iterable[Path],
+    paths: Sequence[Path],
     *,
     preprocess: Preprocess,
     targets: Targets = (None,),
     top: int = 0,
     labels: Sequence[str] = (),
     feeds: Mapping[str, NDArray[Any]] = MappingProxyType({}),
-    batch: int = 8,
     fusion: str | None = None,
-) -> Iterator[Picture]:
-    """Yield one :class:`Picture` for each path, in order.
+) -> list[Picture]:
+    """Return one :class:`Picture` for each path, all explained at once; those that cannot be read say so.
 
     Parameters
     ----------
     explainers : sequence of Explainer
         Each of another method; all explain the same targets.
-    paths : iterable of Path
+    paths : sequence of Path
+        Where the model gives one answer for a whole bag, all its images.
     preprocess : Preprocess
     targets : sequence of targets
         Explained for every picture.
@@ -188,8 +178,6 @@ def explain_pictures(
         Class names, by index.
     feeds : mapping of str to ndarray
         What further inputs take beside every picture.
-    batch : int
-        Pictures explained at once; all of them, where the model gives one answer for a whole bag.
     fusion : {"mean", "max", "product"}, optional
         How the maps of all layers are made one more, ``fused``, at the size of the model's input.
 
@@ -197,29 +185,35 @@ def explain_pictures(
     ------
     OptionError
         No such fusion.
+    Exception
+        What stops one picture stops all of them: explain each alone to know which. A bag's is the error of each.
     """
     if fusion is not None:
         check_fusion(fusion)
-    paths, bag = list(paths), explainers[0].bag
-    waiting = iter(paths)
-    while chunk := list(islice(waiting, len(paths) if bag else batch)):
-        read = {p: _read(p, explainers[0], preprocess) for p in chunk}
-        good = [r for r in read.values() if isinstance(r, Read)]
-        lost = next((r for r in read.values() if isinstance(r, str)), "") if bag else ""
-        done = [] if lost else [_explain(e, good, targets, top, labels, feeds) for e in explainers]
-        for path in chunk:
-            result = read[path]
-            if isinstance(result, str):
-                yield Picture(path, None, [], result)
-                continue
-            each = [found[path] for found in done]
-            failed = [why for why in each if isinstance(why, str)]
-            explained = [e for found in each if not isinstance(found, str) for e in found]
-            if fusion is not None:
-                _fuse(explained, fusion, size=result.seen.placement.view)
-            unread = f"a bag has one answer, and not all of it could be read: {lost}" if lost else ""
-            error = failed[0] if failed else unread
-            yield Picture(path, result.seen, [] if error else explained, error, result.sha256)
+    read = {p: _read(p, explainers[0], preprocess) for p in paths}
+    good = [r for r in read.values() if isinstance(r, Read)]
+    unread = next((r for r in read.values() if isinstance(r, str)), "")
+    bag, done, stopped = explainers[0].bag, [], ""
+    if bag and unread:
+        stopped = f"a bag has one answer, and not all of it could be read: {unread}"
+    else:
+        try:
+            done = [_explain(e, good, targets, top, labels, feeds) for e in explainers]
+        except Exception as error:
+            if not bag or concerns_all(error):
+                raise
+            stopped = reason(error)
+    pictures = []
+    for path, result in read.items():
+        if isinstance(result, str) or stopped:
+            seen, digest = (None, "") if isinstance(result, str) else (result.seen, result.sha256)
+            pictures.append(Picture(path, seen, [], result if isinstance(result, str) else stopped, digest))
+            continue
+        explained = [e for found in done for e in found[path]]
+        if fusion is not None:
+            _fuse(explained, fusion, size=result.seen.placement.view)
+        pictures.append(Picture(path, result.seen, explained, "", result.sha256))
+    return pictures
 
 
 def _fuse(explained: Sequence[Explained], how: str, *, size: tuple[int, int]) -> None:
@@ -231,8 +225,8 @@ def _fuse(explained: Sequence[Explained], how: str, *, size: tuple[int, int]) ->
 def _read(path: Path, explainer: Explainer, preprocess: Preprocess) -> Read | str:
     try:
         return read_file(path, explainer=explainer, preprocess=preprocess)
-    except FgcamError as error:
-        return str(error)
+    except Exception as error:  # whatever a stranger's file does
+        return reason(error)
 
 
 def _explain(
@@ -242,16 +236,11 @@ def _explain(
     top: int,
     labels: Sequence[str],
     feeds: Mapping[str, NDArray[Any]],
-) -> dict[Path, list[Explained] | str]:
-    """Explain pictures together; where one does not show the target, or its numbers go wrong, each alone."""
+) -> dict[Path, list[Explained]]:
+    """Explain pictures together."""
     if not read:
         return {}
-    try:
-        return dict(zip((r.path for r in read), _batch(explainer, read, targets, top, labels, feeds), strict=True))
-    except (AbsentError, NumericsError) as error:
-        if len(read) == 1 or explainer.bag:
-            return {r.path: str(error) for r in read}
-        return {r.path: _explain(explainer, [r], targets, top, labels, feeds)[r.path] for r in read}
+    return dict(zip((r.path for r in read), _batch(explainer, read, targets, top, labels, feeds), strict=True))
 
 
 def _batch(
@@ -332,4 +321,4 @@ def _collect(rows: list[list[Explained]], e: Explanation, labels: Sequence[str],
 def unique_stems(paths: Sequence[Path]) -> list[str]:
     """Return a file stem for each path, different also where capitals do not count."""
     taken: set[str] = set()
-    return [unused(path.stem, taken) for path in paths]
+    return [unused(path.stem, taken, room=STEM) for path in paths]

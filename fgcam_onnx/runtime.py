@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .asked import threads_of
 from .errors import DeviceError, FgcamError, InputError, ModelError, NumericsError
 from .graph.emitter import OUTPUT
 from .graph.model import Model, element_type, smallest_program
@@ -127,7 +128,7 @@ class Session:
         self.device = resolve_device(self.device)
         graph, beside = self.model.serialized()
         options = runtime.SessionOptions()
-        options.intra_op_num_threads = self.threads
+        options.intra_op_num_threads = threads_of(self.threads)
         options.graph_optimization_level = getattr(runtime.GraphOptimizationLevel, OPTIMIZATIONS[self.optimization])
         options.log_severity_level = FATAL_ONLY
         # the session reads these arrays without a copy, so they must live as long as it does

@@ -2,19 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image
 
-from .explanation import safe_name, unused
 from .imaging import Style, drawn, footed, panel, save_npy, save_png
 from .imaging.grids import labelled_grid
 from .imaging.likeness import told
 from .pictures import Explained, Picture
+from .stream import Item, Row
+from .text import safe_name, unused
 
 TILE, LARGEST = 224, 640
 """Pixels of a picture on a sheet: at least, and at most."""
+
+
+@dataclass(frozen=True)
+class Writing:
+    """The work of explaining a folder: a batch of pictures explained, their maps written, a row for each.
+
+    Attributes
+    ----------
+    explain : callable
+        Returns the `Picture` of each path of a batch.
+    folder : Path
+    stems : mapping of str to str
+        What the files of a picture begin with, by the picture's key.
+    style : Style, optional
+    notes : sequence of str
+        As for `write_picture`.
+    """
+
+    explain: Callable[[Sequence[Path]], Iterable[Picture]]
+    folder: Path
+    stems: Mapping[str, str]
+    style: Style | None
+    notes: Sequence[str]
+
+    def __call__(self, items: Sequence[Item]) -> list[Row]:
+        """Return a row for each picture, its maps being written."""
+        rows: list[Row] = []
+        for item, picture in zip(items, self.explain([i.path for i in items]), strict=True):
+            write_picture(picture, self.folder, stem=self.stems[item.key], style=self.style, notes=self.notes)
+            rows.append({"item": item.key, **picture.summary()})
+        return rows
 
 
 def write_picture(
@@ -42,9 +75,9 @@ def write_picture(
                 explained.files.append(str(save_npy(folder / f"{name}.npy", values)))
                 continue
             over = drawn(picture.seen, values, style=style, relative=explained.whole(layer), notes=notes)
-            explained.files.append(str(save_png(folder / f"{name}.png", over)))
+            explained.files.append(str(save_png(folder / f"{name}.png", over, ours=True)))
     if style is not None and len(taken) > 1:
-        save_png(folder / f"{stem}.sheet.png", sheet(picture, style=style, notes=notes))
+        save_png(folder / f"{stem}.sheet.png", sheet(picture, style=style, notes=notes), ours=True)
 
 
 def sheet(picture: Picture, *, style: Style, notes: Sequence[str] = ()) -> Image.Image:

@@ -11,8 +11,9 @@ import pytest
 from floors import PACKAGE, ROOT, import_graph, imports
 
 LEVELS: tuple[tuple[str, ...], ...] = (
+    ("text",),
     ("defaults", "errors", "version"),
-    ("emptiness", "matrices", "wheels"),
+    ("asked", "emptiness", "matrices", "wheels"),
     ("imaging", "graph", "metrics", "report"),
     ("stream", "loading", "layers", "vjp", "backward", "cam"),
     ("saving", "lrp", "quantized", "surgery", "cells"),

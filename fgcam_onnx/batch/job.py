@@ -18,13 +18,13 @@ from PIL import Image
 
 from ..errors import AbsentError, FgcamError, NumericsError
 from ..explainer import Explainer
-from ..explanation import safe_name
 from ..graph.model import Model
 from ..imaging import Preprocess, Seen, Style
 from ..imaging.reading import decode_image
 from ..pictures import Explained, Picture, Targets, explain_arrays
 from ..runtime import resolve_device
 from ..stream import Readable
+from ..text import safe_name
 from ..written import write_picture
 from .table import Packing, Row, packed
 

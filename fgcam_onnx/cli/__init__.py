@@ -15,6 +15,7 @@ import click
 
 from ..errors import FgcamError
 from ..version import __version__
+from .saying import say
 
 COMMANDS = {
     "demo": "Explain the bundled pictures with the bundled models: a first look.",
@@ -71,8 +72,7 @@ def cli() -> None:
 
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
-    click.secho("warning: ", fg="yellow", bold=True, err=True, nl=False)
-    click.echo(str(message), err=True)
+    say(str(message), err=True, title="warning", colour="yellow")
 
 
 def main() -> NoReturn:
@@ -85,13 +85,14 @@ def main() -> NoReturn:
             warnings.showwarning = _show_warning
             code = cli.main(standalone_mode=False)
     except click.ClickException as error:
-        error.show()
+        written = io.StringIO()
+        error.show(written)
+        say(written.getvalue(), err=True, end="")
         code = error.exit_code
     except click.Abort:
-        click.echo("Aborted.", err=True)
+        say("Aborted.", err=True)
         code = 130
     except FgcamError as error:
-        click.secho("error: ", fg="red", bold=True, err=True, nl=False)
-        click.echo(str(error), err=True)
+        say(str(error), err=True, title="error", colour="red")
         code = 1
     sys.exit(code if isinstance(code, int) else 0)

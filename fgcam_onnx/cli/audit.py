@@ -13,6 +13,7 @@ from .meaning import labels_file_of, noted
 from .options import DEVICE, INT8, PICTURES, together
 from .preparing import OVERRIDES, prepare
 from .record import hashes, made_now, options_given, read_record, repeated
+from .saying import say
 
 if TYPE_CHECKING:
     from ..auditing import Audit, Line
@@ -43,8 +44,7 @@ class NotJudged(click.ClickException):
 
     def show(self, file: Any = None) -> None:
         """Print it as other errors are."""
-        click.secho("error: ", fg="red", bold=True, err=True, nl=False)
-        click.echo(self.message, err=True)
+        say(self.message, err=True, title="error", colour="red")
 
 
 @click.command(name="audit", context_settings={"show_default": True})
@@ -125,11 +125,11 @@ def _audited(ctx: click.Context, options: dict[str, Any]) -> Audit:
     if options["as_json"]:
         import json
 
-        click.echo(json.dumps(found.summary(), indent=1))
+        say(json.dumps(found.summary(), indent=1))
     else:
         show(found, origin=origin, folder=options["out"])
     for name, why in found.errors.items():
-        click.echo(why if why.startswith(name) else f"{name}: {why}", err=True)
+        say(why if why.startswith(name) else f"{name}: {why}", err=True)
     return found
 
 
@@ -212,7 +212,8 @@ def show(found: Audit, *, origin: str, folder: Path) -> None:
     from rich.text import Text
 
     from ..auditing.page import OUTCOMES, about
-    from .tables import console, table_of
+    from .saying import console
+    from .tables import table_of
 
     out, own, theirs = console(), found.about["reference"], found.about["candidate"]
     limit = "threshold" if found.thresholds.given else "allowed"

@@ -19,6 +19,7 @@ from ..defaults import METHOD
 from .meaning import MEANING, labels_file_of, noted, stated
 from .options import DRAWN, INT8, PICTURES, RULES, STYLE
 from .preparing import OVERRIDES, prepare
+from .saying import say
 from .targets import HELP, read_targets
 from .values import Size, settings_by_method
 
@@ -148,7 +149,7 @@ def command(ctx: click.Context, /, model: Path, source: tuple[str, ...], **optio
         )  # fmt: skip
     show(summary, sink=options["sink"], origin=prepared.told)
     if summary.stopped:
-        click.echo(f"stopped, since {summary.stopped}; to go on, give the same command with --resume", err=True)
+        say(f"stopped, since {summary.stopped}; to go on, give the same command with --resume", err=True)
     if summary.stopped == INTERRUPTED:
         sys.exit(130)
     if summary.failed or summary.stopped:
@@ -211,14 +212,14 @@ def show(summary: Summary, *, sink: str, origin: str) -> None:
     from ..batch.summary import FAILED
 
     earlier = summary.pictures - summary.now
-    click.echo(
+    say(
         f"{summary.now} pictures in {summary.seconds:.1f} s, {summary.rate:.1f} a second, {summary.batch} at once in "
         f"each of {summary.lanes} lanes" + (f"; {earlier} stood there before" if earlier else "")
     )
     for step, count in sorted(summary.errors.items()):
-        click.echo(f"  {count} {FAILED[step]}")
+        say(f"  {count} {FAILED[step]}")
     if shares := summary.shares():
-        click.echo("where the time went: " + ", ".join(f"{n} {share:.0%}" for n, share in shares.items()))
-        click.echo(summary.advice())
-    click.echo(f"preprocessing: {origin}")
-    click.echo(f"{summary.rows} rows of {summary.pictures} pictures in {summary.shards} files: {sink}")
+        say("where the time went: " + ", ".join(f"{n} {share:.0%}" for n, share in shares.items()))
+        say(summary.advice())
+    say(f"preprocessing: {origin}")
+    say(f"{summary.rows} rows of {summary.pictures} pictures in {summary.shards} files: {sink}")

@@ -8,6 +8,7 @@ import click
 
 from ..errors import InputError
 from . import explain
+from .saying import say
 
 PACKAGE = Path(__file__).parents[1]
 PLACES = (PACKAGE / "exported_models", PACKAGE.parent / "exported_models")
@@ -45,5 +46,5 @@ def command(out: Path) -> None:
     }
     for folder, (model, images, options) in runs.items():
         explain.command.main([*map(str, (model, images, "-o", folder)), *options], standalone_mode=False)
-    click.echo(f"models:   {models}")
-    click.echo(f"overlays: {', '.join(f'{folder}/*.png' for folder in runs)}; one sheet for each picture: *.sheet.png")
+    say(f"models:   {models}")
+    say(f"overlays: {', '.join(f'{folder}/*.png' for folder in runs)}; one sheet for each picture: *.sheet.png")

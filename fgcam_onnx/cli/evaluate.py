@@ -12,6 +12,7 @@ import click
 from .meaning import labels_file_of, noted
 from .options import DEVICE, PICTURES
 from .preparing import OVERRIDES, prepare
+from .saying import say
 from .values import SWITCHES, parse_settings
 
 if TYPE_CHECKING:
@@ -109,13 +110,13 @@ def command(model: Path, images: tuple[str, ...], **options: Any) -> None:
     if options["as_json"]:
         import json
 
-        click.echo(json.dumps(found.summary(), indent=1))
+        say(json.dumps(found.summary(), indent=1))
     else:
         show(found, origin=prepared.told, folder=options["out"])
     for name, why in found.errors.items():
-        click.echo(why if why.startswith(name) else f"{name}: {why}", err=True)
+        say(why if why.startswith(name) else f"{name}: {why}", err=True)
     if found.errors:
-        click.echo(f"{len(found.errors)} of {len(found.items) + len(found.errors)} pictures failed", err=True)
+        say(f"{len(found.errors)} of {len(found.items) + len(found.errors)} pictures failed", err=True)
         sys.exit(1)
 
 
@@ -204,7 +205,8 @@ def show(found: Evaluation, *, origin: str, folder: Path) -> None:
     from rich.text import Text
 
     from ..evaluation.page import about, best_lines, verdict, verdict_of
-    from .tables import console, table_of
+    from .saying import console
+    from .tables import table_of
 
     best = {m.name: [line.label for line in best_lines(found, m)] for m in found.metrics}
     rows = []

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,8 @@ from .feeding import FEED, check_fed, files_of, read_feeds
 from .meaning import MEANING, labels_file_of, noted, stated
 from .options import DEVICE, DRAWN, INT8, PICTURES, RULES, STYLE
 from .preparing import OVERRIDES, prepare, recorded, untouched
-from .record import hashes, made_now, options_given, read_record, repeated, weights_beside
+from .record import hashes, options_given, read_record, repeated, weights_beside
+from .saying import say
 from .targets import HELP, read_targets
 from .values import Size, settings_by_method
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from ..graph.model import Model
     from ..heads import Stated
     from ..imaging import Style
-    from ..pictures import Picture
 
 
 PASSED_ON = "layers grid aug_smooth int8 device threads batch".split()
@@ -86,7 +86,8 @@ def command(ctx: click.Context, /, **options: Any) -> None:
 
     Writes an overlay for each picture, layer and target, and explanations.json with targets, scores,
     conservation (sum of the map over sum of the components it was refined from) and all that is needed to
-    repeat the run. The exit code is 1 when a picture failed; the others are still done.
+    repeat the run. The exit code is 1 when a picture failed; the others are still done. A run that was stopped, or
+    killed, goes on where it was when the same command is given again.
 
     \b
     fgcam explain model.onnx photos/ --labels labels.txt
@@ -97,15 +98,18 @@ def command(ctx: click.Context, /, **options: Any) -> None:
     fgcam explain --from explanations/explanations.json -o again
     """  # noqa: D301
     from ..arguments import image_input
-    from ..arithmetic import arithmetic_of, told
+    from ..arithmetic import arithmetic_of
+    from ..arithmetic import told as saturating
     from ..errors import OptionError
     from ..feeding import is_array
-    from ..imaging import find_images, make_folder, save_json
+    from ..imaging import find_images, make_folder
     from ..loading.loading import load
     from ..pictures import explain_pictures, unique_stems
+    from ..stream import Item
     from ..surgery.framing import pictured
-    from ..written import write_picture
+    from ..written import Writing
     from .progress import Meter
+    from .recorded import Run, emptiness_of
 
     record = read_record(options["record"]) if options["record"] is not None else None
     if record is not None:
@@ -117,7 +121,7 @@ def command(ctx: click.Context, /, **options: Any) -> None:
     paths = find_images(images) if record is None else [Path(i["image"]) for i in record["images"]]
     loaded = load(model)
     for note in loaded.notes:
-        click.echo(f"note: {note}", err=True)
+        say(f"note: {note}", err=True)
     image = pictured(loaded, image_input(loaded.inputs, options["input_name"]))
     overrides = {k: options[k] for k in OVERRIDES}
     if record is not None:
@@ -141,60 +145,58 @@ def command(ctx: click.Context, /, **options: Any) -> None:
         options["target"], labels=labels, explainer=explainers[0], preprocess=prepared.preprocess,
         seed=options["seed"], boxes=options["boxes"],
     )  # fmt: skip
-    make_folder(options["out"])
-    results: list[Picture] = []
-    with meter.pictures(len(paths)) as advance:
-        found = explain_pictures(
-            explainers, paths, preprocess=prepared.preprocess, targets=targets, top=top, labels=labels,
-            feeds=feeds, batch=options["batch"], fusion=options["fuse"],
-        )  # fmt: skip
-        for picture, stem in zip(found, unique_stems(paths), strict=True):
-            write_picture(picture, options["out"], stem=stem, style=style, notes=prepared.notes)
-            results.append(picture)
-            advance()
+    out = make_folder(options["out"])
     files = [f for f in (labels_file, options["seed"], _liked(options["target"])) if f is not None]
     files += files_of(options["feeds"])
-    summary = {
+    told = {
         "model": str(model),
         **_told(explainers, options),
-        "layers": sorted({name for p in results for e in p.explained for name in e.maps}),
         "int8": arithmetic_of(explainers[0].model),
         "head": head.summary(),
         "preprocess": prepared.summary(),
-        "images": [p.summary() for p in results],
-        **made_now(),
         "options": options_given({"model": model, "images": images, **options}),
         "files": hashes([model, *weights_beside(loaded), *files]),
     }
-    path = save_json(options["out"] / "explanations.json", summary)
+    explain = partial(
+        explain_pictures, explainers, preprocess=prepared.preprocess, targets=targets, top=top, labels=labels,
+        feeds=feeds, fusion=options["fuse"],
+    )  # fmt: skip
+    items = [Item(str(path), path) for path in paths]
+    stems = dict(zip((i.key for i in items), unique_stems(paths), strict=True))
+    run = Run(out, told, items, batch=len(items) if explainers[0].bag else options["batch"])
+    with meter.batches() as progress:
+        made = run.finished(Writing(explain, out, stems, style, prepared.notes), progress=progress)
+    shown = options["signed"]
     if options["as_json"]:
-        click.echo(json.dumps(summary, indent=1))
+        with made.path.open(encoding="utf-8") as text:
+            for part in text:
+                say(part, end="")
     else:
         from .tables import explanations_table
 
-        explanations_table(results, preprocess=prepared.told, summary=path)
+        explanations_table(made.each(), preprocess=prepared.told, summary=made.path)
         if options["trace"]:
             from .trace import trace_tables
 
-            trace_tables(results)
+            trace_tables(made.each())
     for remark in dict.fromkeys(remark for explainer in explainers for remark in explainer.remarks):
-        click.echo(f"note: {remark}", err=True)
-    if summary["int8"] == "saturating":
-        click.echo(told(explainers[0].model), err=True)
-    for picture in results:
-        said = picture.emptiness(signed=options["signed"])
-        if said:
-            click.echo(f"{picture.path}: {said}", err=True)
-    _report_failures(results)
+        say(f"note: {remark}", err=True)
+    if told["int8"] == "saturating":
+        say(saturating(explainers[0].model), err=True)
+    for row in made.each():
+        if lines := emptiness_of(row, signed=shown):
+            say(f"{row['image']}: {lines}", err=True)
+    _report_failures(made.each(), len(items))
 
 
-def _report_failures(results: Sequence[Picture]) -> None:
-    failed = [p for p in results if p.error]
-    for picture in failed:
-        named = picture.error.startswith(str(picture.path))
-        click.echo(picture.error if named else f"{picture.path}: {picture.error}", err=True)
+def _report_failures(rows: Iterable[Mapping[str, Any]], count: int) -> None:
+    failed = 0
+    for row in rows:
+        if error := row.get("error"):
+            failed += 1
+            say(error if error.startswith(row["image"]) else f"{row['image']}: {error}", err=True)
     if failed:
-        click.echo(f"{len(failed)} of {len(results)} pictures failed", err=True)
+        say(f"{failed} of {count} pictures failed", err=True)
         sys.exit(1)
 
 

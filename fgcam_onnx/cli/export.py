@@ -14,6 +14,7 @@ from ..defaults import METHOD
 from .meaning import MEANING, labels_file_of, noted, stated
 from .options import ENDS, INT8, PIXELS, RULES
 from .preparing import prepare
+from .saying import say
 from .values import Size, parse_target, settings_by_method
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ def command(model: Path, out: Path, **options: Any) -> None:
         **settings_by_method(options["pairs"], methods=[options["method"]], base=options["base"])[options["method"]],
     )
     if options["as_json"]:
-        click.echo(json.dumps(_summary(found), indent=1))
+        say(json.dumps(_summary(found), indent=1))
         return
     from .tables import exported_file
 

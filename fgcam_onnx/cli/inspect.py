@@ -11,6 +11,7 @@ import click
 
 from .meaning import MEANING, labels_file_of, stated
 from .options import ENDS
+from .saying import say
 from .values import Size
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def command(
     meant = stated(options, labels_file_of(model, options["labels_file"]))
     report = report_on(model, input_name=input_name, output_name=output_name, grid=grid, head=meant)
     if as_json:
-        click.echo(json.dumps(report, indent=1))
+        say(json.dumps(report, indent=1))
         return
     from .tables import inspection
 
@@ -154,7 +155,11 @@ def _explanation(model: Model) -> dict[str, Any] | None:
 
     plain = ("int8", "method", "normalize", "resize", "source", "source_sha256", "target", "version")
     told = metadata_of(model)
-    return {k: v if k in plain else json.loads(v or "null") for k, v in told.items()} or None
+    try:
+        read = {k: v if k in plain else json.loads(v or "null") for k, v in told.items()}
+    except (RecursionError, ValueError):
+        return None
+    return read if isinstance(read.get("options"), dict) and isinstance(read["layers"], list) else None
 
 
 def _score(model: Model, score: Score, source: str | None) -> dict[str, Any]:

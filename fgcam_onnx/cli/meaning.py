@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .options import together
+from .saying import say
 
 if TYPE_CHECKING:
     from ..heads import Head, Stated
@@ -63,4 +64,4 @@ def stated(options: Mapping[str, Any], labels_file: Path | None) -> Stated:
 def noted(head: Head) -> None:
     """Say what had to be settled of an output."""
     for note in head.notes:
-        click.echo(f"note: {note}", err=True)
+        say(f"note: {note}", err=True)

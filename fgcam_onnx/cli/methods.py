@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from .saying import say
+
 PLACES = {"base": "layer", "input": "input", "stage": "stage"}
 """What a method's default place is called."""
 
@@ -32,7 +34,7 @@ def command(names: tuple[str, ...], as_json: bool) -> None:
     """  # noqa: D301
     rows = rows_of(names)
     if as_json:
-        click.echo(json.dumps(rows, indent=1))
+        say(json.dumps(rows, indent=1))
     else:
         _show(rows)
 
@@ -68,7 +70,7 @@ def _show(rows: Sequence[Mapping[str, Any]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from .tables import console
+    from .saying import console
 
     out = console()
     for place, heading in HEADINGS.items():

@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from .saying import say
+
 
 @click.command(name="metrics")
 @click.argument("names", nargs=-1, metavar="[METRIC]...")
@@ -23,7 +25,7 @@ def command(names: tuple[str, ...], as_json: bool) -> None:
     """  # noqa: D301
     rows = rows_of(names)
     if as_json:
-        click.echo(json.dumps(rows, indent=1))
+        say(json.dumps(rows, indent=1))
     else:
         _show(rows)
 
@@ -57,7 +59,8 @@ def rows_of(names: Sequence[str] = ()) -> list[dict[str, Any]]:
 def _show(rows: Sequence[Mapping[str, Any]]) -> None:
     from rich.text import Text
 
-    from .tables import console, table_of
+    from .saying import console
+    from .tables import table_of
 
     table: list[list[str | Text]] = []
     for row in rows:

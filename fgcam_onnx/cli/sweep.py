@@ -13,6 +13,7 @@ from .meaning import MEANING, labels_file_of, noted, stated
 from .options import DEVICE, DRAWN, INT8, PICTURES, STYLE
 from .preparing import OVERRIDES, Preparation, prepare, recorded
 from .record import hashes, made_now, options_given, read_record, repeated, weights_beside
+from .saying import say
 from .targets import HELP, read_targets
 
 if TYPE_CHECKING:
@@ -130,7 +131,7 @@ def command(ctx: click.Context, /, **options: Any) -> None:
     save_json(out.with_suffix(".json"), report)
     _report(found, report, prepared=prepared, as_json=options["as_json"])
     if int8 == "saturating":
-        click.echo(told(explainer.model), err=True)
+        say(told(explainer.model), err=True)
 
 
 def _alike(found: Sweep) -> list[str]:
@@ -176,10 +177,10 @@ def _summary(found: Sweep, *, name: str, path: Path, int8: str | None) -> dict[s
 
 def _report(found: Sweep, report: dict[str, Any], *, prepared: Preparation, as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps(report, indent=1))
+        say(json.dumps(report, indent=1))
         return
     made = f"{len(found.maps)} maps at {len(found.layers)} layers in {report['sheet']}"
-    click.echo(f"{report['label']}, score {found.score:.4g}: {made}")
-    click.echo(f"preprocessing: {prepared.told}")
+    say(f"{report['label']}, score {found.score:.4g}: {made}")
+    say(f"preprocessing: {prepared.told}")
     for (layer, method), error in found.failures.items():
-        click.echo(f"{method} at {layer}: {error}", err=True)
+        say(f"{method} at {layer}: {error}", err=True)

@@ -2,67 +2,66 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ..imaging.likeness import Names
 from ..imaging.likeness import told as alike
-
-if TYPE_CHECKING:
-    from ..pictures import Picture
-
-PIPED_WIDTH = 1000
-"""Columns where no terminal says how many there are: a name in a pipe is not broken."""
+from .saying import console
 
 Justify = Literal["left", "right"]
 
 
-def console() -> Console:
-    """Return a console for standard output."""
-    narrow = os.environ.get("COLUMNS") or Console().is_terminal
-    return Console(highlight=False, width=None if narrow else PIPED_WIDTH)
+PAGE = 1000
+"""Pictures in one table; what a run of more prints does not grow in memory."""
 
 
-def explanations_table(pictures: Sequence[Picture], *, preprocess: str, summary: Path) -> None:
-    """Print what was explained of each picture, and where the files are."""
-    rows: list[list[str | Text]] = []
-    for picture in pictures:
-        if picture.error:
-            rows.append([picture.path.name, "", Text("failed", style="red"), "", "", ""])
-        name = picture.path.name
-        several = len({e.method for e in picture.explained}) > 1
-        for e in picture.explained:
-            kept = [f"{v:.4f}" if v is not None else "-" for v in e.conservation.values()]
-            label = e.label.split(",")[0]
-            label = f"{e.target} {label}" if e.target >= 0 and label != str(e.target) else label
-            first = [
-                name,
-                e.method if several else "",
-                label,
-                f"{e.probability:.3f}" if e.probability is not None else f"score {e.score:.4g}",
-            ]
-            for i, file in enumerate(e.files):
-                rows.append(
-                    [*(first if not i else ["", "", "", ""]), kept[i] if i < len(kept) else "", Path(file).name]
-                )
-            name = ""
+def explanations_table(pictures: Iterable[Mapping[str, Any]], *, preprocess: str, summary: Path) -> None:
+    """Print what was explained of each picture, as ``explanations.json`` tells it, and where the files are."""
+    out, waiting = console(), iter(pictures)
     columns: list[tuple[str, Justify]] = [
         ("picture", "left"), ("method", "left"), ("class", "left"), ("probability", "right"),
         ("conserved", "right"), ("file", "left"),
     ]  # fmt: skip
-    out = console()
-    out.print(table_of(columns, rows))
-    for picture in pictures:
-        for line in (line for what, found in picture.likeness.items() for line in alike(found, what=what)):
-            if "hardly differ" in line:
-                out.print(Text(f"{picture.path.name}: {line}"), style="dim", soft_wrap=True)
+    while page := list(islice(waiting, PAGE)):
+        out.print(table_of(columns, [row for picture in page for row in _rows(picture)]))
+        for picture in page:
+            for line in (line for what, found in _alike(picture).items() for line in alike(found, what=what)):
+                if "hardly differ" in line:
+                    out.print(Text(f"{Path(picture['image']).name}: {line}"), style="dim", soft_wrap=True)
     out.print(Text(f"preprocessing: {preprocess}"), style="dim", soft_wrap=True)
     out.print(Text(f"written to {summary.parent}/, summary in {summary.name}"), style="dim", soft_wrap=True)
+
+
+def _rows(picture: Mapping[str, Any]) -> list[list[str | Text]]:
+    name = Path(picture["image"]).name
+    if "error" in picture:
+        return [[name, "", Text("failed", style="red"), "", "", ""]]
+    rows: list[list[str | Text]] = []
+    several = len({e["method"] for e in picture["explanations"]}) > 1
+    for e in picture["explanations"]:
+        kept = [f"{v:.4f}" if v is not None else "-" for v in e["conservation"].values()]
+        label = e["label"].split(",")[0]
+        label = f"{e['target']} {label}" if e["target"] >= 0 and label != str(e["target"]) else label
+        sure = f"{e['probability']:.3f}" if e["probability"] is not None else f"score {e['score']:.4g}"
+        first = [name, e["method"] if several else "", label, sure]
+        for i, file in enumerate(e["files"]):
+            rows.append([*(first if not i else [""] * 4), kept[i] if i < len(kept) else "", Path(file).name])
+        name = ""
+    return rows
+
+
+def _alike(picture: Mapping[str, Any]) -> dict[str, dict[Names, float]]:
+    found: dict[str, dict[Names, float]] = {}
+    for pair in picture.get("likeness", ()):
+        found.setdefault(pair["of"], {})[pair["maps"][0], pair["maps"][1]] = pair["correlation"]
+    return found
 
 
 def inspection(report: dict[str, Any], *, shown: int | None) -> None:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
 
 from rich.text import Text
 
-from .tables import Justify, console, table_of
-
-if TYPE_CHECKING:
-    from ..pictures import Picture
+from .saying import console
+from .tables import Justify, table_of
 
 WHOLE = 5e-5
 """A share that differs from all by less is all."""
@@ -24,22 +23,23 @@ COLUMNS: tuple[tuple[str, Justify], ...] = (
 )  # fmt: skip
 
 
-def trace_tables(pictures: Sequence[Picture]) -> None:
+def trace_tables(pictures: Iterable[Mapping[str, Any]]) -> None:
     """Print, for each explanation, the operators that absorb or make relevance, from the score to the layer."""
     out = console()
     for picture in pictures:
-        for e in picture.explained:
-            if not e.trace:
+        for e in picture.get("explanations", ()):
+            if not (trace := e.get("trace")):
                 continue
-            start = e.trace[0]["arriving"]
+            start = trace[0]["arriving"]
             start = start if abs(start) > NOTHING else 0.0
-            rows = [row(step, start) for step in e.trace if not whole(step, start)]
+            rows = [row(step, start) for step in trace if not whole(step, start)]
+            of = f"{Path(picture['image']).name}, {e['label'].split(',')[0]}"
             out.print()
-            out.print(Text(f"{picture.path.name}, {e.label.split(',')[0]}: relevance {start:.4g} handed back"))
+            out.print(Text(f"{of}: relevance {start:.4g} handed back"))
             if rows:
                 out.print(table_of(COLUMNS, rows))
-            others = len(e.trace) - len(rows)
-            out.print(Text(f"{others} of {len(e.trace)} operators hand on all that they get", style="dim"))
+            others = len(trace) - len(rows)
+            out.print(Text(f"{others} of {len(trace)} operators hand on all that they get", style="dim"))
 
 
 def whole(step: dict[str, Any], start: float) -> bool:

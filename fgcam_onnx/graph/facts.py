@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from onnx import NodeProto, helper
 
+from .memo import once
 from .model import Model, dims_of
 from .operators import (
     KEEPS_SIGN,
@@ -26,7 +26,7 @@ from .subgraphs import reads
 Node = NodeProto
 
 
-@functools.lru_cache(maxsize=32)
+@once
 def producers_of(model: Model) -> Mapping[str, Node]:
     """Return the node that makes each tensor, by the tensor's name."""
     return {o: n for n in model.nodes for o in n.output if o}
@@ -63,7 +63,7 @@ class Facts:
     preprocessed: frozenset[str]
 
 
-@functools.lru_cache(maxsize=32)
+@once
 def facts_of(model: Model) -> Facts:
     """Return the facts of ``model``, found in a few sweeps over its nodes."""
     preprocessed = {i.name for i in model.inputs}

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import onnx
 from onnx import NodeProto
 
+from .memo import once
 from .model import Model
 from .subgraphs import reads
 
@@ -36,7 +37,7 @@ def steering(op: str, domain: str, opset: int) -> frozenset[int]:
     return frozenset(i for i, given in enumerate(schema.inputs) if given.types and set(given.types) <= WHOLE)
 
 
-@functools.lru_cache(maxsize=32)
+@once
 def indices_of(model: Model) -> frozenset[str]:
     """Return the integer tensors that are indices, and those that are computed from such alone."""
     found: set[str] = set()

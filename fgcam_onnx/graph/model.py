@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,8 @@ class Model:
         The opset the file was written in.
     notes : tuple of str
         What had to be settled that the file leaves open.
+    memo : dict
+        What was found out of it (`memo.once`); of no other model, one made from this included.
     """
 
     proto: onnx.ModelProto
@@ -58,6 +60,11 @@ class Model:
     path: Path | None = None
     opset_read: int = 0
     notes: tuple[str, ...] = ()
+    memo: dict[Any, Any] = field(default_factory=dict, init=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what it is, without what was found out of it."""
+        return {**vars(self), "memo": {}}
 
     def __repr__(self) -> str:
         """Say what the model is, not its weights."""
@@ -105,8 +112,8 @@ class Model:
         graph.input.extend(onnx.ValueInfoProto(name=n, type=t) for n, t in inputs.items())
         graph.output.extend(onnx.ValueInfoProto(name=n, type=t) for n, t in outputs.items())
         proto = onnx.ModelProto()
-        for field in ("ir_version", "producer_name", "producer_version", "domain", "model_version"):
-            setattr(proto, field, getattr(self.proto, field))
+        for name in ("ir_version", "producer_name", "producer_version", "domain", "model_version"):
+            setattr(proto, name, getattr(self.proto, name))
         proto.opset_import.extend(self.proto.opset_import)
         proto.metadata_props.extend(self.proto.metadata_props)
         proto.graph.CopyFrom(graph)

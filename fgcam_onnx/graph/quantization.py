@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from onnx import NodeProto
 
+from .memo import once
 from .model import Model
 from .operators import VIEWS
 
@@ -86,7 +86,7 @@ Units = tuple[str, str]
 """Names of the scale and the zero point of an integer tensor; the zero point may be empty."""
 
 
-@functools.lru_cache(maxsize=32)
+@once
 def units_of(model: Model) -> Mapping[str, Units]:
     """Return the scale and zero point with which each integer activation is to be read."""
     units: dict[str, Units] = {}

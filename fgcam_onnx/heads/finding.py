@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 
 from ..errors import OptionError, check_known
 from ..graph.facts import facts_of, producers_of
+from ..graph.memo import once
 from ..graph.model import Model, TensorSpec
 from ..graph.score import Score, find_score
 from ..graph.shapes import Shape
@@ -107,7 +107,7 @@ def find_head(model: Model, score: Score, *, source: str, stated: Stated = NOTHI
     return _labelled(head, labels, given=bool(stated.labels))
 
 
-@lru_cache(maxsize=32)
+@once
 def meaning_of(
     model: Model, output: str | None, *, source: str, before_softmax: bool = True, stated: Stated = NOTHING
 ) -> tuple[Score, Head]:

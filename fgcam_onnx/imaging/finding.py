@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fgcam_onnx.errors import ImageError
+from fgcam_onnx.imaging.writing import is_ours
 
 EXTENSIONS = (
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".dib", ".gif", ".webp", ".avif",
@@ -22,7 +23,8 @@ def find_images(patterns: Sequence[str | Path]) -> list[Path]:
     ----------
     patterns : sequence of str or Path
         Each a file (kept as it is, even when it does not exist), a folder (the pictures directly in it,
-        by extension, sorted by name), or a glob (``**`` goes down; files with a picture's extension).
+        by extension, sorted by name), or a glob (``**`` goes down; files with a picture's extension). Overlays and
+        sheets that this package wrote are passed over in folders and globs.
 
     Returns
     -------
@@ -32,7 +34,7 @@ def find_images(patterns: Sequence[str | Path]) -> list[Path]:
     Raises
     ------
     ImageError
-        If nothing is given, or a folder or glob holds no picture.
+        If nothing is given, or a folder or glob holds no picture or cannot be read.
     """
     if isinstance(patterns, str | Path):
         patterns = [patterns]
@@ -46,15 +48,28 @@ def find_images(patterns: Sequence[str | Path]) -> list[Path]:
 
 
 def _matches(pattern: str) -> list[Path]:
-    if os.path.isdir(pattern):
-        names = [Path(pattern, name) for name in os.listdir(pattern)]
-    elif os.path.lexists(pattern) or not glob.has_magic(pattern):
-        return [Path(pattern)]
-    else:
-        names = [Path(name) for name in glob.glob(pattern, recursive=True)]
-    files = sorted(path for path in names if path.is_file())
+    try:
+        if os.path.isdir(pattern):
+            names = [Path(pattern, name) for name in os.listdir(pattern)]
+        elif os.path.lexists(pattern) or not glob.has_magic(pattern):
+            return [Path(pattern)]
+        else:
+            names = [Path(name) for name in glob.glob(pattern, recursive=True)]
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise ImageError(f"{pattern}: cannot be read ({why}). Check its permissions, or name the pictures.") from error
+    files = sorted(path for path in names if os.path.isfile(path))
     pictures = [path for path in files if path.suffix.lower() in EXTENSIONS]
-    if not pictures:
-        passed = f" ({len(files)} other files were passed over by their extension)" if files else ""
+    theirs = [path for path in pictures if not is_ours(path)]
+    if not theirs:
+        others = [
+            f"{n} {what}"
+            for n, what in (
+                (len(files) - len(pictures), "other files were passed over by their extension"),
+                (len(pictures), "pictures are maps that fgcam drew"),
+            )
+            if n
+        ]
+        passed = f" ({', '.join(others)})" if others else ""
         raise ImageError(f"No picture matches {pattern!r}{passed}. Extensions looked for: {', '.join(EXTENSIONS)}.")
-    return pictures
+    return theirs

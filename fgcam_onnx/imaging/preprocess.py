@@ -34,6 +34,10 @@ _WORDS: Mapping[str, tuple[str | None, ...]] = MappingProxyType(
 )
 
 
+SMALLEST_SHARE = 0.01
+"""Of a picture that a crop may keep, by its side: below, what is cropped fits no memory."""
+
+
 @dataclass(frozen=True)
 class Preprocess:
     """From picture to model input: ``y = (x * scale - mean) / std`` on pixels 0..255.
@@ -97,8 +101,8 @@ class Preprocess:
         scale, share = number(self.scale, name="scale"), number(self.crop_share, name="crop_share")
         if scale == 0 or 0 in self.std:
             raise OptionError("Preprocessing scale and std must not be zero.")
-        if not 0 < share <= 1:
-            raise OptionError(f"Preprocessing crop_share {share:g} must be above 0 and at most 1.")
+        if not SMALLEST_SHARE <= share <= 1:
+            raise OptionError(f"Preprocessing crop_share {share:g} must be from {SMALLEST_SHARE} to 1.")
         if isinstance(self.fill, bool) or not isinstance(self.fill, int) or not 0 <= self.fill <= 255:
             raise OptionError(f"Preprocessing fill {self.fill!r} must be a whole number in 0..255.")
         if self.white is not None and (type(self.white) is not int or not 1 <= self.white <= 65535):

@@ -17,12 +17,15 @@ from fgcam_onnx.errors import FgcamError, ImageError
 _FORMATS = ("JPEG", "PNG", "BMP", "DIB", "GIF", "WEBP", "AVIF", "TIFF", "JPEG2000", "PPM", "TGA")
 
 
+MOST_PIXELS = 64_000_000
+"""Pixels of a picture, by default: 512 MB while it is read."""
+
 _TIFF_MAX_SAMPLE, _TIFF_BITS = 281, 258
 _WHITES = (255, 1023, 4095, 16383, 65535)
 """What white is in grey of 8, 10, 12, 14 and 16 bits."""
 
 
-def read_image(path: str | Path, *, max_pixels: int = 100_000_000, white: int | None = None) -> Image.Image:
+def read_image(path: str | Path, *, max_pixels: int = MOST_PIXELS, white: int | None = None) -> Image.Image:
     """Read a picture file as an upright 8-bit RGB picture.
 
     The EXIF orientation is applied, transparency is laid on white, the first frame of an animation
@@ -33,7 +36,8 @@ def read_image(path: str | Path, *, max_pixels: int = 100_000_000, white: int | 
     path : str or Path
         A JPEG, PNG, BMP, GIF, WebP, AVIF, TIFF, JPEG 2000, PNM or TGA file.
     max_pixels : int
-        Width times height above which the file is refused, before it is decoded. Pillow's own limit
+        Width times height above which a JPEG is decoded at a half, a quarter or an eighth of its size, and any other
+        file refused, before it is decoded: while it is read a pixel takes 8 bytes, 512 MB in all. Pillow's own limit
         (``2 * PIL.Image.MAX_IMAGE_PIXELS``) holds besides.
     white : int or None
         As for `as_rgb`; None: what the file says (PNG's sBIT, TIFF's bits and largest sample).
@@ -58,7 +62,7 @@ def read_image(path: str | Path, *, max_pixels: int = 100_000_000, white: int | 
         raise ImageError(f"{where}: cannot be opened ({error.strerror}). Check its permissions.") from error
 
 
-def decode_image(data: bytes, *, name: str, max_pixels: int = 100_000_000, white: int | None = None) -> Image.Image:
+def decode_image(data: bytes, *, name: str, max_pixels: int = MOST_PIXELS, white: int | None = None) -> Image.Image:
     """Read the bytes of a picture file as `read_image` does, called ``name`` in errors; nothing is guessed.
 
     Raises
@@ -75,6 +79,7 @@ def _decoded(file: BinaryIO, name: str, *, max_pixels: int, white: int | None, g
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with Image.open(file, formats=_known_formats()) as image:
+                _drafted(image, max_pixels=max_pixels)
                 _check_size(image, name=name, max_pixels=max_pixels)
                 image.load()
                 upright = _upright(image)
@@ -159,21 +164,31 @@ def _missing(where: Path) -> str:
     return f"{where}: no such file. Check the spelling and the folder."
 
 
+def _drafted(image: Image.Image, *, max_pixels: int) -> None:
+    """Let a JPEG that is too large be decoded at a smaller size."""
+    width, height = image.size
+    if image.format == "JPEG" and width * height > max_pixels:
+        share = next((s for s in (2, 4) if width * height <= max_pixels * s * s), 8)
+        image.draft("RGB", (width // share, height // share))
+
+
 def _check_size(image: Image.Image, *, name: str, max_pixels: int) -> None:
     width, height = image.size
     if width < 1 or height < 1:
         raise ImageError(f"{name}: the picture has no pixels ({width} x {height}).")
     if width * height > max_pixels:
         raise ImageError(
-            f"{name}: {width} x {height} pixels is more than the {max_pixels} allowed. Scale it down first."
+            f"{name}: {width} x {height} pixels is more than the {max_pixels} allowed "
+            f"({8 * max_pixels / 1e6:.0f} MB while it is read). Scale it down first."
         )
 
 
 def _upright(image: Image.Image) -> Image.Image:
     try:
-        return ImageOps.exif_transpose(image)
+        ImageOps.exif_transpose(image, in_place=True)
     except Exception:  # A damaged EXIF block says nothing about the pixels, which have been read by now.
         return image
+    return image
 
 
 def _is_deep(image: Image.Image) -> bool:

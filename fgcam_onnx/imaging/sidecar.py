@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import fields
@@ -46,6 +47,8 @@ def preprocess_from(spec: str | Path | Mapping[str, Any]) -> Preprocess:
         return _from_mapping(spec, where="preprocessing")
     if isinstance(spec, str) and spec in PRESETS:
         return PRESETS[spec]
+    if not isinstance(spec, str | Path):
+        raise OptionError(f"Preprocessing is a preset's name, a file or a mapping, not {spec!r}.")
     path = Path(spec)
     if path.suffix.lower() not in (".json", ".toml"):
         raise OptionError(
@@ -116,10 +119,13 @@ def sidecar_labels(path: str | Path) -> Path | None:
     if not isinstance(named, str) or not named or "\0" in named:
         raise OptionError(f"{where}: labels must be the name of a file beside it, not {named!r}.")
     folder = where.parent.resolve()
-    target = (folder / named).resolve()
+    try:
+        target = (folder / named).resolve()
+    except (OSError, ValueError, RuntimeError) as error:
+        raise OptionError(f"{where}: labels {named!r:.60} is no file name ({error}).") from None
     if Path(named).is_absolute() or not target.is_relative_to(folder):
         raise OptionError(f"{where}: labels {named!r} leads out of the sidecar's folder. Put the file beside it.")
-    if not target.is_file():
+    if not os.path.isfile(target):
         raise OptionError(f"{where}: there is no labels file {named!r} beside it.")
     return target
 

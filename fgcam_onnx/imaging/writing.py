@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import secrets
 from collections.abc import Callable
 from pathlib import Path, PurePath
@@ -13,8 +14,19 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from fgcam_onnx.errors import OutputError
+
+TEMPORARY = re.compile(r"\.[0-9a-f]{16}\.tmp")
+"""Name of a file that is being written; a process that was killed leaves it."""
+
+
+def swept(folder: str | Path) -> None:
+    """Remove what killed processes left half written in a folder."""
+    for path in Path(folder).iterdir():
+        if TEMPORARY.fullmatch(path.name):
+            path.unlink(missing_ok=True)
 
 
 def write_atomically(path: str | Path, write: Callable[[BinaryIO], None]) -> Path:
@@ -83,9 +95,28 @@ def make_folder(path: str | Path) -> Path:
     return Path(path)
 
 
-def save_png(path: str | Path, image: Image.Image) -> Path:
-    """Write a picture as a PNG file, whatever the extension says; see `write_atomically`."""
-    return write_atomically(path, lambda file: image.save(file, format="PNG"))
+MARK = b"tEXtSoftware\0fgcam_onnx"
+"""What stands before the pixels of a PNG file that shows a map."""
+
+
+def save_png(path: str | Path, image: Image.Image, *, ours: bool = False) -> Path:
+    """Write a picture as a PNG file, whatever the extension says; see `write_atomically`.
+
+    ``ours`` marks it as one that shows a map: in folders and patterns it is then no picture to explain.
+    """
+    told = PngInfo()
+    if ours:
+        told.add_text("Software", "fgcam_onnx")
+    return write_atomically(path, lambda file: image.save(file, format="PNG", pnginfo=told))
+
+
+def is_ours(path: str | Path) -> bool:
+    """Tell whether a file is a picture of a map, written by `save_png`."""
+    try:
+        with open(path, "rb") as file:
+            return MARK in file.read(256)
+    except OSError:
+        return False
 
 
 def save_npy(path: str | Path, array: NDArray[Any]) -> Path:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from dataclasses import dataclass
 
 from ..errors import TargetError
 from ..graph.emitter import Emitter
+from ..graph.memo import once
 from ..graph.model import Model
 from ..graph.shapes import Dim, Shape
 from .images import Lie, count_of, first_of, images_of
@@ -73,7 +73,7 @@ class Flow:
         return count if self.answers == self.images else 1
 
 
-@functools.lru_cache(maxsize=32)
+@once
 def flow_of(model: Model, *, logits: str, source: str | None = None) -> Flow:
     """Return how images of input ``source``, by default the first with a free batch, share the answers in ``logits``.
 

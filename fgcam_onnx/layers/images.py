@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from onnx import NodeProto
 
 from ..graph.facts import reached_from
+from ..graph.memo import once
 from ..graph.model import Model
 from ..graph.operators import ELEMENTWISE, PRODUCTS, SPATIAL, WINDOWED
 from ..graph.shapes import Dim
@@ -60,7 +61,7 @@ def count_of(model: Model, source: str) -> int:
 SCATTERED = Lie(None, -1)
 
 
-@functools.lru_cache(maxsize=32)
+@once
 def images_of(model: Model, source: str) -> Mapping[str, Lie]:
     """Return how the images of input ``source`` lie in each tensor; those of which the graph does not show it, are out.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import re
 from collections.abc import Mapping
@@ -12,6 +11,7 @@ from onnx import NodeProto
 
 from ..errors import LayerError, suggest
 from ..graph.facts import producers_of, reached_from
+from ..graph.memo import once
 from ..graph.model import Model, dims_of
 from ..graph.operators import VIEWS
 from ..graph.shapes import Shape
@@ -131,7 +131,7 @@ def _layers(model: Model, logits: str, source: str | None, grid: Size | None) ->
     return _candidates(model, logits, grid, source if len(model.inputs) > 1 else None)
 
 
-@functools.lru_cache(maxsize=32)
+@once
 def _candidates(model: Model, logits: str, given: Size | None, source: str | None) -> Mapping[str, Layer]:
     sources = [i.name for i in model.inputs if source in (None, i.name)]
     varying = reached_from(model, *sources)

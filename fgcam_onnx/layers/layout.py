@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterator, Mapping
 
 from ..errors import LayerError
 from ..graph.facts import facts_of, reached_from
+from ..graph.memo import once
 from ..graph.model import Model, dims_of
 from ..graph.shapes import Shape
 from .places import Places, places_of
@@ -17,7 +17,7 @@ Layout = tuple[int, Grid | None]
 """The channel axis of a tensor when folded, and the grid of its tokens; None for a picture."""
 
 
-@functools.lru_cache(maxsize=32)
+@once
 def layouts_of(model: Model, given: Size | None = None, source: str | None = None) -> Mapping[str, Layout]:
     """Return the layout of every tensor that is a picture or a grid of tokens.
 

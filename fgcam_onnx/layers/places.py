@@ -16,6 +16,7 @@ import numpy as np
 from onnx import NodeProto
 
 from ..graph.facts import facts_of, reached_from
+from ..graph.memo import once
 from ..graph.model import Model
 from ..graph.operators import ELEMENTWISE, NORMALIZES, PRODUCTS, WINDOWED
 from ..graph.shapes import Shape
@@ -39,7 +40,7 @@ class Places:
     at: Labels
 
 
-@functools.lru_cache(maxsize=4)
+@once
 def places_of(model: Model, source: str | None = None) -> Mapping[str, Places]:
     """Return the places of every tensor of ``model`` whose layout the graph shows.
 

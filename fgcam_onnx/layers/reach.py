@@ -8,7 +8,6 @@ left operand and all of the right one's, a maximum takes one of many, everything
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from onnx import NodeProto
 
 from ..graph.facts import facts_of
+from ..graph.memo import once
 from ..graph.model import Model
 from ..graph.operators import ELEMENTWISE, PRODUCTS
 from ..graph.subgraphs import reads
@@ -46,7 +46,7 @@ class Reach:
     edges: Mapping[tuple[int, str], Mask] = field(repr=False)
 
 
-@functools.lru_cache(maxsize=4)
+@once
 def reach_of(model: Model, logits: str) -> Reach:
     """Return what ``logits`` depends on, element by element where the graph shows it."""
     varying = facts_of(model).varying

@@ -71,7 +71,10 @@ def _folded(model: ModelProto) -> gs.Graph:
         left: list[str] = []
         with G_LOGGER.suppress():
             graph = gs.import_onnx(model)
-            graph.fold_constants(size_threshold=FOLDED_BYTES, should_exclude_node=_leaves(left))
+            try:
+                graph.fold_constants(size_threshold=FOLDED_BYTES, should_exclude_node=_leaves(left))
+            except Exception as error:  # graphsurgeon and the runtime raise what they meet in invalid graphs
+                raise ModelError(f"the graph's constants cannot be computed: {error}") from error
         graph.cleanup().toposort()
         waiting = left or any(n.op in ("Shape", "Size") for n in graph.nodes)
         if not waiting or len(graph.nodes) >= before:

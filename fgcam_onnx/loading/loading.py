@@ -59,6 +59,8 @@ def load(path: str | Path | ModelProto, *, shapes: Mapping[str, Shape] | None = 
         proto, file = ModelProto(), None
         proto.CopyFrom(path)
     else:
+        if not isinstance(path, str | Path):
+            raise ModelError(f"a model is a path, a ModelProto or what load() returned, not {type(path).__name__}")
         file = Path(path)
         proto = _read(file)
     check_text(proto)
@@ -148,6 +150,9 @@ def _split(proto: ModelProto, folder: Path | None) -> tuple[ModelProto, dict[str
     outputs = {o.name for o in graph.output}
     kept = ModelProto()
     kept.CopyFrom(_without_data(proto))
+    once = {o.name: o for o in kept.graph.output}
+    del kept.graph.output[:]
+    kept.graph.output.extend(once.values())
     kept.graph.node.extend(in_order(nodes))
     kept.graph.input.extend(inputs)
     for name in outputs & constants.keys():

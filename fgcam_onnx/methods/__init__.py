@@ -121,6 +121,8 @@ def fitted_settings(method: str, given: Mapping[str, Any], *, base: str = "") ->
             continue
         if isinstance(value, bool) != (kind is bool) or not isinstance(value, (kind, int) if kind is float else kind):
             raise OptionError(f"{name} of {method} is of type {kind.__name__}, not {value!r}")
+        if isinstance(value, float) and not np.isfinite(value):
+            raise OptionError(f"{name} of {method} is a finite number, not {value}")
         settings[name] = kind(value) if kind in (bool, float, int, str) else value
     return settings
 

@@ -60,9 +60,6 @@ def chosen(
     )
     if choices.eigen_smooth:
         check_eigen_smooth(method, base)
-    for name, value, least in (("batch", choices.batch, 1), ("threads", choices.threads, 0)):
-        if value < least:
-            raise OptionError(f"{name} must be at least {least}, not {value}")
     check_known("optimization", choices.optimization, OPTIMIZATIONS)
     resolve_device(choices.device)
     return choices

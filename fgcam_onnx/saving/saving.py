@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
@@ -28,11 +29,15 @@ LARGEST = 2**31 - 2**26
 KEY = "fgcam."
 """Prefix of the metadata that a written file carries."""
 
+TOLD = {"layers", "method", "normalize", "options", "preprocess", "resize", "target", "version"}
+"""What such a file always says of itself; other metadata by that prefix is a stranger's."""
+
 
 def metadata_of(model: Model) -> dict[str, str]:
     """Return what an exported file says of its explanation, by key without the prefix; empty for any other."""
     props = model.proto.metadata_props
-    return {p.key.removeprefix(KEY): p.value for p in props if p.key.startswith(KEY)}
+    found = {p.key.removeprefix(KEY): p.value for p in props if p.key.startswith(KEY)}
+    return found if found.keys() >= TOLD else {}
 
 
 def check_plain(model: Model) -> None:
@@ -59,7 +64,7 @@ def described(model: Model, metadata: Mapping[str, str]) -> Model:
     proto.CopyFrom(model.proto)
     proto.metadata_props.extend(onnx.StringStringEntryProto(key=KEY + k, value=v) for k, v in metadata.items())
     unknown = [o for o in proto.graph.output if o.type.HasField("tensor_type") and not _has_shape(o)]
-    if unknown and model.path is not None:
+    if unknown and model.path is not None and model.path.is_file():
         source = onnx.load(model.path, load_external_data=False)
         said = {o.name: o for o in source.graph.output if _has_shape(o)}
         for info in unknown:
@@ -104,6 +109,18 @@ def sources_of(model: Model) -> frozenset[Path]:
     """Return the files that ``model`` was read from, its weights' included."""
     maps = {Path(str(a.filename)) for a in model.constants.values() if isinstance(a, np.memmap) and a.filename}
     return frozenset(Path(os.path.realpath(p)) for p in (*maps, *([model.path] if model.path else [])))
+
+
+def source_told(model: Model) -> dict[str, str]:
+    """Return the name and the SHA-256 of the file that ``model`` was read from, as far as it is there."""
+    if model.path is None:
+        return {}
+    try:
+        with model.path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:  # moved or removed since it was read
+        return {"source": model.path.name}
+    return {"source": model.path.name, "source_sha256": digest}
 
 
 def check_written(model: Model) -> None:

@@ -4,6 +4,7 @@ Imports errors and imaging.
 """
 
 from .engine import Work as Work
+from .engine import finish as finish
 from .engine import run as run
 from .items import Item as Item
 from .items import from_paths as from_paths

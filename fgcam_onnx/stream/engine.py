@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from ..errors import AbsentError, ImageError, NumericsError
+from ..errors import concerns_all, reason
 from .items import Item
 from .journal import Journal
 from .sinks import Row, Sink
-
-OF_ONE = (AbsentError, ImageError, NumericsError)
-"""Errors of an item, not of the run: they become its row."""
 
 
 class Work(Protocol):
@@ -22,8 +19,8 @@ class Work(Protocol):
 
         Raises
         ------
-        AbsentError, ImageError, NumericsError
-            An item cannot be done; it is tried again alone.
+        Exception
+            Each is tried again alone; what an item then meets becomes its row, unless it concerns all items.
         """
         ...
 
@@ -37,7 +34,21 @@ def run(
     batch: int = 8,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Row]:
-    """Do what is not done yet, and return the rows of all items.
+    """Do what is not done yet, and return the rows of all items; :func:`finish` leaves them in the sink."""
+    finish(items, work, sink=sink, journal=journal, batch=batch, progress=progress)
+    return sink.rows()
+
+
+def finish(
+    items: Sequence[Item],
+    work: Work,
+    *,
+    sink: Sink,
+    journal: Journal | None = None,
+    batch: int = 8,
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Do what is not done yet.
 
     Batches are the same whenever the run is stopped and goes on, so that what depends on them (the last bits of a
     convolution do) is the same, too.
@@ -65,13 +76,14 @@ def run(
             journal.note(position)
     if progress is not None:
         progress(len(items), len(items))
-    return sink.rows()
 
 
 def _rows(work: Work, items: Sequence[Item]) -> list[Row]:
     try:
         return work(items)
-    except OF_ONE as error:
+    except Exception as error:  # whatever a picture meets, the others are done
+        if concerns_all(error):
+            raise
         if len(items) == 1:
-            return [{"item": items[0].key, "error": str(error)}]
+            return [{"item": items[0].key, "error": reason(error)}]
         return [row for item in items for row in _rows(work, [item])]

@@ -31,6 +31,8 @@ class Journal:
     def of(cls, path: Path, run: Mapping[str, Any]) -> Journal:
         """Open the journal of ``run``, which is plain values that name everything its rows depend on.
 
+        One in which nothing is done is begun anew.
+
         Raises
         ------
         OptionError
@@ -45,7 +47,7 @@ class Journal:
         except (OSError, ValueError) as error:
             raise OutputError(f"{path}: not a journal that can be read ({error}); name another folder") from error
         told = json.loads(json.dumps(run))
-        if first is None:
+        if first is None or (first != told and not rest):
             journal = cls(path)
             journal._append(told, fresh=True)
             return journal

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from ..errors import ImageError, OptionError
 from ..imaging.finding import EXTENSIONS
+from ..imaging.writing import is_ours
 
 TARS, TABLES, LISTS = (".tar",), (".parquet",), (".txt", ".lst")
 GROUPS = 2
@@ -140,10 +141,10 @@ class Source:
         try:
             files, path = _opened(name)
             if files.isdir(path):
-                for below in _walk(files, path):
+                for below in (found for found in _walk(files, path) if not is_ours(found)):
                     yield from self._file(files.unstrip_protocol(below), below[len(path) :].lstrip("/"))
             elif not files.exists(path) and any(c in path for c in "*?["):
-                for found in sorted(files.glob(path)):
+                for found in sorted(f for f in files.glob(path) if not is_ours(f)):
                     yield from self._file(files.unstrip_protocol(found), os.path.basename(found))
             elif path.endswith(LISTS):
                 yield from self._listed(files, path)

@@ -7,7 +7,6 @@ left is not. Unsigned beside unsigned, and signed beside signed, are widened fir
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from ..errors import OptionError
+from ..graph.memo import once
 from ..graph.model import Model
 from ..graph.operators import VIEWS
 from ..graph.quantization import MS, layout_of
@@ -67,7 +67,7 @@ class Product:
     movable: bool
 
 
-@functools.lru_cache(maxsize=32)
+@once
 def products_of(model: Model) -> tuple[Product, ...]:
     """Return the integer products of ``model``, those inside of Loop and If included."""
     return tuple(_found(model))

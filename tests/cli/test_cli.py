@@ -215,7 +215,8 @@ def test_a_file_that_cannot_be_replaced_is_named(fgcam: Any) -> None:
     ran = fgcam("explain", RESNET, PICTURES / "star.png")
     assert ran.code == 1
     assert "star.input.star.png" in ran.err
-    assert files() == {"star.input.star.png"}
+    assert files() == {"star.input.star.png", "explanations.json"}
+    assert "star.input.star.png" in summary()["images"][0]["error"]
 
 
 @pytest.mark.parametrize("shape", [["N", 27648], ["N", 96, 288], ["N"], [96, 288]])

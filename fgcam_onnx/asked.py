@@ -1,0 +1,68 @@
+"""What callers ask for in Python: of the kind that is wanted, or refused by what is."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from .errors import OptionError
+
+WORDS = ("method", "base", "base_layer", "residual", "products", "start", "int8", "device", "input", "output")
+COUNTS = {"batch": 1, "threads": 0}
+"""Whole numbers, and the least each can be."""
+
+
+def checked(given: Mapping[str, Any]) -> None:
+    """Refuse options of an explainer that are no names or no counts; others in ``given`` are passed over.
+
+    Raises
+    ------
+    OptionError
+        Says which, and what is wanted.
+    """
+    for name in WORDS:
+        value = given.get(name)
+        if not isinstance(value, str) and (value is not None or name in ("method", "int8", "device")):
+            raise OptionError(f"{name} is a name, not {value!r}")
+    for name, least in COUNTS.items():
+        value = given[name]
+        if isinstance(value, bool) or not hasattr(value, "__index__") or value < least:
+            raise OptionError(f"{name} must be at least {least}, a whole number, not {value!r}")
+
+
+def names_of(value: Any, what: str) -> tuple[str, ...] | None:
+    """Return one name, or several, as a tuple; None where nothing is asked for."""
+    if value is None:
+        return None
+    names = (value,) if isinstance(value, str) else tuple(value) if isinstance(value, Sequence) else (value,)
+    if not all(isinstance(name, str) for name in names):
+        raise OptionError(f"{what} are names, such as {what}='input', not {value!r}")
+    return names
+
+
+def size_of(value: Any, what: str) -> tuple[int, int] | None:
+    """Return (height, width) of two numbers, of one for a square, or of text such as ``224`` or ``192x256``."""
+    if value is None:
+        return None
+    sides = value.lower().split("x") if isinstance(value, str) else value
+    sides = list(sides) if isinstance(sides, list | tuple) else [sides]
+    try:
+        whole = [int(side) if isinstance(side, str) else side.__index__() for side in sides]
+    except (AttributeError, ValueError):
+        whole = []
+    if len(whole) not in (1, 2) or min(whole) < 1:
+        raise OptionError(f"{what} is (height, width), two whole numbers above 0, or '192x256', not {value!r}")
+    return whole[0], whole[-1]
+
+
+def path_of(value: Any, what: str) -> str | os.PathLike[str]:
+    """Return a path; refuse what is none."""
+    if not isinstance(value, str | os.PathLike) or isinstance(value, bytes):
+        raise OptionError(f"{what} is a path, not {value!r:.60}")
+    return value
+
+
+def threads_of(asked: int) -> int:
+    """Return how many threads there are for an operator: no more than the machine has cores."""
+    return min(asked, os.cpu_count() or 1)
