@@ -7,24 +7,23 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from ..cam.perturbation import Progress
 from ..errors import FgcamError, OptionError, TargetError, check_known
 from ..evaluation.marks import bytes_of, digest
 from ..evaluation.truth import Regions
 from ..graph.model import Model
 from ..heads import NOTHING, Stated
-from ..imaging import Preprocess, read_image
+from ..imaging import Preprocess, write_atomically
 from ..imaging.writing import sha256_of
 from ..loading.loading import load
 from ..metrics import Metric
-from ..stream import Item, Journal, Kept, Lines, Row, from_paths, run
+from ..saving.saving import write_whole
+from ..stream import Item, Journal, Kept, Lines, from_paths, run
 from ..targets import AnyTarget
 from ..version import __version__
 from .asked import Asked
+from .culprits import with_culprits
 from .harmless import CHANGES
-from .profiles import Blame, Profile
 from .results import Audit
 from .sameness import compared
 from .sides import Side, bound, matched, prepares
@@ -36,9 +35,6 @@ if TYPE_CHECKING:
 
 METHOD = "gradcam"
 """What maps are compared by where nothing is said: every kind of net has it, and it costs little."""
-
-BLAMED = 8
-"""How many of the worst pictures the layers are blamed on."""
 
 ROWS, JOURNAL = "rows.jsonl", "journal.jsonl"
 
@@ -63,7 +59,8 @@ def audit(
     fail_over: Mapping[str, float] | None = None,
     changes: Sequence[str] = tuple(CHANGES),
     candidate_options: Mapping[str, Any] | None = None,
-    blame: Blame | None = None,
+    blame: bool = False,
+    mend: str | Path | None = None,
     out: str | Path | None = None,
     resume: bool = False,
     pictures: int = 30,
@@ -110,8 +107,11 @@ def audit(
         The harmless ones, rows of ``harmless.CHANGES``.
     candidate_options : mapping, optional
         Options of the candidate's :class:`Explainer` that are not those of the reference, such as ``int8``.
-    blame : callable, optional
-        Finds the layers that the drift comes from, on the worst pictures.
+    blame : bool
+        Also find the layers that the drift comes from, on the worst pictures; see :func:`fgcam_onnx.blame.blame`.
+    mend : path, optional
+        Where a candidate that fails is written with the fewest of these layers in float that let it pass this audit;
+        nothing is written where none do. See :func:`fgcam_onnx.blame.mend`.
     out : str or Path, optional
         A folder for ``audit.json``, ``.xml`` and ``.html``, and for what a run that was stopped needs to go on.
     resume : bool
@@ -167,24 +167,17 @@ def audit(
     notes = _notes(own, theirs, same.one, len(items))
     view = own.preprocess.size or (0, 0)
     found = Audit(rows, chosen, metrics, thresholds, same, view, seed, told, notes)
-    if blame is not None and found.known:
-        found = dataclasses.replace(found, profile=_blamed(blame, work, found.ranked()[:BLAMED], items))
+    if (blame or mend is not None) and found.known:
+        mends = mend is not None and found.outcome == "fails"
+        found = with_culprits(found, work, items, batch=batch, mends=mends)
+    if mend is not None and found.mended is not None and (made := found.mended.model) is not None:
+        write_atomically(mend, lambda file: write_whole(file, made.SerializeToString()))
     if out is not None:
         from .page import write_page
 
         found.save(out)
         write_page(found, work, {i.key: i for i in items}, Path(out) / "audit.html", pictures=pictures)
     return found
-
-
-def _blamed(blame: Blame, work: Auditing, rows: Sequence[Row], items: Sequence[Item]) -> Profile:
-    """Return the profile of some pictures, each explained as it was compared."""
-    paths = {item.key: item.path for item in items}
-    images = [read_image(paths[row["item"]]) for row in rows]
-    own, theirs = ([side.prepared([image]) for image in images] for side in (work.reference, work.candidate))
-    target = np.array([row["target"] for row in rows]) if work.target is None else work.target
-    explainers = work.reference.explainer, work.candidate.explainer
-    return blame(*explainers, pictures=own, candidate_pictures=theirs, target=target, offset=work.offset)
 
 
 def _side(

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from ..blame import Profile
 from ..evaluation.statistics import Interval
 from ..imaging import overlay, preprocess_from, write_atomically
 from ..methods import find_method
 from ..report import Point, dots, embedded, lines, render
 from ..stream import Item, Row
 from ..version import __version__
-from .profiles import Profile
 from .results import Audit
 from .verdicts import Line
 from .work import Auditing

@@ -1,101 +1,49 @@
-"""Where in the net a drift comes from: what an audit wants to know of it, whoever finds it out."""
+"""What was found of the layers that are to blame, as plain values."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections.abc import Mapping
+from typing import Any
 
-from numpy.typing import NDArray
-
-from ..explainer import Explainer
-from ..targets import AnyTarget
+from ..blame import Drift, Mended, Profile
 
 DIGITS = 6
 """Significant digits of a number of a profile."""
 
 
-class Drift(Protocol):
-    """How far a prediction and a map are from the reference's; 0 where nothing changed."""
-
-    @property
-    def prediction(self) -> float: ...  # noqa: D102
-    @property
-    def map(self) -> float: ...  # noqa: D102
-
-
-class Point(Protocol):
-    """A place in the depth of the net: a tensor of both models, how alike it is, and what splices there do.
-
-    ``before``: the candidate runs up to here and the reference behind; ``behind``: the reverse; None where not spliced.
-    """
-
-    @property
-    def reference(self) -> str: ...  # noqa: D102
-    @property
-    def sqnr(self) -> float: ...  # noqa: D102
-    @property
-    def cosine(self) -> float: ...  # noqa: D102
-    @property
-    def before(self) -> Drift | None: ...  # noqa: D102
-    @property
-    def behind(self) -> Drift | None: ...  # noqa: D102
-
-
-class Blamed(Protocol):
-    """A layer, its share of the drift, 0 to 1, and what is odd about it."""
-
-    @property
-    def name(self) -> str: ...  # noqa: D102
-    @property
-    def share(self) -> float: ...  # noqa: D102
-    @property
-    def oddities(self) -> Sequence[str]: ...  # noqa: D102
-
-
-class Profile(Protocol):
-    """The layers, the most guilty first, and the depth of the net from the input to the output."""
-
-    @property
-    def layers(self) -> Sequence[Blamed]: ...  # noqa: D102
-    @property
-    def depth(self) -> Sequence[Point]: ...  # noqa: D102
-
-
-class Blame(Protocol):
-    """Finds a profile of two models on prepared pictures, each (1, ...) as its model takes them."""
-
-    def __call__(
-        self,
-        reference: Explainer,
-        candidate: Explainer,
-        /,
-        *,
-        pictures: Sequence[NDArray[Any]],
-        candidate_pictures: Sequence[NDArray[Any]],
-        target: AnyTarget,
-        offset: int,
-    ) -> Profile:
-        """Return the profile."""
-        ...
-
-
 def plain(profile: Profile) -> dict[str, Any]:
     """Return a profile as plain values."""
-    layers = [{"name": x.name, "share": _short(x.share), "oddities": list(x.oddities)} for x in profile.layers]
+    layers = [
+        {"name": x.name, "node": x.node, "share": _short(x.share), "measured": x.measured, "oddities": list(x.oddities)}
+        for x in profile.layers
+    ]
     depth = [
         {
             "name": p.reference,
             "sqnr": _short(p.sqnr),
+            "alone": _short(p.alone),
             "cosine": _short(p.cosine),
             "before": _drift(p.before),
             "behind": _drift(p.behind),
         }
         for p in profile.depth
     ]
-    return {"layers": layers, "depth": depth}
+    return {"layers": layers, "depth": depth, "without_partner": [*profile.alone, *profile.alone_in_candidate]}
 
 
-def _drift(drift: Drift | None) -> dict[str, float] | None:
+def plain_mended(mended: Mended) -> dict[str, Any]:
+    """Return what came of mending as plain values, times aside, which no second run has."""
+    return {
+        "helped": mended.model is not None,
+        "layers": [b.name for b in mended.floats],
+        "nodes_to_exclude": list(mended.exclude),
+        "products_kept": mended.kept,
+        "products": mended.of,
+        "bytes": list(mended.size),
+    }
+
+
+def _drift(drift: Drift | None) -> Mapping[str, float] | None:
     return None if drift is None else {"prediction": _short(drift.prediction), "map": _short(drift.map)}
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ..blame import Mended, Profile
 from ..evaluation.statistics import Interval, interval, paired
 from ..imaging import save_json
 from ..metrics import Metric
@@ -19,7 +20,7 @@ from ..version import __version__
 from .harmless import Change
 from .junit import junit, save_junit
 from .measures import MEASURES
-from .profiles import Profile, plain
+from .profiles import plain, plain_mended
 from .sameness import Sameness
 from .verdicts import UNSURE, Line, Outcome, Thresholds, Verdict, line, whole
 
@@ -64,6 +65,9 @@ class Audit:
         What was audited, as plain values.
     notes : sequence of str
     profile : Profile, optional
+        Which layers are to blame, where that was asked for.
+    mended : Mended, optional
+        What came of mending, where that was asked for and there was something to mend.
     """
 
     rows: Sequence[Row]
@@ -76,6 +80,7 @@ class Audit:
     about: Mapping[str, Any]
     notes: Sequence[str] = ()
     profile: Profile | None = None
+    mended: Mended | None = None
 
     @cached_property
     def known(self) -> list[Row]:
@@ -170,6 +175,7 @@ class Audit:
             "measures": [each.plain() for each in self.lines],
             "metrics": [each.plain() for each in self.judged],
             **({} if self.profile is None else {"profile": plain(self.profile)}),
+            **({} if self.mended is None else {"mended": plain_mended(self.mended)}),
             "rows": list(self.rows),
         }
 

@@ -73,6 +73,12 @@ class Side:
         """Return pictures as the model takes them."""
         return np.concatenate([self.preprocess(image) for image in images])
 
+    def by(self, explainer: Explainer) -> Side:
+        """Return the same explained by another explainer."""
+        other = replace(self, model=explainer.model)
+        vars(other)["explainer"] = explainer
+        return other
+
     def optimized(self, level: str) -> Side:
         """Return the same with ONNX Runtime's optimisations at ``level``."""
         return replace(self, options={**self.options, "optimization": level})

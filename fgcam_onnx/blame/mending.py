@@ -176,10 +176,9 @@ class _Making:
         exclude = tuple(dict.fromkeys(n for b in floats for n in b.nodes))
         kept = integer_products(model)
         layers = ", ".join(repr(b.node) for b in floats)
-        said = (
-            f"{len(floats)} layers in float ({layers}): {kept} of {before} products of integers are left, "
-            f"{(size[1] - size[0]) / 1024:+.0f} kB, {slower:.2f} times the time"
-        )
+        count = f"{len(floats)} layer{'s' * (len(floats) > 1)}"
+        left = f"{kept} of {before} products of integers are left, " if before else ""
+        said = f"{count} in float ({layers}): {left}{(size[1] - size[0]) / 1024:+.0f} kB, {slower:.2f} times the time"
         return Mended(file, tuple(floats), exclude, kept, before, size, slower, said)
 
 

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from ..auditing import Audit, Line
 
 OPTIMIZATION = click.Choice(["all", "extended", "basic", "off"])
+BLAMED, LEAST = 3, 0.05
+"""How many layers are told of, and what share of the drift they have at least."""
+
 CODES = {"passes": 0, "fails": 1, "undecided": 2}
 COLOURS = {"passes": "green", "fails": "red", "undecided": "yellow"}
 
@@ -66,6 +69,11 @@ class NotJudged(click.ClickException):
 @click.option("--masks", type=click.Path(path_type=Path), help="The same as PNG files, named like the pictures.")
 @click.option("--fail-under", multiple=True, metavar="NAME=N", help="Fail where a mean is less, such as spearman=0.9.")
 @click.option("--fail-over", multiple=True, metavar="NAME=N", help="Fail where a mean is more, such as flips=0.02.")
+@click.option("--blame", is_flag=True, help="Also find the layers that the drift comes from, on the worst pictures.")
+@click.option(
+    "--mend", type=click.Path(path_type=Path), metavar="FILE",
+    help="Write a candidate that fails with the fewest of these layers in float that let it pass, if some do.",
+)  # fmt: skip
 @click.option("--seed", type=click.IntRange(0), default=0, help="Of all that is drawn at random.")
 @click.option("--batch", type=click.IntRange(1), default=8, help="Pictures compared at once.")
 @DEVICE
@@ -88,6 +96,7 @@ def command(ctx: click.Context, /, **options: Any) -> None:
     fgcam audit model.onnx model.int8.onnx photos/ --preprocess imagenet -o audit
     fgcam audit model.onnx model.int8.onnx photos/ --fail-under spearman=0.9 --fail-over flips=0.02
     fgcam audit model.int8.onnx model.int8.onnx photos/ --candidate-int8 exact
+    fgcam audit model.onnx model.int8.onnx photos/ --mend mended.onnx
     """  # noqa: D301
     from ..errors import FgcamError
 
@@ -127,7 +136,7 @@ def _audited(ctx: click.Context, options: dict[str, Any]) -> Audit:
 
         say(json.dumps(found.summary(), indent=1))
     else:
-        show(found, origin=origin, folder=options["out"])
+        show(found, origin=origin, folder=options["out"], mend=options["mend"])
     for name, why in found.errors.items():
         say(why if why.startswith(name) else f"{name}: {why}", err=True)
     return found
@@ -166,6 +175,7 @@ def _prepared(reference: Path, candidate: Path, options: dict[str, Any]) -> tupl
             "candidate_options": {n: v for n, v in own.items() if v is not None},
             "device": options["device"], "threads": options["threads"], "int8": options["int8"],
             "optimization": options["optimization"], "input": options["input_name"], "output": options["output_name"],
+            "blame": options["blame"], "mend": options["mend"],
             "out": options["out"], "resume": options["resume"], "pictures": options["gallery"], "seed": options["seed"],
             "batch": options["batch"], "progress": progress,
         }  # fmt: skip
@@ -207,7 +217,7 @@ def parse_thresholds(flag: str, pairs: Sequence[str]) -> dict[str, float]:
     return found
 
 
-def show(found: Audit, *, origin: str, folder: Path) -> None:
+def show(found: Audit, *, origin: str, folder: Path, mend: Path | None = None) -> None:
     """Print the table of measures, the verdict, and what was compared."""
     from rich.text import Text
 
@@ -228,6 +238,13 @@ def show(found: Audit, *, origin: str, folder: Path) -> None:
         out.print(Text(f"{judged.metric.name}: {values[0]} of the reference's maps, {values[1]} of the candidate's"))
     style = f"bold {COLOURS[found.outcome]}"
     out.print(Text.assemble((f"{OUTCOMES[found.outcome]}: ", style), found.reason), soft_wrap=True)
+    for layer in found.profile.layers[:BLAMED] if found.profile is not None else ():
+        if layer.measured and layer.share >= LEAST:
+            out.print(
+                Text(f"{layer.share:.0%} of the drift by {layer.node}: {'; '.join(layer.oddities) or 'nothing is odd'}")
+            )
+    if mend is not None:
+        out.print(Text(_mended(found, mend)), soft_wrap=True)
     worst = ", ".join(row["item"] for row in found.ranked()[:3])
     lines = [
         about(found),
@@ -239,6 +256,18 @@ def show(found: Audit, *, origin: str, folder: Path) -> None:
     ]
     for text in lines:
         out.print(Text(text), style="dim", soft_wrap=True)
+
+
+def _mended(found: Audit, path: Path) -> str:
+    """Return what came of mending."""
+    if found.mended is None:
+        return (
+            f"nothing was mended, since the candidate {found.outcome if found.outcome == 'passes' else 'is not judged'}"
+        )
+    if found.mended.model is None:
+        return found.mended.said
+    said = found.mended.said
+    return f"{said}. It passes: {path}. To onnxruntime.quantization: nodes_to_exclude={list(found.mended.exclude)}"
 
 
 def _row(line: Line) -> list[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import shutil
 from dataclasses import replace
@@ -10,6 +11,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
+import onnx
 import pytest
 from audited import RESNET, VGG, changed, weight, with_background, with_softmax
 from PIL import Image
@@ -185,28 +187,37 @@ def test_errors_say_which_of_the_two_models_they_are_of(bundled: Path, photos: P
 
 
 def test_layers_are_blamed_on_the_worst_pictures_and_shown(bundled: Path, photos: Path, tmp_path: Path) -> None:
-    from types import SimpleNamespace as Told
-
-    asked: dict[str, Any] = {}
-
-    def blame(reference: Any, candidate: Any, /, **given: Any) -> Any:
-        asked.update(given)
-        layers = [Told(name="<conv>", share=0.9, oddities=("the other sign",)), Told(name="b", share=0.0, oddities=())]
-        drifts = [Told(prediction=0.0, map=float(n)) for n in range(2)]
-        depth = [
-            Told(reference=f"t{n}", sqnr=float("inf"), cosine=1.0, before=drifts[n], behind=drifts[1 - n])
-            for n in (0, 1)
-        ]
-        return Told(layers=layers, depth=depth)
-
     bad = changed(bundled / VGG, tmp_path / "bad.onnx", lambda m: weight(m, "Conv", 3, lambda w: -w))
-    found = audit(bundled / VGG, bad, images=[photos], blame=blame, out=tmp_path / "out", pictures=0, **FAST)
-    assert [x.shape for x in asked["pictures"]] == [(1, 3, 96, 96)] * 8
-    assert asked["target"].tolist() == [row["target"] for row in found.ranked()[:8]]
+    found = audit(bundled / VGG, bad, images=[photos], blame=True, out=tmp_path / "out", pictures=0, **FAST)
+    fourth = [n for n in onnx.load(bundled / VGG).graph.node if n.op_type == "Conv"][3]
+    assert found.profile is not None
+    assert found.profile.pictures == 8
+    guilty = found.profile.layers[0]
+    assert fourth.name in (guilty.node, *guilty.nodes)
+    assert any("sign" in oddity for oddity in guilty.oddities)
     page = (tmp_path / "out" / "audit.html").read_text()
-    assert "&lt;conv&gt;" in page
-    assert "the other sign" in page
+    assert all(html.escape(oddity) in page for oddity in guilty.oddities)
     assert "candidate up to here" in page
     told = json.loads((tmp_path / "out" / "audit.json").read_text())["profile"]
-    assert told["layers"][0] == {"name": "<conv>", "share": 0.9, "oddities": ["the other sign"]}
-    assert told["depth"][1]["before"] == {"prediction": 0.0, "map": 1.0}
+    assert told["layers"][0]["oddities"] == list(guilty.oddities)
+    assert len(told["depth"]) == len(found.profile.depth)
+    assert found.mended is None
+
+
+def test_a_candidate_that_fails_is_mended_until_it_passes(bundled: Path, photos: Path, tmp_path: Path) -> None:
+    bad = changed(bundled / VGG, tmp_path / "bad.onnx", lambda m: weight(m, "Conv", 3, lambda w: -w))
+    mended = tmp_path / "mended.onnx"
+    found = audit(bundled / VGG, bad, images=[photos], mend=mended, **FAST)
+    assert found.outcome == "fails"
+    assert found.mended is not None
+    assert len(found.mended.floats) == 1
+    shutil.copy(bad.with_suffix(".json"), mended.with_suffix(".json"))
+    assert audit(bundled / VGG, mended, images=[photos], **FAST).outcome == "passes"
+
+
+def test_nothing_is_written_where_nothing_is_to_be_mended(bundled: Path, photos: Path, tmp_path: Path) -> None:
+    mended = tmp_path / "mended.onnx"
+    found = audit(bundled / VGG, bundled / VGG, images=[photos], mend=mended, **FAST)
+    assert found.outcome == "passes"
+    assert found.mended is None
+    assert not mended.exists()
