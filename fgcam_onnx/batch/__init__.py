@@ -1,7 +1,7 @@
 """A data set at a time: any number of pictures to Parquet, in one process or on Ray; nothing lost, nothing twice.
 
-Imports arguments, defaults, errors, explainer, explanation, graph, imaging, loading, pictures, runtime, saving, stream,
-surgery, version and written.
+Imports arguments, defaults, errors, explainer, graph, imaging, loading, pictures, runtime, saving, stream, surgery,
+text, version and written.
 """
 
 from .cluster import explain_dataset
