@@ -251,7 +251,7 @@ def test_a_map_of_nothing_fuses_to_nothing() -> None:
 def test_fusing_refuses_what_it_does_not_know() -> None:
     with pytest.raises(OptionError, match="Did you mean 'product'"):
         explanation_of(np.zeros((1, 2, 2), np.float32)).fused("products")
-    with pytest.raises(OptionError, match="positive"):
+    with pytest.raises(OptionError, match="two whole numbers above 0"):
         explanation_of(np.zeros((1, 2, 2), np.float32)).fused(size=(0, 3))
 
 

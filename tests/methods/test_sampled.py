@@ -265,7 +265,7 @@ def test_progress_counts_to_the_end(method: str) -> None:
         ("integratedgradients", {"steps": 0}, "at least 1"),
         ("smoothgrad", {"kind": "square"}, "Did you mean 'squared'"),
         ("smoothgrad", {"samples": 0}, "samples must be at least 1"),
-        ("smoothgrad", {"noise": float("nan")}, "noise must be at least 0"),
+        ("smoothgrad", {"noise": float("nan")}, "noise of smoothgrad is a finite number"),
         ("smoothgradcam++", {"noise": -0.1}, "noise must be at least 0"),
         ("rise", {"masks": 10.0}, "masks of rise is of type int, not 10.0"),
         ("gradcam", {"masks": 10}, "it has no settings of its own"),
