@@ -7,7 +7,7 @@ import numpy as np
 import onnx
 import pytest
 from test_heads import head_of
-from test_heads_explained import picture
+from test_heads_explained import gradient_agrees, picture
 
 from fgcam_onnx import Explainer
 from fgcam_onnx.errors import AbsentError, TargetError
@@ -92,3 +92,22 @@ def test_rows_that_a_detector_leaves_empty_are_no_detections() -> None:
         else:
             with pytest.raises(AbsentError, match="no box was found"):
                 explainer(x)
+
+
+def test_the_boxes_of_an_end_to_end_detector_may_be_centres_and_sizes() -> None:
+    """Shares of the picture that end in a sigmoid, as RT-DETR's."""
+    model = nets.net(
+        f"{nets.CELLS} ub = MatMul(t, Vb)  b = Sigmoid(ub)  uc = MatMul(t, Vc)  c = Sigmoid(uc) "
+        "m = ReduceMax<axes=[2], keepdims=1>(c)  l = ArgMax<axis=2>(c)  lf = Cast<to=1>(l) "
+        "y = Concat<axis=2>(b, m, lf)",
+        "(float[1,3,32,32] x) => (float[1,64,6] y)", Vb=nets.normal(8, 4, 4) * 0.2, Vc=nets.normal(9, 4, 5) * 0.2,
+        metadata={"task": "detect"},
+    )  # fmt: skip
+    x = picture(32)
+    rows = nets.run(model, x)[0]
+    x_, y_, width, height, score, label = rows[rows[:, 4].argmax()]
+    sides = [x_ - width / 2, y_ - height / 2, x_ + width / 2, y_ + height / 2]
+    box = " ".join(f"{round(32 * float(side)):d}" for side in sides)
+    found = gradient_agrees(model, x, None, lambda out: float(out[0, :, 4].max()))
+    assert found.described == (f"class {int(label)} in top box {box}",)
+    np.testing.assert_allclose(found.score, score, rtol=1e-5)

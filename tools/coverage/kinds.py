@@ -90,10 +90,10 @@ class Answer:
 
     @property
     def told(self) -> str:
-        """What was explained, or what was asked: the last error."""
+        """What was explained, or what was asked: the last error, how many pictures failed aside."""
         if self.code == 0:
             return self.text
-        lines = [line for line in self.text.splitlines() if line.strip()]
+        lines = [s for s in self.text.splitlines() if s.strip() and not s.endswith("pictures failed")]
         return lines[-1] if lines else ""
 
 
