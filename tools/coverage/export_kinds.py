@@ -133,7 +133,7 @@ def export(name: str, folder: Path) -> Path:
 
 
 def softened(path: Path) -> None:
-    """Scale the last layers down in the file: random scores are a sigmoid's 1.0 in float32, or clipped, without a slope."""
+    """Scale the last layers down in the file: random ones end in a sigmoid's 1.0 or a clip, without a slope."""
     file = onnx.load(path)
     last = [n for n in file.graph.node if n.op_type == "Conv" and LAST.search(n.input[1])]
     if not last:

@@ -63,7 +63,7 @@ NETS: dict[str, tuple[str, str]] = {
     "rtdetr-resnet50": ("RT-DETR, Ultralytics'", ""),
     "rtdetr": ("RT-DETR, transformers'", "--output logits --background none"),
     "detr": ("DETR", "--output logits --background last"),
-    "ssdlite": ("SSDLite, chosen boxes", "--output /net/Squeeze_1_output_0 --background first"),
+    "ssdlite": ("SSDLite, chosen boxes", "--output /net/Split_1_output_0 --background first"),
     "ssdlite_heads": ("SSDLite, all boxes", "--output scores --background first"),
     "fasterrcnn": ("Faster R-CNN", "--output scores"),
     "lraspp": ("LR-ASPP", "--target 3"),
