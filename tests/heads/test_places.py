@@ -124,7 +124,7 @@ def test_scores_whose_batch_is_split_and_squeezed_away_are_read_by_their_softmax
         "(float[1,3,32,32] x) => (float[64,5] y)", V=nets.normal(4, 4, 5) * 0.3, zero=np.array([0]),
     )  # fmt: skip
     x = picture(32)
-    raw, y = nets.run(model, x, "u")[0], nets.run(model, x)
+    raw, y = nets.run(model, x, "u")[0][0], nets.run(model, x)
     place = int(y[:, 2].argmax())
     found = Explainer(model, method="saliency")(x, target=2)
     assert head_of(model).kind == "several"
