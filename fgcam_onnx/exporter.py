@@ -179,6 +179,8 @@ def append_explanation(
         raise TargetError(
             f"a file explains a class of the whole picture; the output is {options.head.told}. Use `fgcam explain`"
         )
+    if target == "argmax" and not options.head.classed and options.head.count != 1:
+        raise TargetError(f"{options.head.told}: its largest element is no class; name one by its index (--target)")
     append = find_method(explainer.method).append
     if append is None:
         raise OptionError(
@@ -207,7 +209,8 @@ def append_explanation(
             m = m.reshape((*m.shape[:1], *m.shape[2:]))
         title = EXPLANATION if len(names) == 1 else f"{EXPLANATION}/{name}"
         given[emitter.output(title, marked(NORMALIZE[normalize](m), good))] = f"map at {name}"
-    given[emitter.output(f"{EXPLANATION}_target", scored.target)] = "class that is explained"
+    named = "class" if options.head.classed else "element"
+    given[emitter.output(f"{EXPLANATION}_target", scored.target)] = f"{named} that is explained"
     score = marked(scored.score.astype(np.float32), good)
     given[emitter.output(f"{EXPLANATION}_score", score)] = "its logit; NaN where a number was not finite"
     built = emitter.build(inputs=taken)

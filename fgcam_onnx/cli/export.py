@@ -119,12 +119,15 @@ def command(model: Path, out: Path, **options: Any) -> None:
 
 def _target(text: str, labels: Sequence[str]) -> Choice:
     from ..errors import TargetError
+    from .targets import FORMS
 
     if text == "argmax":
         return "argmax"
     if text == "input":
         return "input"
-    (chosen,), _ = parse_target(text, labels)
+    form, colon, _ = text.partition(":")
+    places = bool(colon) and form in FORMS and text not in labels
+    chosen = None if places else parse_target(text, labels)[0][0]
     if chosen is None:
         raise TargetError(f"--target {text}: a file explains argmax, input, or one class by index or label")
     return chosen

@@ -168,3 +168,6 @@ _READERS: dict[str, Callable[[str, Sequence[str], str], AnyTarget]] = {
     "region": _region,
     "sum": _sum,
 }
+
+FORMS = frozenset(_READERS)
+"""What a target may begin with, before a colon."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import onnx
+
 from ..errors import TargetError, suggest
 from .facts import producers_of
 from .model import Model, TensorSpec
@@ -51,10 +53,15 @@ def find_score(model: Model, output: str | None = None, *, before_softmax: bool 
     while (node := producers.get(tensor)) is not None and before_softmax:
         if node.op_type in SQUASHING:
             return Score(name, node.input[0], node.op_type)
-        if node.op_type not in SHOWS:
+        if not shows(node):
             break
         tensor = node.input[0]
     return Score(name, name, "")
+
+
+def shows(node: onnx.NodeProto) -> bool:
+    """Tell an operator that shows its first input again: a split into one part does."""
+    return node.op_type in SHOWS or (node.op_type == "Split" and len(node.output) == 1)
 
 
 def _only_output(model: Model) -> str:

@@ -87,12 +87,12 @@ def columns_of(
     width, parts = sides[0 if turned else 1], found[turned]
     if width < 5:
         return None
-    if (label := _label(model, parts, width, told)) is not None:
-        why = "a score and a class's number for each box"
-        return Columns(turned, 9 - label, said or 0, label=label, form="xyxy", shown=True, why=why)
     corners = _coordinates(parts)
     rest = parts[corners:] if corners else []
     form = "cxcywh" if corners == 1 and parts[0].act == "Sigmoid" and not parts[0].scaled else "auto"
+    if (label := _label(model, parts, width, told)) is not None:
+        form, why = "xyxy" if form == "auto" else form, "a score and a class's number for each box"
+        return Columns(turned, 9 - label, said or 0, label=label, form=form, shown=True, why=why)
     if objectness is not None or said is not None:
         as_said = _said(turned, width, rest, objectness=objectness, classes=said, form=form, task=told.get("task", ""))
         return replace(as_said, shown=bool(rest)) if as_said is not None else None

@@ -7,7 +7,7 @@ from ..graph.facts import producers_of
 from ..graph.indices import COUNTING
 from ..graph.model import Model, dims_of
 from ..graph.operators import VIEWS
-from ..graph.score import SHOWS, SQUASHING, Score
+from ..graph.score import SQUASHING, Score, shows
 from ..graph.tape import attributes
 from ..layers.flow import Flow
 from ..layers.paths import ancestors_of
@@ -43,7 +43,7 @@ def answer_axis(axis: int, flow: Flow) -> int | None:
 
 def _squashed(model: Model, name: str) -> bool:
     producers = producers_of(model)
-    while (node := producers.get(name)) is not None and node.op_type in SHOWS:
+    while (node := producers.get(name)) is not None and shows(node):
         name = node.input[0]
     return node is not None and node.op_type in SQUASHING
 

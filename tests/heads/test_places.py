@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import head_nets as nets
 import numpy as np
 import onnx
 import pytest
-from test_heads import head_of
-from test_heads_explained import picture
+from click.testing import CliRunner
+from test_heads import embedder, head_of
+from test_heads_explained import gradient_agrees, picture
 
-from fgcam_onnx import Explainer
+from fgcam_onnx import Explainer, export
+from fgcam_onnx.cli import cli
 from fgcam_onnx.errors import AbsentError, TargetError
 from fgcam_onnx.heads import Stated
 from fgcam_onnx.targets import Element
@@ -92,3 +96,52 @@ def test_rows_that_a_detector_leaves_empty_are_no_detections() -> None:
         else:
             with pytest.raises(AbsentError, match="no box was found"):
                 explainer(x)
+
+
+def test_the_boxes_of_an_end_to_end_detector_may_be_centres_and_sizes() -> None:
+    """Shares of the picture that end in a sigmoid, as RT-DETR's."""
+    model = nets.net(
+        f"{nets.CELLS} ub = MatMul(t, Vb)  b = Sigmoid(ub)  uc = MatMul(t, Vc)  c = Sigmoid(uc) "
+        "m = ReduceMax<axes=[2], keepdims=1>(c)  l = ArgMax<axis=2>(c)  lf = Cast<to=1>(l) "
+        "y = Concat<axis=2>(b, m, lf)",
+        "(float[1,3,32,32] x) => (float[1,64,6] y)", Vb=nets.normal(8, 4, 4) * 0.2, Vc=nets.normal(9, 4, 5) * 0.2,
+        metadata={"task": "detect"},
+    )  # fmt: skip
+    x = picture(32)
+    rows = nets.run(model, x)[0]
+    x_, y_, width, height, score, label = rows[rows[:, 4].argmax()]
+    sides = [x_ - width / 2, y_ - height / 2, x_ + width / 2, y_ + height / 2]
+    box = " ".join(f"{round(32 * float(side)):d}" for side in sides)
+    found = gradient_agrees(model, x, None, lambda out: float(out[0, :, 4].max()))
+    assert found.described == (f"class {int(label)} in top box {box}",)
+    np.testing.assert_allclose(found.score, score, rtol=1e-5)
+
+
+def test_scores_whose_batch_is_split_and_squeezed_away_are_read_by_their_softmax() -> None:
+    """As torchvision's detectors take their pictures apart before boxes are chosen."""
+    model = nets.net(
+        f"{nets.CELLS} u = MatMul(t, V)  c = Softmax<axis=2>(u)  one = Split<axis=0>(c)  y = Squeeze(one, zero)",
+        "(float[1,3,32,32] x) => (float[64,5] y)", V=nets.normal(4, 4, 5) * 0.3, zero=np.array([0]),
+    )  # fmt: skip
+    x = picture(32)
+    raw, y = nets.run(model, x, "u")[0][0], nets.run(model, x)
+    place = int(y[:, 2].argmax())
+    found = Explainer(model, method="saliency")(x, target=2)
+    assert head_of(model).kind == "several"
+    assert found.described == (f"class 2 at its surest position {place}",)
+    np.testing.assert_allclose(found.score, raw[place, 2], rtol=1e-5)
+
+
+def test_the_largest_element_of_an_embedding_is_not_exported_as_a_class(tmp_path: Path) -> None:
+    with pytest.raises(TargetError, match="its largest element is no class"):
+        export(embedder("y = LpNormalization<axis=1, p=2>(z)"), tmp_path / "out.onnx", method="saliency")
+
+
+@pytest.mark.parametrize("target", ["region:1", "box:1,2,3,4", "element:0,1,1"])
+def test_an_export_says_that_places_are_no_target_of_a_file(tmp_path: Path, target: str) -> None:
+    onnx.save(nets.segmenter(), tmp_path / "model.onnx")
+    said = CliRunner().invoke(
+        cli, ["export", str(tmp_path / "model.onnx"), "-o", str(tmp_path / "out.onnx"), "--target", target]
+    )
+    assert isinstance(said.exception, TargetError)
+    assert "a file explains" in str(said.exception)

@@ -2,7 +2,8 @@
 
 In an environment of its own (for what is installed without its dependencies no more is needed)::
 
-    pip install torch==2.13.0 onnx onnxscript transformers==5.24.0 opencv-python-headless scipy matplotlib psutil pyyaml
+    pip install torch==2.13.0 onnx onnxruntime onnxscript transformers==5.24.0 opencv-python-headless scipy matplotlib
+    pip install psutil pyyaml
     pip install --no-deps torchvision==0.28.0 ultralytics==8.4.190
     python tools/coverage/export_kinds.py FOLDER [--only WORD]
 
@@ -15,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -23,9 +25,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import onnx
+import onnxruntime
 import torch
 from kinds_known import clip, depth, detr, faster, lraspp, rtdetr, segformer, ssd, ssd_heads, tower, vit
 from kinds_small import Ages, Autoencoder, Crnn, Made, Points, Siamese, picture, plain
+from onnx import numpy_helper
 from torch import nn
 
 os.environ |= {
@@ -36,6 +42,11 @@ os.environ |= {
 }
 warnings.filterwarnings("ignore")
 
+LAST = re.compile(r"(cv3\.\d\.2|head\.3)\.weight$")
+"""The last layers of a YOLO, of class scores or of a depth, by their weights."""
+
+LARGEST = 4.0
+"""Magnitude of the largest raw number on noise from 0 to 1."""
 
 NETS: dict[str, Callable[[], Made]] = {
     "age": plain(Ages, picture(96)),
@@ -121,6 +132,25 @@ def export(name: str, folder: Path) -> Path:
     return path
 
 
+def softened(path: Path) -> None:
+    """Scale the last layers down in the file: random ones end in a sigmoid's 1.0 or a clip, without a slope."""
+    file = onnx.load(path)
+    last = [n for n in file.graph.node if n.op_type == "Conv" and LAST.search(n.input[1])]
+    if not last:
+        return
+    file.graph.output.extend(onnx.ValueInfoProto(name=n.output[0]) for n in last)
+    session = onnxruntime.InferenceSession(file.SerializeToString())
+    noise = np.random.default_rng(0).random((1, 3, 160, 160), dtype=np.float32)
+    found = session.run([n.output[0] for n in last], {session.get_inputs()[0].name: noise})
+    factor = min(1.0, LARGEST / max(float(np.abs(f).max()) for f in found))
+    del file.graph.output[-len(last) :]
+    scaled = {name for n in last for name in n.input[1:]}
+    for tensor in file.graph.initializer:
+        if tensor.name in scaled:
+            tensor.CopyFrom(numpy_helper.from_array(np.float32(factor) * numpy_helper.to_array(tensor), tensor.name))
+    onnx.save(file, path)
+
+
 def export_ultralytics(name: str, folder: Path) -> Path:
     """Write one net of Ultralytics by its own exporter."""
     from ultralytics import RTDETR, YOLO
@@ -136,6 +166,7 @@ def export_ultralytics(name: str, folder: Path) -> Path:
         try:
             written = net.export(format="onnx", imgsz=160, simplify=False, opset=17, **ULTRALYTICS[name])
             shutil.move(Path(there) / written, folder / name / "model.onnx")
+            softened(folder / name / "model.onnx")
         finally:
             os.chdir(before)
     return folder / name / "model.onnx"

@@ -63,7 +63,7 @@ NETS: dict[str, tuple[str, str]] = {
     "rtdetr-resnet50": ("RT-DETR, Ultralytics'", ""),
     "rtdetr": ("RT-DETR, transformers'", "--output logits --background none"),
     "detr": ("DETR", "--output logits --background last"),
-    "ssdlite": ("SSDLite, chosen boxes", "--output /net/Squeeze_1_output_0 --background first"),
+    "ssdlite": ("SSDLite, chosen boxes", "--output /net/Split_1_output_0 --background first"),
     "ssdlite_heads": ("SSDLite, all boxes", "--output scores --background first"),
     "fasterrcnn": ("Faster R-CNN", "--output scores"),
     "lraspp": ("LR-ASPP", "--target 3"),
@@ -90,10 +90,10 @@ class Answer:
 
     @property
     def told(self) -> str:
-        """What was explained, or what was asked: the last error."""
+        """What was explained, or what was asked: the last error, how many pictures failed aside."""
         if self.code == 0:
             return self.text
-        lines = [line for line in self.text.splitlines() if line.strip()]
+        lines = [s for s in self.text.splitlines() if s.strip() and not s.endswith("pictures failed")]
         return lines[-1] if lines else ""
 
 
