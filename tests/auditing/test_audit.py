@@ -198,6 +198,7 @@ def test_layers_are_blamed_on_the_worst_pictures_and_shown(bundled: Path, photos
     page = (tmp_path / "out" / "audit.html").read_text()
     assert all(html.escape(oddity) in page for oddity in guilty.oddities)
     assert "candidate up to here" in page
+    assert f"<title>blamed: {html.escape(guilty.name)}</title>" in page
     told = json.loads((tmp_path / "out" / "audit.json").read_text())["profile"]
     assert told["layers"][0]["oddities"] == list(guilty.oddities)
     assert len(told["depth"]) == len(found.profile.depth)

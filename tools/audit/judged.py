@@ -2,8 +2,8 @@
 
     python tools/audit/judged.py ASSETS OUT [--what damaged|harmless] [--only "mcunet|resnet"] [--seeds 1]
 
-ASSETS is laid out as for ``tools/coverage/real_models.py``. Nets are damaged in float, and quantized (QDQ, calibrated on
-other photographs) and damaged then; the float net is the reference. Whether a damage matters is measured on photographs
+ASSETS is laid out as for ``tools/coverage/real_models.py``. Nets are damaged in float, and quantized (QDQ, calibrated
+on other photographs) and damaged then; the float net is the reference. Whether a damage matters is measured on photographs
 that are not audited: by their labels (of those that one of both has right the candidate loses more than by chance, sign
 test at 5 %), and by the map (its mean rank correlation or similarity is beyond the floor, 95 % interval). Appends a
 line to OUT/damaged.csv or OUT/harmless.csv as each is done, and goes on from it; prints the table.
@@ -133,7 +133,7 @@ def of_damage(net: Net, case: Case) -> dict[str, Any]:
     else:
         made, joint = _first(load(net.path if case.form == "float" else net.quantized), case)
         model, layer = made.standalone(), joint.end
-    every = tuple([*own, *others])
+    every = (*own, *others)
     found = compared(floor(net, "float", every), net.path, model, every, **options)
     audit, held = part(found, own), part(found, others)
     lost, sure, beyond, moved = harm(held, others)

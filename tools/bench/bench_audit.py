@@ -30,13 +30,16 @@ PARTS = {
     "the reference explained": ("_of_reference",),
     "the candidate explained": ("_of_candidate",),
     "the floor": ("_changed",),
+    "pictures read": ("read_image",),
+    "measures": ("_compared",),
+    "intervals": ("lines",),
     "blame": ("with_culprits",),
     "report and page": ("write_page", "save"),
 }
-"""Functions whose time, with all that they call, is a part's."""
+"""Functions whose time, with all that they call, is a part's; what blame reads of pictures is counted twice."""
 
 WITHIN = ("auditing/comparing.py", "auditing/work.py", "auditing/culprits.py", "auditing/page.py", "auditing/sides.py",
-          "auditing/sameness.py", "auditing/results.py", "loading/loading.py")  # fmt: skip
+          "auditing/sameness.py", "auditing/results.py", "loading/loading.py", "imaging/reading.py")  # fmt: skip
 
 
 def forward(path: Path, pictures: list[Path], spec: str) -> float:
