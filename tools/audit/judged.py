@@ -1,6 +1,6 @@
 """Audit damaged nets, which have to fail, and the same nets written otherwise, which have to pass.
 
-    python tools/audit/judged.py ASSETS OUT [--what damaged|harmless] [--only "mcunet|resnet"] [--seeds 1]
+    python tools/audit/judged.py ASSETS OUT [--what damaged|harmless] [--only "mcunet"] [--seeds 1]
 
 ASSETS is laid out as for ``tools/coverage/real_models.py``. Nets are damaged in float, and quantized (QDQ, calibrated
 on other photographs) and damaged then; the float net is the reference. Whether a damage matters is measured on photographs
@@ -33,6 +33,7 @@ from scipy.stats import binomtest
 import fgcam_onnx
 from fgcam_onnx import load
 from fgcam_onnx.auditing import Audit
+from fgcam_onnx.auditing.verdicts import UNSURE
 from fgcam_onnx.errors import FgcamError
 from fgcam_onnx.imaging import preprocess_from
 
@@ -169,7 +170,7 @@ def _told(found: Audit) -> dict[str, Any]:
 
 def table(what: str, rows: list[dict[str, str]]) -> str:
     """Return the table by net and by kind."""
-    head = ("damages", "matter", "of these fail", "share", "of the others fail")
+    head = ("damages", "matter", "of these fail", "share", "pass, but not surely", "of the others fail")
     columns = head if what == "damaged" else ("files", "pass", "fail", "no verdict")
     lines = [f"| | {' | '.join(columns)} |", "|---|" + "---:|" * len(columns)]
     names = list(dict.fromkeys(r["net"] for r in rows)), list(dict.fromkeys(r["kind"] for r in rows))
@@ -185,7 +186,8 @@ def table(what: str, rows: list[dict[str, str]]) -> str:
             bad = [r for r in own if r["matters"]]
             caught = sum(r["outcome"] == "fails" for r in bad)
             share = f"{caught / len(bad):.2f}" if bad else ""
-            cells = [len(own), len(bad), caught, share, outcomes.count("fails") - caught]
+            unsure = sum(r["outcome"] == "passes" and UNSURE in r["said"] for r in bad)
+            cells = [len(own), len(bad), caught, share, unsure, outcomes.count("fails") - caught]
         else:
             passed, failed = outcomes.count("passes"), outcomes.count("fails")
             cells = [len(own), passed, failed, len(own) - passed - failed]
