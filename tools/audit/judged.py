@@ -3,10 +3,10 @@
     python tools/audit/judged.py ASSETS OUT [--what damaged|harmless] [--only "mcunet"] [--seeds 1]
 
 ASSETS is laid out as for ``tools/coverage/real_models.py``. Nets are damaged in float, and quantized (QDQ, calibrated
-on other photographs) and damaged then; the float net is the reference. Whether a damage matters is measured on photographs
-that are not audited: by their labels (of those that one of both has right the candidate loses more than by chance, sign
-test at 5 %), and by the map (its mean rank correlation or similarity is beyond the floor, 95 % interval). Appends a
-line to OUT/damaged.csv or OUT/harmless.csv as each is done, and goes on from it; prints the table.
+on other photographs) and damaged then; the float net is the reference. Whether a damage matters is measured on
+photographs that are not audited: by their labels (of those that one of both has right the candidate loses more than by
+chance, sign test at 5 %), and by the map (its rank correlation or similarity is beyond the floor, 95 % interval).
+Appends a line to OUT/damaged.csv or OUT/harmless.csv as each is done, and goes on from it; prints the table.
 """
 
 from __future__ import annotations
