@@ -14,7 +14,7 @@ from ..evaluation.truth import Regions
 from ..graph.model import Model
 from ..heads import NOTHING, Stated
 from ..imaging import Preprocess, write_atomically
-from ..imaging.writing import sha256_of
+from ..imaging.writing import check_writable, sha256_of
 from ..loading.loading import load
 from ..metrics import Metric
 from ..saving.saving import write_whole
@@ -130,13 +130,16 @@ def audit(
     Raises
     ------
     FgcamError
-        A model, name or option does not fit. What one picture cannot is an ``error`` in its row.
+        A model, name or option does not fit, or a file cannot be written. What one picture cannot is an ``error`` in
+        its row.
     """
     thresholds = Thresholds(dict(fail_under or {}), dict(fail_over or {}), metrics)
     for name in changes:
         check_known("harmless change", name, CHANGES)
     items = from_paths(images)
     models = [m if isinstance(m, Model) else load(m) for m in (reference, candidate)]
+    if mend is not None:
+        _check_mend(Path(mend), models)
     given, own_said = prepares(models[0], preprocess, otherwise=None)
     other, their_said = prepares(models[1], candidate_preprocess, otherwise=given)
     common = {"batch": batch, **options}
@@ -190,6 +193,22 @@ def _side(
         return side
     except FgcamError as error:
         raise type(error)(f"the {which}: {error}") from error
+
+
+def _check_mend(path: Path, models: Sequence[Model]) -> None:
+    """Refuse a place for the mended candidate before anything is run.
+
+    Raises
+    ------
+    OptionError
+        It is one of the two models.
+    OutputError
+        It cannot be written.
+    """
+    for which, model in zip(("reference", "candidate"), models, strict=True):
+        if model.path is not None and model.path.resolve() == path.resolve():
+            raise OptionError(f"{path}: the mended file would replace the {which}; name another (mend=, --mend)")
+    check_writable(path)
 
 
 def _check_classes(own: Side, theirs: Side, offset: int, target: AnyTarget) -> None:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import numpy as np
+
 from ..blame import Profile
 from ..evaluation.statistics import Interval
 from ..imaging import overlay, preprocess_from, write_atomically
@@ -104,7 +106,15 @@ def _profile(profile: Profile | None) -> dict[str, Any] | None:
     """Return the layers that are blamed most, and what splices do over the depth of the net."""
     if profile is None:
         return None
-    places = [p for p in profile.depth if p.before is not None and p.behind is not None]
+    found = [n for n, p in enumerate(profile.depth) if p.before is not None and p.behind is not None]
+    places = [profile.depth[n] for n in found]
+    shown = [x for n, x in enumerate(profile.layers[:LAYERS]) if n == 0 or x.share >= LEAST]
+    depths = {p.reference: n for n, p in enumerate(profile.depth)}
+    marked = {
+        f"blamed: {x.name}": float(np.interp(depths[x.name], found, range(len(found))))
+        for x in shown[:1]
+        if found and x.name in depths
+    }
     series: dict[str, dict[int, Point]] = {"candidate up to here": {}, "candidate from here on": {}}
     for step, place in enumerate(places):
         for points, drift in zip(series.values(), (place.before, place.behind), strict=True):
@@ -112,8 +122,11 @@ def _profile(profile: Profile | None) -> dict[str, Any] | None:
                 points[step] = Point(drift.map, drift.map, drift.map)
     steps = [p.reference for p in places]
     return {
-        "layers": [x for n, x in enumerate(profile.layers[:LAYERS]) if n == 0 or x.share >= LEAST],
-        "depth": lines(series, steps=steps, title="drift of the map by where the models are joined") if steps else "",
+        "layers": shown,
+        "marked": bool(marked),
+        "depth": lines(series, steps=steps, title="drift of the map by where the models are joined", marked=marked)
+        if steps
+        else "",
     }
 
 

@@ -112,8 +112,9 @@ def weights_of(model: Model) -> Iterator[Weight]:
         else:
             continue
         if found is not None and found.ndim > 1:
-            values = _around(np.asarray(found, np.float64), zero, 1 if op == "MatMul" else 0)
-            rows = _rows(values, op, turned=bool(attributes(node).get("transB")))
+            axis = _outputs(op, turned=bool(attributes(node).get("transB")))
+            values = np.moveaxis(_around(np.asarray(found, np.float64), zero, axis), axis, 0)
+            rows = values.reshape(len(values), -1)
             if rows.shape[1] >= FEWEST_ELEMENTS:
                 yield Weight(node.name or node.output[0], _directed(rows))
 
@@ -151,13 +152,11 @@ def _along(values: Floats, rank: int, axis: int) -> Floats:
     return values.reshape(shape)
 
 
-def _rows(values: Floats, op: str, *, turned: bool) -> Floats:
-    """Return a row for each output channel."""
+def _outputs(op: str, *, turned: bool) -> int:
+    """Return the axis of a weight that its output channels are on."""
     if op == "MatMul" or (op == "Gemm" and not turned):
-        values = np.moveaxis(values, -1, 0)
-    elif op == "ConvTranspose":
-        values = np.moveaxis(values, 1, 0)
-    return values.reshape(len(values), -1)
+        return -1
+    return 1 if op == "ConvTranspose" else 0
 
 
 def _directed(rows: Floats) -> Floats:

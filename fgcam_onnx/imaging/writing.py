@@ -64,6 +64,27 @@ def write_atomically(path: str | Path, write: Callable[[BinaryIO], None]) -> Pat
     return Path(path)
 
 
+def check_writable(path: str | Path) -> None:
+    """Refuse a file that could not be written later; leaves nothing, not even its folder.
+
+    Raises
+    ------
+    OutputError
+        What is in the way.
+    """
+    target = Path(os.path.realpath(path))
+    if target.exists() and not target.is_file():
+        raise OutputError(f"{path}: not a regular file, so it cannot be replaced. Name a file to write.")
+    folder = next(p for p in target.parents if p.exists())
+    try:
+        probe = folder / f".{secrets.token_hex(8)}.tmp"
+        probe.touch(exist_ok=False)
+        probe.unlink()
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise OutputError(f"{path}: cannot be written ({reason}). Name a folder you may write to.") from error
+
+
 def sha256_of(path: str | Path) -> str:
     """Return the SHA-256 of a file, in hexadecimal digits.
 

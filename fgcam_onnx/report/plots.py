@@ -57,7 +57,13 @@ def dots(points: Mapping[str, Point], *, kinds: Mapping[str, str], title: str) -
     return _svg(parts, height=height, title=title)
 
 
-def lines(series: Mapping[str, Mapping[int, Point]], *, steps: Sequence[str], title: str) -> Markup:
+def lines(
+    series: Mapping[str, Mapping[int, Point]],
+    *,
+    steps: Sequence[str],
+    title: str,
+    marked: Mapping[str, float] | None = None,
+) -> Markup:
     """Return a line for each series over steps that have names, with bands of their intervals.
 
     Parameters
@@ -68,13 +74,15 @@ def lines(series: Mapping[str, Mapping[int, Point]], *, steps: Sequence[str], ti
         What stands below the axis.
     title : str
         For those who cannot see it.
+    marked : mapping of str to float, optional
+        Names of places on the axis that are pointed at, in steps.
     """
     low, high = _range(p for points in series.values() for p in points.values())
     left, right, top, bottom = 56.0, WIDTH - 24.0, 10.0, 210.0
     gap = (right - left) / max(len(steps) - 1, 1)
     room = max(4, int(gap * 1.9 / TEXT)) if len(steps) > 1 else 60
 
-    def x(step: int) -> float:
+    def x(step: float) -> float:
         return left + gap * step if len(steps) > 1 else (left + right) / 2
 
     def y(value: float) -> float:
@@ -93,6 +101,11 @@ def lines(series: Mapping[str, Mapping[int, Point]], *, steps: Sequence[str], ti
             f'<g class="grid"><title>{escape(name)}</title>'
             f'<text x="{x(step):.1f}" y="{down:.1f}" text-anchor="{anchor}">{escape(shown)}</text></g>'
         )
+    parts += [
+        f'<g class="control"><title>{escape(name)}</title>'
+        f'<line x1="{x(at):.1f}" x2="{x(at):.1f}" y1="{top}" y2="{bottom}" stroke-dasharray="4 3"/></g>'
+        for name, at in (marked or {}).items()
+    ]
     for number, (name, points) in enumerate(series.items()):
         order = sorted(points)
         upper = [f"{x(s):.1f},{y(points[s].high):.1f}" for s in order]

@@ -18,7 +18,7 @@ from PIL import Image
 
 from fgcam_onnx import audit
 from fgcam_onnx.auditing.harmless import CHANGES
-from fgcam_onnx.errors import FgcamError, LayerError, OptionError, TargetError
+from fgcam_onnx.errors import FgcamError, LayerError, OptionError, OutputError, TargetError
 from fgcam_onnx.imaging import preprocess_from
 
 FAST: dict[str, Any] = {"threads": 1, "changes": ["shift"]}
@@ -198,6 +198,7 @@ def test_layers_are_blamed_on_the_worst_pictures_and_shown(bundled: Path, photos
     page = (tmp_path / "out" / "audit.html").read_text()
     assert all(html.escape(oddity) in page for oddity in guilty.oddities)
     assert "candidate up to here" in page
+    assert f"<title>blamed: {html.escape(guilty.name)}</title>" in page
     told = json.loads((tmp_path / "out" / "audit.json").read_text())["profile"]
     assert told["layers"][0]["oddities"] == list(guilty.oddities)
     assert len(told["depth"]) == len(found.profile.depth)
@@ -221,3 +222,29 @@ def test_nothing_is_written_where_nothing_is_to_be_mended(bundled: Path, photos:
     assert found.outcome == "passes"
     assert found.mended is None
     assert not mended.exists()
+
+
+@pytest.mark.parametrize("which", ["reference", "candidate"])
+def test_a_mended_file_never_replaces_a_model(bundled: Path, photos: Path, tmp_path: Path, which: str) -> None:
+    files = {n: tmp_path / f"{n}.onnx" for n in ("reference", "candidate")}
+    for file in files.values():
+        shutil.copy(bundled / VGG, file)
+    link = tmp_path / "link.onnx"
+    link.symlink_to(files[which])
+    before = files[which].read_bytes()
+    for given in (files[which], tmp_path / "." / files[which].name, link):
+        with pytest.raises(OptionError, match=f"would replace the {which}"):
+            audit(**files, images=[photos], mend=given, out=tmp_path / "out", **FAST)
+    assert files[which].read_bytes() == before
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_place_that_a_mended_file_cannot_have_is_refused_before_the_run(
+    bundled: Path, photos: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "file"
+    file.write_text("no folder")
+    for given in (file / "mended.onnx", Path("/proc/mended.onnx"), tmp_path):
+        with pytest.raises(OutputError):
+            audit(bundled / VGG, bundled / VGG, images=[photos], mend=given, out=tmp_path / "out", **FAST)
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]

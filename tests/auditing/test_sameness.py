@@ -8,9 +8,10 @@ import numpy as np
 import onnx
 import pytest
 from audited import RESNET, VGG, changed, weight, with_background
+from onnx import TensorProto, helper, numpy_helper
 
 import fgcam_onnx
-from fgcam_onnx.auditing.sameness import compared
+from fgcam_onnx.auditing.sameness import compared, weights_of
 from fgcam_onnx.graph.model import Model
 
 
@@ -62,6 +63,35 @@ def test_nets_without_weights_of_one_shape_cannot_be_compared(bundled: Path) -> 
     found = compared(loaded(bundled / VGG), loaded(bundled / RESNET))
     assert found.one is None
     assert "cannot be told" in found.said
+
+
+@pytest.mark.parametrize("turned", [0, 1])
+@pytest.mark.parametrize("rank", [1, 0], ids=["per channel", "per tensor"])
+def test_the_zero_points_of_a_product_go_with_its_output_channels(turned: int, rank: int) -> None:
+    rng = np.random.default_rng(3)
+    stored = rng.integers(0, 256, (10, 12)).astype(np.uint8)  # output channels first
+    zeros = rng.integers(90, 160, 10 if rank else ()).astype(np.uint8)
+    held = {
+        "one": np.float32(0.02), "middle": np.uint8(128), "zeros": zeros,
+        "weight": stored if turned else np.ascontiguousarray(stored.T),
+        "scales": np.full(zeros.shape, 0.01, np.float32),
+    }  # fmt: skip
+    inputs = ["q", "one", "middle", "weight", "scales", "zeros"]
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", "one", "middle"], ["q"]),
+        helper.make_node("QGemm", inputs, ["y"], domain="com.microsoft", transB=turned),
+    ]
+    x, y = (helper.make_tensor_value_info(n, TensorProto.FLOAT, [1, k]) for n, k in (("x", 12), ("y", 10)))
+    graph = helper.make_graph(
+        nodes, "g", [x], [y], [numpy_helper.from_array(np.asarray(v), n) for n, v in held.items()]
+    )
+    opsets = [helper.make_opsetid("", 18), helper.make_opsetid("com.microsoft", 1)]
+    (found,) = weights_of(fgcam_onnx.load(helper.make_model(graph, opset_imports=opsets, ir_version=9)))
+    expected = np.stack(
+        [row - float(z) for row, z in zip(stored.astype(float), np.broadcast_to(zeros, 10), strict=True)]
+    )
+    expected /= np.linalg.norm(expected, axis=1, keepdims=True)
+    np.testing.assert_allclose(found.rows, expected, rtol=1e-12, atol=1e-12)
 
 
 def test_real_files_that_belong_together_are_one_net(assets: Path) -> None:
