@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..cam.perturbation import Progress
+from ..asked import progress_of
 from ..errors import FgcamError, OptionError, TargetError, check_known
 from ..evaluation.marks import bytes_of, digest
 from ..evaluation.truth import Regions
@@ -137,6 +138,7 @@ def audit(
         check_known("harmless change", name, CHANGES)
     items = from_paths(images)
     models = [m if isinstance(m, Model) else load(m) for m in (reference, candidate)]
+    progress_of(progress)
     given, own_said = prepares(models[0], preprocess, otherwise=None)
     other, their_said = prepares(models[1], candidate_preprocess, otherwise=given)
     common = {"batch": batch, **options}

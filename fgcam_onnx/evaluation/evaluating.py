@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from ..cam.perturbation import Progress
+from ..asked import progress_of
 from ..errors import OptionError, check_known
 from ..explainer import Explainer
 from ..graph.model import Model
@@ -97,6 +98,7 @@ def evaluate(
         ``error`` in its row.
     """
     chosen_metrics = _metrics(metrics, given=regions is not None)
+    progress_of(progress)
     for name in controls:
         check_known("control", name, CONTROLS)
     loaded = model if isinstance(model, Model) else load(model)

@@ -46,6 +46,8 @@ class Model:
         The type of every tensor that shape inference reached.
     path : Path or None
         The file it was read from.
+    beside : frozenset of Path
+        The files that its weights were read from, where they lay outside it.
     opset_read : int
         The opset the file was written in.
     notes : tuple of str
@@ -58,6 +60,7 @@ class Model:
     constants: Mapping[str, NDArray[Any]]
     types: Mapping[str, TypeProto]
     path: Path | None = None
+    beside: frozenset[Path] = frozenset()
     opset_read: int = 0
     notes: tuple[str, ...] = ()
     memo: dict[Any, Any] = field(default_factory=dict, init=False)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import functools
-
 from ..graph.facts import producers_of, reached_from
+from ..graph.memo import once
 from ..graph.model import Model, dims_of
 from ..graph.operators import ELEMENTWISE, VIEWS
 from ..graph.subgraphs import reads
@@ -24,7 +23,7 @@ def has_places(model: Model, logits: str) -> bool:
     return kind is not None and len([d for d in dims_of(kind)[1:] if d != 1]) > 1
 
 
-@functools.lru_cache(maxsize=32)
+@once
 def answer_itself(model: Model, logits: str) -> frozenset[str]:
     """Return the tensors of a map of classes whose channels are the classes: a map there is the answer, no reason.
 
@@ -45,7 +44,7 @@ def answer_itself(model: Model, logits: str) -> frozenset[str]:
     return frozenset(found)
 
 
-@functools.lru_cache(maxsize=32)
+@once
 def shared_by_all(model: Model, logits: str) -> frozenset[str]:
     """Return the tensors that every element of an answer with places depends on.
 
