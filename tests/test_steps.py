@@ -55,7 +55,8 @@ def test_nothing_is_explained_through_a_step(step: str, method: str) -> None:
 def test_a_cast_whose_integers_are_dequantized_hands_on_as_if_it_did_not_round(method: str) -> None:
     """The slope behind it is a constant, so the map is that of the net without a quantizer."""
     found, expected = (
-        Explainer(net([*ROUNDED[form]]), method=method, layers="input")(X, target=1) for form in ("quantizer", "nothing")
+        Explainer(net([*ROUNDED[form]]), method=method, layers="input")(X, target=1)
+        for form in ("quantizer", "nothing")
     )
     assert np.abs(found.score - expected.score).max() > 1e-5
     limit = 1e-5 if method == "inputxgradient" else 2e-2

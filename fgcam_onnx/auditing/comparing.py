@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..cam.perturbation import Progress
 from ..asked import progress_of
+from ..cam.perturbation import Progress
 from ..errors import FgcamError, OptionError, TargetError, check_known
 from ..evaluation.marks import bytes_of, digest
 from ..evaluation.truth import Regions

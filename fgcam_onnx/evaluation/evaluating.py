@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from ..cam.perturbation import Progress
 from ..asked import progress_of
+from ..cam.perturbation import Progress
 from ..errors import OptionError, check_known
 from ..explainer import Explainer
 from ..graph.model import Model
