@@ -176,10 +176,45 @@ def test_models_that_onnx_runtime_takes_are_taken_and_those_of_nothing_refused()
     for weights in (np.ones((0, 3, 3, 3), np.float32), np.ones((4, 27), np.float32)):
         with pytest.raises(ModelError):
             Explainer(net(weights))
-    unknown = net()
-    unknown.graph.input[0].type.tensor_type.elem_type = 99
-    with pytest.raises(FgcamError):
-        Explainer(unknown)
+    for kind in (99, -1):
+        unknown = net()
+        unknown.graph.input[0].type.tensor_type.elem_type = kind
+        with pytest.raises(FgcamError):
+            Explainer(unknown)
+
+
+@pytest.mark.parametrize(
+    ("op", "constant", "message"),
+    [
+        ("Pad", np.array([0, 0, 0, -255, 0, 0, 0, -1]), "more than there is|not consistent"),
+        ("Resize", np.array([1, 1, 1e30, 1e30], np.float32), "would make"),
+    ],
+)
+def test_sizes_that_no_tensor_has_are_refused(op: str, constant: Any, message: str) -> None:
+    proto = net()
+    inputs = ["c", "sizes"] if op == "Pad" else ["c", "", "sizes"]
+    proto.graph.node.insert(
+        1, helper.make_node(op, inputs, ["d"], name="odd", mode="constant" if op == "Pad" else "linear")
+    )
+    proto.graph.node[2].input[0] = "d"
+    proto.graph.initializer.append(numpy_helper.from_array(constant, "sizes"))
+    with pytest.raises(ModelError, match=message):
+        Explainer(proto, layers="input", method="inputxgradient")
+
+
+def test_bounds_of_a_slice_may_have_no_rank_where_they_are_one() -> None:
+    """Some writers leave the list out; its gradient is that of the same Slice with lists."""
+    maps = []
+    for rank in (0, 1):
+        proto = net()
+        proto.graph.node.insert(1, helper.make_node("Slice", ["c", "b", "e", "a"], ["d"], name="cut"))
+        proto.graph.node[2].input[0] = "d"
+        for name, number in (("b", 1), ("e", 4), ("a", 2)):
+            array = np.array([number]) if rank or name != "e" else np.array(number)
+            proto.graph.initializer.append(numpy_helper.from_array(array, name))
+        maps.append(Explainer(proto, layers="input", method="inputxgradient")(X).map)
+    assert np.abs(maps[0]).max() > 0
+    np.testing.assert_array_equal(*maps)
 
 
 def test_nodes_and_tensors_named_like_ours_are_taken(tmp_path: Path) -> None:
