@@ -209,7 +209,7 @@ def test_bounds_of_a_slice_may_have_no_rank_where_they_are_one() -> None:
         proto = net()
         proto.graph.node.insert(1, helper.make_node("Slice", ["c", "b", "e", "a"], ["d"], name="cut"))
         proto.graph.node[2].input[0] = "d"
-        for name, number in (("b", 1), ("e", 4), ("a", 2)):
+        for name, number in (("b", 1), ("e", 2**31), ("a", 2)):
             array = np.array([number]) if rank or name != "e" else np.array(number)
             proto.graph.initializer.append(numpy_helper.from_array(array, name))
         maps.append(Explainer(proto, layers="input", method="inputxgradient")(X).map)
