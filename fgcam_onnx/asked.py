@@ -29,6 +29,13 @@ def checked(given: Mapping[str, Any]) -> None:
         value = given[name]
         if isinstance(value, bool) or not hasattr(value, "__index__") or value < least:
             raise OptionError(f"{name} must be at least {least}, a whole number, not {value!r}")
+    progress_of(given.get("progress"))
+
+
+def progress_of(value: Any) -> None:
+    """Refuse what cannot be told how much is done."""
+    if value is not None and not callable(value):
+        raise OptionError(f"progress is a function that is told (done, total), not {value!r:.60}")
 
 
 def names_of(value: Any, what: str) -> tuple[str, ...] | None:
@@ -51,7 +58,7 @@ def size_of(value: Any, what: str) -> tuple[int, int] | None:
         whole = [int(side) if isinstance(side, str) else side.__index__() for side in sides]
     except (AttributeError, ValueError):
         whole = []
-    if len(whole) not in (1, 2) or min(whole) < 1:
+    if len(whole) not in (1, 2) or min(whole) < 1 or any(isinstance(side, bool) for side in sides):
         raise OptionError(f"{what} is (height, width), two whole numbers above 0, or '192x256', not {value!r}")
     return whole[0], whole[-1]
 

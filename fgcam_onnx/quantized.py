@@ -182,7 +182,12 @@ def _quantizer(record: Record) -> Meaning | None:
 
 
 def _keeps_values(x: Value, y: Value) -> bool:
-    """Tell a Cast from integers to floats, or between floats of which one is half."""
+    """Tell a Cast from integers to floats, between floats of which one is half, or to integers that are dequantized.
+
+    To any other integers it is a step, as Floor is.
+    """
+    if y.dtype.kind in "iu" and x.dtype.kind not in "biu":
+        return y.name in units_of(y.emitter.model)
     to_float = y.dtype.kind == "f" or is_half(y)
     between = is_half(x) or (is_half(y) and x.dtype.kind == "f")
     return to_float and (x.dtype.kind in "iu" or between)

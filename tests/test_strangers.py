@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import gc
 import json
+import os
 import pickle
 import weakref
 from pathlib import Path
@@ -12,12 +13,13 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
 from fgcam_onnx import Explainer, export
-from fgcam_onnx.errors import FgcamError, ImageError, ModelError, OptionError
+from fgcam_onnx.errors import FgcamError, ImageError, ModelError, OptionError, OutputError
 from fgcam_onnx.imaging import find_images, preprocess_from, read_image, save_png
 from fgcam_onnx.loading.loading import load
 from fgcam_onnx.text import STEM, shown, unused
@@ -93,6 +95,25 @@ def test_a_folder_that_may_not_be_read_is_said(monkeypatch: pytest.MonkeyPatch, 
         find_images([tmp_path])
 
 
+def test_a_folder_that_a_pattern_cannot_go_down_to_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for folder in ("open", "locked", ".hidden"):
+        (tmp_path / folder).mkdir()
+        Image.new("RGB", (8, 8)).save(tmp_path / folder / "p.png")
+    assert len(find_images([str(tmp_path / "**" / "*.png")])) == 2
+    really, shut = os.scandir, ["locked", ".hidden"]
+
+    def scandir(path: Any = ".") -> Any:
+        if Path(os.fsdecode(path)).name in shut:
+            raise PermissionError(13, "Permission denied", path)
+        return really(path)
+
+    monkeypatch.setattr("os.scandir", scandir)
+    with pytest.raises(ImageError, match=r"cannot be read \(Permission denied: .*locked"):
+        find_images([str(tmp_path / "**" / "*.png")])
+    shut.remove("locked")
+    assert len(find_images([str(tmp_path / "**" / "*.png")])) == 2
+
+
 def test_maps_that_were_drawn_are_no_pictures_of_their_folder(tmp_path: Path) -> None:
     for name, ours in (("photo.png", False), ("photo.input.cat.png", True)):
         save_png(tmp_path / name, Image.new("RGB", (8, 8)), ours=ours)
@@ -113,7 +134,7 @@ def test_a_picture_is_limited_by_its_memory_and_a_jpeg_is_decoded_smaller(tmp_pa
 @pytest.mark.parametrize(
     "options",
     [{"layers": 3}, {"layers": [None]}, {"grid": "a"}, {"grid": (0, 1)}, {"method": None}, {"base": 3}, {"input": []},
-     {"threads": "a"}, {"batch": 1.5}, {"int8": 3}, {"method": "lrp", "epsilon": float("nan")}],
+     {"progress": 3}, {"threads": "a"}, {"batch": 1.5}, {"int8": 3}, {"method": "lrp", "epsilon": float("nan")}],
     ids=str,
 )  # fmt: skip
 def test_options_of_the_wrong_kind_are_refused(options: Any) -> None:
@@ -132,6 +153,11 @@ def test_what_is_plain_is_taken(tmp_path: Path) -> None:
     for size in (8, "8", "8x8"):
         made = export(net(size="s"), tmp_path / "b.onnx", size=size, preprocess="imagenet", batch="dynamic")
         assert made.path.read_bytes() == wanted.path.read_bytes()
+    for side in ("224", "224x224", np.int64(224)):
+        assert preprocess_from({"size": side}).size == (224, 224)
+    for side in (True, [True, 5], "a", "0", 224.5, "9000"):
+        with pytest.raises(OptionError, match="size"):
+            preprocess_from({"size": side})
     many = Explainer(net(), threads=10**6)(X)
     np.testing.assert_allclose(many.map, Explainer(net(), threads=1)(X).map, rtol=1e-5, atol=1e-6)
 
@@ -150,10 +176,56 @@ def test_models_that_onnx_runtime_takes_are_taken_and_those_of_nothing_refused()
     for weights in (np.ones((0, 3, 3, 3), np.float32), np.ones((4, 27), np.float32)):
         with pytest.raises(ModelError):
             Explainer(net(weights))
-    unknown = net()
-    unknown.graph.input[0].type.tensor_type.elem_type = 99
-    with pytest.raises(FgcamError):
-        Explainer(unknown)
+    for kind in (99, -1):
+        unknown = net()
+        unknown.graph.input[0].type.tensor_type.elem_type = kind
+        with pytest.raises(FgcamError):
+            Explainer(unknown)
+
+
+@pytest.mark.parametrize(
+    ("op", "constant", "message"),
+    [
+        ("Pad", np.array([0, 0, 0, -255, 0, 0, 0, -1]), "more than there is|not consistent"),
+        ("Resize", np.array([1, 1, 1e30, 1e30], np.float32), "would make"),
+    ],
+)
+def test_sizes_that_no_tensor_has_are_refused(op: str, constant: Any, message: str) -> None:
+    proto = net()
+    inputs = ["c", "sizes"] if op == "Pad" else ["c", "", "sizes"]
+    proto.graph.node.insert(
+        1, helper.make_node(op, inputs, ["d"], name="odd", mode="constant" if op == "Pad" else "linear")
+    )
+    proto.graph.node[2].input[0] = "d"
+    proto.graph.initializer.append(numpy_helper.from_array(constant, "sizes"))
+    with pytest.raises(ModelError, match=message):
+        Explainer(proto, layers="input", method="inputxgradient")
+
+
+def test_nodes_and_tensors_named_like_ours_are_taken(tmp_path: Path) -> None:
+    made = [n.name for n in onnx.load(export(net(), tmp_path / "a.onnx", layers="c").path).graph.node]
+    ours = [n for n in made if n.startswith("fgcam/")]
+    wanted = Explainer(net(), layers="c")(X).map
+    for name in ours[::8]:
+        node, tensor = net(), net()
+        node.graph.node[1].name = name
+        tensor.graph.node[2].output[0] = tensor.graph.node[3].input[0] = f"{name}_output_0"
+        for proto in (node, tensor):
+            made_of = export(proto, tmp_path / "b.onnx", layers="c").path
+            found = onnxruntime.InferenceSession(made_of).run(["explanation"], {"x": X})[0]
+            np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)
+            np.testing.assert_array_equal(Explainer(proto, layers="c")(X).map, wanted)
+
+
+def test_weights_in_a_small_file_are_read_and_the_file_may_go(tmp_path: Path) -> None:
+    wanted = Explainer(net(), layers="c")(X).map
+    onnx.save(net(), tmp_path / "m.onnx", save_as_external_data=True, location="m.data", size_threshold=0)
+    model = load(tmp_path / "m.onnx")
+    assert model.beside == {(tmp_path / "m.data").resolve()}
+    with pytest.raises(OutputError, match="its weights"):
+        export(model, tmp_path / "m.data", layers="c")
+    (tmp_path / "m.data").write_bytes(b"")
+    np.testing.assert_array_equal(Explainer(model, layers="c")(X).map, wanted)
 
 
 def test_crop_shares_and_labels_that_are_none_are_refused(tmp_path: Path) -> None:

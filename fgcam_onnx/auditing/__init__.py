@@ -1,7 +1,7 @@
 """Tell whether a deployed model still looks at what its reference does: drift beside a floor, and a verdict.
 
-Imports arguments, blame, cam, errors, evaluation, explainer, explanation, graph, heads, imaging, layers, loading,
-methods, metrics, report, saving, stream, targets and version.
+Imports arguments, asked, blame, cam, errors, evaluation, explainer, explanation, graph, heads, imaging, layers,
+loading, methods, metrics, report, saving, stream, targets and version.
 """
 
 from .comparing import audit

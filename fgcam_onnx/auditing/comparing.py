@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..asked import progress_of
 from ..cam.perturbation import Progress
 from ..errors import FgcamError, OptionError, TargetError, check_known
 from ..evaluation.marks import bytes_of, digest
@@ -138,6 +139,7 @@ def audit(
         check_known("harmless change", name, CHANGES)
     items = from_paths(images)
     models = [m if isinstance(m, Model) else load(m) for m in (reference, candidate)]
+    progress_of(progress)
     if mend is not None:
         _check_mend(Path(mend), models)
     given, own_said = prepares(models[0], preprocess, otherwise=None)

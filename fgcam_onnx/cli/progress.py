@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from .saying import console, say
+
 
 class Meter:
     """A bar for pictures, and one for the masks of the picture at hand."""
@@ -23,11 +25,10 @@ class Meter:
         if self._quiet:
             yield lambda: None
             return
-        from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=Console(stderr=True), transient=True) as self._progress:
+        with Progress(*columns, console=console(err=True), transient=True) as self._progress:
             task = self._progress.add_task("pictures", total=total)
             yield lambda: self._progress.advance(task)
         self._progress = None
@@ -78,14 +79,13 @@ class Counter:
         if not sys.stderr.isatty():
             yield
             return
-        from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
         columns = (
             TextColumn("pictures"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]:.1f}/s"),
             TextColumn("{task.fields[errors]} errors"), TimeRemainingColumn(),
         )  # fmt: skip
-        with Progress(*columns, console=Console(stderr=True), transient=True) as self._progress:
+        with Progress(*columns, console=console(err=True), transient=True) as self._progress:
             self._progress.add_task("pictures", total=None, rate=0.0, errors=0)
             yield
         self._progress = None
@@ -108,7 +108,7 @@ class Counter:
             of, left = "", ""
             if self.total is not None:
                 of, left = f" of {self.total}", f", {_clock(max(0, self.total - there) / rate)} left"
-            print(f"{there}{of} pictures, {rate:.1f}/s, {self.errors} errors{left}", file=sys.stderr, flush=True)
+            say(f"{there}{of} pictures, {rate:.1f}/s, {self.errors} errors{left}", err=True)
 
 
 def _clock(seconds: float) -> str:

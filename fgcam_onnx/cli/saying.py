@@ -24,8 +24,8 @@ def say(text: str, *, err: bool = False, end: str = "\n", title: str = "", colou
     click.echo(shown(text) + end, err=err, nl=False)
 
 
-def console() -> Console:
-    """Return a console for standard output."""
+def console(*, err: bool = False) -> Console:
+    """Return a console for standard output, or the error stream."""
     from rich.console import Console, ConsoleOptions, RenderableType
     from rich.segment import Segment
 
@@ -34,5 +34,5 @@ def console() -> Console:
             for segment in super().render(renderable, options):
                 yield segment if segment.control else Segment(shown(segment.text), segment.style)
 
-    narrow = os.environ.get("COLUMNS") or Console().is_terminal
-    return Safe(highlight=False, width=None if narrow else PIPED_WIDTH)
+    narrow = os.environ.get("COLUMNS") or Console(stderr=err).is_terminal
+    return Safe(stderr=err, highlight=False, width=None if narrow else PIPED_WIDTH)

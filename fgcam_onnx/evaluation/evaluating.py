@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
+from ..asked import progress_of
 from ..cam.perturbation import Progress
 from ..errors import OptionError, check_known
 from ..explainer import Explainer
@@ -97,6 +98,7 @@ def evaluate(
         ``error`` in its row.
     """
     chosen_metrics = _metrics(metrics, given=regions is not None)
+    progress_of(progress)
     for name in controls:
         check_known("control", name, CONTROLS)
     loaded = model if isinstance(model, Model) else load(model)

@@ -48,6 +48,7 @@ class Emitter:
         self._inputs: dict[str, TypeProto] = {i.name: i.type for i in model.proto.graph.input}
         self._outputs: dict[str, str] = {}
         self._known = {_key(n): tuple(n.output) for n in self.nodes}
+        self._labels = {n.name for n in self.nodes}
         self._origins: dict[str, str] = {}
         self._opset_imports = list(model.proto.opset_import)
 
@@ -132,7 +133,7 @@ class Emitter:
         known = self._known.get(key)
         if known is not None and len(known) >= count:
             return tuple(Value(self, n) for n in known[:count])
-        node.name = f"{PREFIX}{self.scope}/{op}_{len(self.nodes)}"
+        node.name = self._free(f"{PREFIX}{self.scope}/{op}_{len(self.nodes)}")
         outputs = [f"{node.name}_output_{i}" for i in range(count)]
         del node.output[:]
         node.output.extend(outputs)
@@ -140,6 +141,12 @@ class Emitter:
         self.nodes.append(node)
         self._known[key] = tuple(outputs)
         return tuple(Value(self, n) for n in outputs)
+
+    def _free(self, label: str) -> str:
+        """Return ``label``, longer where the model has a node or the tensor of a node of that name."""
+        while label in self._labels or f"{label}_output_0" in self._types:
+            label += "_"
+        return label
 
     def adopt(self, node: NodeProto) -> None:
         """Append a node as it is written; where its outputs have no type, they get one if onnx knows."""
@@ -298,7 +305,7 @@ class Emitter:
         ``value`` is made from ``source`` by the nodes from number ``first`` on.
         """
         made = self.nodes[first:]
-        link = helper.make_node("Identity", [value.name], [name], name=f"{PREFIX}input/{name}")
+        link = helper.make_node("Identity", [value.name], [name], name=self._free(f"{PREFIX}input/{name}"))
         self.nodes = [*made, link, *self.nodes[:first]]
         kind = self._inputs.pop(source.name)
         self._inputs = dict((source.name, kind) if n == name else (n, t) for n, t in self._inputs.items())
@@ -318,7 +325,8 @@ class Emitter:
         nodes = [*self.nodes]
         for name, source in self._outputs.items():
             if name != source:
-                nodes.append(helper.make_node("Identity", [source], [name], name=f"{PREFIX}output/{name}"))
+                label = self._free(f"{PREFIX}output/{name}")
+                nodes.append(helper.make_node("Identity", [source], [name], name=label))
         needed = set(self._outputs)
         kept: list[NodeProto] = []
         for node in reversed(nodes):

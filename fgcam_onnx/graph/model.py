@@ -12,6 +12,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, TypeProto, helper, numpy_helper
 
+from ..errors import ModelError
 from .shapes import Shape
 
 LARGE = 1024
@@ -46,6 +47,8 @@ class Model:
         The type of every tensor that shape inference reached.
     path : Path or None
         The file it was read from.
+    beside : frozenset of Path
+        The files that its weights were read from, where they lay outside it.
     opset_read : int
         The opset the file was written in.
     notes : tuple of str
@@ -58,6 +61,7 @@ class Model:
     constants: Mapping[str, NDArray[Any]]
     types: Mapping[str, TypeProto]
     path: Path | None = None
+    beside: frozenset[Path] = frozenset()
     opset_read: int = 0
     notes: tuple[str, ...] = ()
     memo: dict[Any, Any] = field(default_factory=dict, init=False)
@@ -172,6 +176,8 @@ def _spec(info: onnx.ValueInfoProto) -> TensorSpec:
     kind = info.type.tensor_type
     if not info.type.HasField("tensor_type"):
         return TensorSpec(info.name, np.dtype(object), ())
+    if kind.elem_type not in helper.get_all_tensor_dtypes():
+        raise ModelError(f"{info.name!r} is of element type {kind.elem_type}, which onnx does not know")
     shape = dims_of(info.type) if kind.HasField("shape") else (None,)
     return TensorSpec(info.name, helper.tensor_dtype_to_np_dtype(kind.elem_type), shape)
 

@@ -15,6 +15,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, TypeProto, helper, numpy_helper
 
+from ..errors import ModelError
 from .shapes import Shape
 
 POOLS = frozenset({"AveragePool", "LpPool", "MaxPool"})
@@ -177,6 +178,8 @@ def with_sizes(proto: ModelProto, types: Mapping[str, TypeProto]) -> ModelProto 
         if shape is None or y is None or not _ranked(y) or not _differ(_dims(y), shape):
             continue
         sizes = {a: d for a, d in enumerate(shape) if isinstance(d, int)}
+        if max(sizes.values(), default=0) > np.iinfo(np.int64).max:
+            raise ModelError(f"{node.op_type} (node {node.name!r}) would make {list(shape)} elements")
         changed = ModelProto()
         changed.CopyFrom(proto)
         name = f"{node.output[0]}/sizes"

@@ -1,6 +1,6 @@
 """Pictures in and out: reading, preprocessing, labels, overlays and files. Knows nothing of graphs.
 
-Imports emptiness and errors.
+Imports asked, emptiness and errors.
 """
 
 from fgcam_onnx.imaging.drawing import Seen, Style, drawn

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fgcam_onnx.asked import size_of
 from fgcam_onnx.errors import OptionError, suggest
 
 DTYPES = ("float16", "float32", "float64", "uint8", "int8", "uint16", "int16", "uint32", "int32", "int64")
@@ -65,8 +66,10 @@ def per_channel(values: object, *, name: str) -> tuple[float, ...]:
 
 def checked_size(size: object) -> tuple[int, int]:
     """Return a size as (height, width), one whole number standing for both; OptionError otherwise."""
-    sides = list(size) if isinstance(size, tuple | list) else [size, size]
-    whole = [side for side in sides if isinstance(side, int) and not isinstance(side, bool)]
-    if len(sides) != 2 or len(whole) != 2 or min(whole) < 1 or max(whole) > MAX_SIDE:
+    try:
+        whole = size_of(size, "size")
+    except OptionError:
+        whole = None
+    if whole is None or max(whole) > MAX_SIDE:
         raise OptionError(f"Preprocessing size {size!r} must be (height, width), whole numbers in 1..{MAX_SIDE} each.")
-    return whole[0], whole[1]
+    return whole

@@ -47,6 +47,18 @@ def find_images(patterns: Sequence[str | Path]) -> list[Path]:
     return list(found.values())
 
 
+def _check_readable(pattern: str) -> None:
+    """Raise OSError where a folder that ``**`` goes down to cannot be listed: glob passes over it in silence."""
+
+    def refuse(error: OSError) -> None:
+        raise error
+
+    parts = Path(pattern).parts
+    for root in glob.glob(str(Path(*parts[: parts.index("**")]))):
+        for _, folders, _ in os.walk(root, onerror=refuse):
+            folders[:] = [name for name in folders if not name.startswith(".")]
+
+
 def _matches(pattern: str) -> list[Path]:
     try:
         if os.path.isdir(pattern):
@@ -55,8 +67,12 @@ def _matches(pattern: str) -> list[Path]:
             return [Path(pattern)]
         else:
             names = [Path(name) for name in glob.glob(pattern, recursive=True)]
+            if "**" in Path(pattern).parts:
+                _check_readable(pattern)
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or error
+        if isinstance(error, OSError) and error.filename not in (None, pattern):
+            why = f"{why}: {error.filename}"
         raise ImageError(f"{pattern}: cannot be read ({why}). Check its permissions, or name the pictures.") from error
     files = sorted(path for path in names if os.path.isfile(path))
     pictures = [path for path in files if path.suffix.lower() in EXTENSIONS]

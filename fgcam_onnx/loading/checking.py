@@ -78,6 +78,8 @@ def check_extents(proto: ModelProto, types: Mapping[str, TypeProto]) -> None:
             raise ModelError(
                 f"{node.op_type} (node {node.name!r}) makes {sizes} elements; at most {LARGEST} are supported"
             )
+        if any(isinstance(d, int) and d < 0 for d in shape):
+            raise ModelError(f"{node.op_type} (node {node.name!r}) would cut off more than there is: {sizes} elements")
         if node.op_type in WINDOWED and any(isinstance(d, int) and d < 1 for d in shape[1:]):
             what = "the input is too small" if 0 not in shape[1:2] else "the weights have no output channels"
             raise ModelError(f"{what}: {node.op_type} (node {node.name!r}) would make {sizes} of it")

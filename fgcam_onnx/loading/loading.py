@@ -27,7 +27,7 @@ from .inference import BATCH
 from .ordering import import_once, in_order
 from .recurrent import RECURRENT
 from .rewriting import rewritten
-from .weights import constant_node, read_tensor
+from .weights import constant_node, files_beside, read_tensor
 
 OPSET = 18
 """Oldest opset the emissions are written for; older files are raised to it."""
@@ -64,11 +64,11 @@ def load(path: str | Path | ModelProto, *, shapes: Mapping[str, Shape] | None = 
         file = Path(path)
         proto = _read(file)
     check_text(proto)
-    proto, constants = _split(proto, file.parent if file else None)
+    proto, constants, beside = _split(proto, file.parent if file else None)
     opset = next((o.version for o in proto.opset_import if not o.domain), 0)
     claimed(proto, opset)
     proto = standardized(_raised(proto, constants, opset), constants)
-    model = Model(proto, constants, {}, file, opset)
+    model = Model(proto, constants, {}, file, beside, opset)
     return bind(model, shapes or {})
 
 
@@ -128,8 +128,11 @@ def _read(path: Path) -> ModelProto:
     return proto
 
 
-def _split(proto: ModelProto, folder: Path | None) -> tuple[ModelProto, dict[str, NDArray[Any]]]:
-    """Take every constant out of the graph: initializers (listed as inputs or not) and Constant nodes."""
+def _split(proto: ModelProto, folder: Path | None) -> tuple[ModelProto, dict[str, NDArray[Any]], frozenset[Path]]:
+    """Take every constant out of the graph: initializers (listed as inputs or not) and Constant nodes.
+
+    The files are those that they lay in.
+    """
     import_once(proto)
     proto = written_out(inlined(proto))
     graph = proto.graph
@@ -148,6 +151,7 @@ def _split(proto: ModelProto, folder: Path | None) -> tuple[ModelProto, dict[str
             nodes.append(node)
     inputs = [i for i in graph.input if i.name not in constants]
     outputs = {o.name for o in graph.output}
+    beside = files_beside(graph, folder)
     kept = ModelProto()
     kept.CopyFrom(_without_data(proto))
     once = {o.name: o for o in kept.graph.output}
@@ -158,7 +162,7 @@ def _split(proto: ModelProto, folder: Path | None) -> tuple[ModelProto, dict[str
     for name in outputs & constants.keys():
         raise ModelError(f"output {name!r} is a constant: there is nothing to explain")
     kept.ir_version = min(max(kept.ir_version, OLDEST_IR), NEWEST_IR)
-    return kept, constants
+    return kept, constants, beside
 
 
 def _add(constants: dict[str, NDArray[Any]], name: str, array: NDArray[Any]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import AttributeProto, NodeProto, TensorProto, helper, numpy_helper
+from onnx import AttributeProto, GraphProto, NodeProto, TensorProto, helper, numpy_helper
 from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 
 from ..errors import ModelError
@@ -21,6 +21,9 @@ KINDS: dict[str, tuple[int, Any]] = {
     "value_int": (AttributeProto.INT, np.int64),
     "value_ints": (AttributeProto.INTS, np.int64),
 }
+
+READ_WHOLE = 2**26
+"""Bytes of a data file up to which weights are read: what is mapped ends the process where the file is cut short."""
 
 
 def constant_node(node: NodeProto, folder: Path | None) -> NDArray[Any] | None:
@@ -35,7 +38,7 @@ def constant_node(node: NodeProto, folder: Path | None) -> NDArray[Any] | None:
 
 
 def read_tensor(tensor: TensorProto, folder: Path | None) -> NDArray[Any]:
-    """Return the values of ``tensor``; data kept beside the file is mapped, not read.
+    """Return the values of ``tensor``; data kept beside the file is mapped where it is large.
 
     Raises
     ------
@@ -76,10 +79,19 @@ def _beside(tensor: TensorProto, folder: Path | None) -> NDArray[Any]:
         )
     if count == 0 or dtype.hasobject:
         return np.zeros(tuple(tensor.dims), dtype)
-    if not packed:
+    if not packed and file.stat().st_size > READ_WHOLE:
         return np.memmap(file, dtype, "r", offset, tuple(tensor.dims))
-    raw = np.fromfile(file, np.uint8, length, offset=offset).tobytes()
-    return numpy_helper.to_array(TensorProto(data_type=tensor.data_type, dims=tensor.dims, raw_data=raw))
+    raw = np.fromfile(file, np.uint8, length, offset=offset)
+    if not packed:
+        return raw.view(dtype).reshape(tuple(tensor.dims))
+    return numpy_helper.to_array(TensorProto(data_type=tensor.data_type, dims=tensor.dims, raw_data=raw.tobytes()))
+
+
+def files_beside(graph: GraphProto, folder: Path | None) -> frozenset[Path]:
+    """Return the files in which constants of ``graph`` lie that `read_tensor` read."""
+    nodes = (a.t for n in graph.node if n.op_type == "Constant" for a in n.attribute if a.type == AttributeProto.TENSOR)
+    outside = (ExternalDataInfo(t) for t in (*graph.initializer, *nodes) if uses_external_data(t))
+    return frozenset((folder / info.location).resolve() for info in outside) if folder is not None else frozenset()
 
 
 def _inside(location: str, folder: Path, name: str) -> Path:

@@ -73,6 +73,12 @@ def bounds(record: Record) -> bool:
     return op("Max", "Min")(record) and len(record.varying) == 1
 
 
+def passes(record: Record) -> bool:
+    """Accept activations, normalizations and views; a Cast to integers is none, but a step."""
+    step = record.op == "Cast" and record.output.dtype.kind in "biu"
+    return op(*ACTIVATIONS, *SAME)(record) and not step
+
+
 @dataclass(frozen=True)
 class Composite:
     """Ordered (selector, rule) cases.
@@ -145,7 +151,7 @@ def _positive_cases(
         (op(*MAXIMA), maxima),
         (op(*AVERAGES), positive_input),
         (op(*SUMS), residual_rule(residual)),
-        (op(*ACTIVATIONS, *SAME), passthrough),
+        (passes, passthrough),
         (bounds, passthrough),
         (op(*MOVEMENTS), vjp.pullback),
     )

@@ -107,8 +107,7 @@ def domains_of(model: Model) -> frozenset[str]:
 
 def sources_of(model: Model) -> frozenset[Path]:
     """Return the files that ``model`` was read from, its weights' included."""
-    maps = {Path(str(a.filename)) for a in model.constants.values() if isinstance(a, np.memmap) and a.filename}
-    return frozenset(Path(os.path.realpath(p)) for p in (*maps, *([model.path] if model.path else [])))
+    return frozenset(Path(os.path.realpath(p)) for p in (*model.beside, *([model.path] if model.path else [])))
 
 
 def source_told(model: Model) -> dict[str, str]:
@@ -146,8 +145,8 @@ def check_written(model: Model) -> None:
 
 def lies_beside(model: Model) -> bool:
     """Tell whether the weights go to a file of their own: they came from one, or are too large for one."""
-    mapped = any(isinstance(a, np.memmap) for a in model.constants.values())
-    return mapped or sum(a.nbytes for a in model.constants.values()) > LARGEST
+    large = any(a.size > LARGE for a in model.constants.values())
+    return (large and bool(model.beside)) or sum(a.nbytes for a in model.constants.values()) > LARGEST
 
 
 def written(model: Model, *, beside: str | None = None) -> tuple[bytes, Sequence[NDArray[Any]]]:

@@ -170,21 +170,21 @@ def pow_a(g: Array, y: Array, a: Array, b: Array) -> Array:
     return g * slope if b.constant is not None and b.constant.all() else np.where(b == 0, 0, g * slope)
 
 
-def _cast_back(g: Array, x: Array) -> Array | None:
-    """Return ``g`` in the type of ``x``; there is no derivative to or from integers."""
-    return None if {x.dtype.kind, g.dtype.kind} & set("biu") else g.astype(x.dtype)
+def _cast_back(g: Array, y: Array, x: Array) -> Array | None:
+    """Return ``g`` in the type of ``x``; to integers it is a step, and from integers there is nothing to follow."""
+    return None if {x.dtype.kind, y.dtype.kind, g.dtype.kind} & set("biu") else g.astype(x.dtype)
 
 
 def cast_x(g: Array, y: Array, x: Array, *, round_mode: str = "up", saturate: int = 1, to: int) -> Array | None:
     """Cast back."""
-    return _cast_back(g, x)
+    return _cast_back(g, y, x)
 
 
 def cast_like_x(
     g: Array, y: Array, x: Array, like: Array, *, round_mode: str = "up", saturate: int = 1
 ) -> Array | None:
     """Cast back."""
-    return _cast_back(g, x)
+    return _cast_back(g, y, x)
 
 
 # fmt: off

@@ -66,7 +66,9 @@ def slice_x(
 ) -> Value:
     """Put ``g`` back where it was cut from, zeros elsewhere."""
     e = g.emitter
-    bounds = [v.constant if v is not None else None for v in (starts, ends, axes, steps)]
+    bounds = [
+        v.constant.ravel() if v is not None and v.constant is not None else None for v in (starts, ends, axes, steps)
+    ]
     if bounds[0] is None or bounds[1] is None or (axes is not None and bounds[2] is None):
         raise FgcamError("a Slice with computed bounds has no gradient rule")
     begin, end = [int(b) for b in bounds[0]], [int(b) for b in bounds[1]]

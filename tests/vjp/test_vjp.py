@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 from oracles import compiled_gradients, dot_test, gradients, probe, scaled, seed_of, slopes
 from spec import Spec, formulas, normal, spec
 from specs import SPECS
@@ -183,3 +183,17 @@ def test_a_cast_to_integers_and_back_has_no_derivative(through: int) -> None:
 def test_what_has_no_formula_is_refused_in_words(model: object, message: str) -> None:
     with pytest.raises(FgcamError, match=message):
         probe(model, wrt=["x0"], output="y0")
+
+
+def test_a_bound_of_a_slice_without_a_rank_is_read_as_a_list_of_one() -> None:
+    found = []
+    for end in ([3], 3):
+        x, y = (helper.make_tensor_value_info(n, TensorProto.FLOAT, [2, d]) for n, d in (("x", 5), ("y", 2)))
+        nodes = [helper.make_node("Slice", ["x", "b", "e", "a"], ["y"])]
+        bounds = {"b": np.array([1]), "e": np.array([3]), "a": np.array([1])}
+        graph = helper.make_graph(nodes, "g", [x], [y], [numpy_helper.from_array(v, n) for n, v in bounds.items()])
+        emitter = Emitter(load(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)))
+        emitter._constants["e"] = np.array(end)
+        tape = tape_between(emitter, sources=["x"], output="y")
+        found.append(backward(tape, emitter.value("y"), vjp.pullback)["x"].shape)
+    assert found == [(2, 5), (2, 5)]

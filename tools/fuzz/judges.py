@@ -61,7 +61,8 @@ def judged(path: Path, rng: Rng) -> Outcome:
     if not ours.size:
         return Outcome("not judged", "nothing comes out")
     if explainer.score.logits == explainer.score.output:
-        value = wanted[explainer.score.output]
+        axis = 0 if explainer.sizes_are_free else explainer.options()[0].flow.axis or 0
+        value = np.moveaxis(wanted[explainer.score.output], axis, 0)  # predict() has images first
         if not np.isfinite(value).all():
             return Outcome("not judged", "ONNX Runtime gives NaN")
         if not nearly(ours, value, rtol=tolerance(explainer), least=1e-2):
