@@ -139,8 +139,8 @@ def nhwc(proto: ModelProto, rng: np.random.Generator) -> ModelProto:
     copy = _plain(proto)
     (info,) = copy.graph.input
     dims = list(info.type.tensor_type.shape.dim)
-    if len(dims) != 4:
-        raise ValueError("the input is no picture")
+    if len(dims) != 4 or dims[1].dim_value not in (1, 3):
+        raise ValueError("the input is no picture with its channels first")
     for node in copy.graph.node:
         node.input[:] = [f"{info.name}/nchw" if i == info.name else i for i in node.input]
     first = helper.make_node("Transpose", [info.name], [f"{info.name}/nchw"], perm=[0, 3, 1, 2], name="to_nchw")
