@@ -103,7 +103,7 @@ def test_a_preset_can_be_changed_in_parts() -> None:
         ({"scale": "inf"}, "finite"),
         ({"std": 0}, "zero"),
         ({"size": 9000}, "8192"),
-        ({"size": "224"}, "size '224'"),
+        ({"size": "224px"}, "size '224px'"),
     ],
 )
 def test_mistakes_in_a_mapping_are_named(spec: dict[str, Any], message: str) -> None:
