@@ -51,7 +51,7 @@ def test_one_bad_layer_is_put_back_in_float_and_the_others_stay_in_integers() ->
     onnx.checker.check_model(found.model, full_check=True)
     assert far(Explainer(found.model, method="gradcam", threads=1)) <= 0.1
     assert found.size[1] > found.size[0]
-    assert "1 layers in float ('conv2_Conv'): 2 of 3 products of integers are left" in found.said
+    assert "1 layer in float ('conv2_Conv'): 2 of 3 products of integers are left" in found.said
     kept = {i.name: onnx.numpy_helper.to_array(i) for i in found.model.graph.initializer}
     assert any(a.shape == SOUND["conv2"][0].shape and np.array_equal(a, SOUND["conv2"][0]) for a in kept.values())
 

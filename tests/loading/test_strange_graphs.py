@@ -82,11 +82,13 @@ def test_an_input_that_no_memory_holds_is_refused() -> None:
 
 
 def test_what_inference_leaves_open_and_the_runtime_refuses_is_the_files_fault() -> None:
-    """Onnx does not look at the rank of what a Slice begins at; the formula of its gradient reads a list."""
+    """Onnx does not look at the rank of what a Slice begins at, ONNX Runtime does."""
     slice_of = node("Slice", ["input", "starts", "ends", "axes"], "y")
     model = net(slice_of, starts=np.array([[0]]), ends=np.array([[4]]), axes=np.array([[2]]))
-    with pytest.raises(ModelError, match="not valid ONNX: ONNX Runtime"):
-        Explainer(model, method="inputxgradient", threads=1)
+    with pytest.raises(ModelError, match="not valid ONNX: ONNX Runtime"), accountable(load(model)):
+        _ = 1 / 0
+    with pytest.raises(FgcamError, match="Starts must be a 1-D array"):
+        Explainer(model, method="inputxgradient", threads=1)(np.zeros((1, 3, 8, 8), np.float32))
 
 
 def test_scales_that_are_no_vector_are_read_as_the_runtime_reads_them() -> None:
