@@ -74,7 +74,7 @@ class Net:
         node = helper.make_node(op, list(inputs), names, name=f"n{len(self.nodes)}", **attrs)
         kinds = self._inferred(node)
         floats = {n: k for n, k in kinds.items() if k[0] == FLOAT}
-        if any(math.prod(s) > LARGEST or not all(s) for _, s in kinds.values()) or set(names) - kinds.keys():
+        if any(math.prod(s) > LARGEST or min(s, default=1) < 1 for _, s in kinds.values()) or set(names) - kinds.keys():
             raise UnfitError
         self.nodes.append(node)
         self.shapes |= {n: s for n, (_, s) in floats.items()}
