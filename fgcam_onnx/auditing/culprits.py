@@ -11,7 +11,7 @@ import numpy as np
 from ..blame import blame, mend
 from ..explainer import Explainer
 from ..imaging import read_image
-from ..stream import Item, Kept, run
+from ..stream import Item, Kept, Row, run
 from .results import Audit
 from .work import Auditing
 
@@ -49,9 +49,13 @@ def _worst(found: Audit, work: Auditing, items: Sequence[Item]) -> dict[str, Any
 
 
 def _passes(found: Audit, work: Auditing, items: Sequence[Item], explainer: Explainer, *, batch: int) -> bool:
-    """Tell whether a candidate passes the same audit; the floor is the reference's, and known."""
+    """Tell whether a candidate passes the same audit."""
     other = dataclasses.replace(work, candidate=work.candidate.by(explainer), changes=())
-    rows = run(items, other, batch=batch, sink=Kept([]))
+    return holds(found, run(items, other, batch=batch, sink=Kept([])))
+
+
+def holds(found: Audit, rows: Sequence[Row]) -> bool:
+    """Tell whether another candidate's rows pass, beside the floor that was found: on all pictures that have one."""
     floors = {row["item"]: row["floor"] for row in found.known}
-    told = [row if "error" in row else {**row, "floor": floors[row["item"]]} for row in rows]
-    return dataclasses.replace(found, rows=told).outcome == "passes"
+    told = [{**row, "floor": floors[row["item"]]} for row in rows if row["item"] in floors and "error" not in row]
+    return len(told) == len(floors) and dataclasses.replace(found, rows=told).outcome == "passes"

@@ -17,6 +17,7 @@ from audited import RESNET, VGG, changed, weight, with_background, with_softmax
 from PIL import Image
 
 from fgcam_onnx import audit
+from fgcam_onnx.auditing.culprits import holds
 from fgcam_onnx.auditing.harmless import CHANGES
 from fgcam_onnx.errors import FgcamError, LayerError, OptionError, OutputError, TargetError
 from fgcam_onnx.imaging import preprocess_from
@@ -248,3 +249,12 @@ def test_a_place_that_a_mended_file_cannot_have_is_refused_before_the_run(
         with pytest.raises(OutputError):
             audit(bundled / VGG, bundled / VGG, images=[photos], mend=given, out=tmp_path / "out", **FAST)
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_mended_candidate_has_to_pass_on_every_picture_that_was_judged(bundled: Path, photos: Path) -> None:
+    found = audit(bundled / VGG, bundled / VGG, images=[photos], **FAST)
+    first, *rest = found.rows
+    lost = {"item": first["item"], "error": "not finite"}
+    assert holds(found, found.rows)
+    assert not holds(found, [lost, *rest])
+    assert holds(replace(found, rows=[lost, *rest]), found.rows)
