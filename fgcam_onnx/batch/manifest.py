@@ -11,7 +11,7 @@ from typing import Any
 
 from ..errors import OptionError, OutputError
 from ..stream import Readable, Shard, Store, cut, digest
-from .line import Done, Progress, part
+from .line import Done, Progress, mark, part
 from .table import record_of
 
 MANIFEST, LOCK = "_manifest.json", "_lock"
@@ -28,13 +28,13 @@ class Kept:
     store : Store
     run : mapping
         Plain values that name everything rows depend on.
-    parts : frozenset of str
+    names : frozenset of str
         The files that stood when it was opened.
     """
 
     store: Store
     run: Mapping[str, Any]
-    parts: frozenset[str] = frozenset()
+    names: frozenset[str] = frozenset()
     earlier: list[Done] = field(default_factory=list)
 
     @classmethod
@@ -48,19 +48,20 @@ class Kept:
         """
         told = json.loads(json.dumps(run))
         first = recorded(store)
-        parts = frozenset(n for n in store.names() if n.startswith("part-") and n.endswith(".parquet"))
+        names = frozenset(store.names())
+        parts = sum(n.startswith("part-") and n.endswith(".parquet") for n in names)
         if first is None and parts:
-            raise OptionError(f"{store.url}: holds {len(parts)} Parquet files of something else; name another folder")
+            raise OptionError(f"{store.url}: holds {parts} Parquet files of something else; name another folder")
         if first is not None and not resume:
             raise OptionError(
                 f"{store.url}: holds a run already; pass --resume to go on with it, or name another folder"
             )
         if first is not None and first != told:
-            names = [n for n in {**first, **told} if first.get(n) != told.get(n)]
-            differ = "; ".join(f"{n} {_short(first.get(n))} then, {_short(told.get(n))} now" for n in names)
+            other = [n for n in {**first, **told} if first.get(n) != told.get(n)]
+            differ = "; ".join(f"{n} {_short(first.get(n))} then, {_short(told.get(n))} now" for n in other)
             raise OptionError(f"{store.url}: cannot go on, the run differs: {differ}. Name another folder")
         store.swept()
-        kept = cls(store, told, parts)
+        kept = cls(store, told, names)
         kept.note([], complete=False)
         return kept
 
@@ -75,7 +76,7 @@ class Kept:
             A shard holds other pictures than the source has now.
         """
         for shard in cut(source, size, limit=limit):
-            if part(shard.number) not in self.parts:
+            if part(shard.number) not in self.names:
                 yield shard
                 continue
             said = record_of(self.store.opened(part(shard.number)))
@@ -95,6 +96,8 @@ class Kept:
             if said["items"] < len(keys):
                 yield shard
                 continue
+            if mark(shard.number) in self.names:
+                self.store.remove(mark(shard.number))
             self.earlier.append(Done(**said))
             if progress is not None:
                 progress.stood(said["items"])

@@ -259,3 +259,12 @@ def test_a_shard_that_a_process_died_over_once_has_the_same_rows(bundled: Path, 
     (tmp_path / "s" / "_trying-00000001.json").write_text("{}")
     explained(bundled, pictures, tmp_path / "s", resume=True)
     assert rows(tmp_path / "s").equals(rows(tmp_path / "whole"))
+
+
+def test_the_mark_of_a_shard_that_stands_goes(bundled: Path, pictures: Path, tmp_path: Path) -> None:
+    """A process that dies between a shard's file and its mark leaves both."""
+    explained(bundled, pictures, tmp_path / "s", limit=8)
+    for number in (0, 1):
+        (tmp_path / "s" / f"_trying-0000000{number}.json").write_text("{}")
+    explained(bundled, pictures, tmp_path / "s", resume=True)
+    assert not [n for n in os.listdir(tmp_path / "s") if n.startswith("_trying")]
