@@ -133,7 +133,10 @@ def encoded(rows: Sequence[Row], packing: Packing, *, record: Mapping[str, Any])
     found = table(rows, packing)
     found = found.replace_schema_metadata({RECORD: json.dumps(record).encode()})
     to = io.BytesIO()
-    parquet.write_table(found, to, compression="zstd", use_dictionary=["source", "label", "layer", "failed", *SAME])
+    alike = ["source", "label", "layer", "failed", *SAME]
+    # least and most of a map's values help no query, and half precision is slow to compare
+    asked = [name for name in found.column_names if name != "map"]
+    parquet.write_table(found, to, compression="zstd", use_dictionary=alike, write_statistics=asked)
     return to.getvalue()
 
 
