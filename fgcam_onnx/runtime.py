@@ -16,6 +16,7 @@ from .asked import threads_of
 from .errors import DeviceError, FgcamError, InputError, ModelError, NumericsError
 from .graph.emitter import OUTPUT
 from .graph.model import Model, element_type, smallest_program
+from .surgery.precomputed import precomputed
 from .surgery.products import overflowing_program
 from .wheels import FATAL_ONLY, is_installed, onnxruntime_module
 
@@ -126,7 +127,7 @@ class Session:
     def __post_init__(self) -> None:
         runtime = onnxruntime_module()
         self.device = resolve_device(self.device)
-        graph, beside = self.model.serialized()
+        graph, beside = precomputed(self.model).serialized()
         options = runtime.SessionOptions()
         options.intra_op_num_threads = threads_of(self.threads)
         options.graph_optimization_level = getattr(runtime.GraphOptimizationLevel, OPTIMIZATIONS[self.optimization])
