@@ -77,7 +77,7 @@ web: $(BIN)/.installed-$(RUNTIME)  ## the page that explains pictures in the tab
 		npm ci --prefix tools/browser --ignore-scripts --no-audit --no-fund && \
 		cp tools/browser/package-lock.json tools/browser/node_modules/.installed; }
 	@$(BIN)/python tools/browser/prepare.py
-	@$(BIN)/python tools/browser/serve.py $(PORT)
+	@$(BIN)/python tools/browser/serve.py tools/browser/files $(PORT)
 
 bench: $(BIN)/.installed-$(RUNTIME)  ## time, as ratios to the plain forward pass: explanations, exported files
 	$(BIN)/python tools/bench/bench.py

@@ -26,7 +26,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("assembling", "forward"),
     ("explainer",),
     ("adapters", "blame", "compat", "exporter", "feeding", "sweep"),
-    ("pictures",),
+    ("page", "pictures"),
     ("evaluation", "written"),
     ("auditing", "batch"),
     ("cli",),

@@ -22,6 +22,7 @@ COMMANDS = {
     "explain": "Explain predictions on pictures: what the model looks at, as overlays or raw maps.",
     "batch": "Explain a data set of any size into Parquet: resumable, in one process or on Ray.",
     "export": "Write a model and its explanation as one ONNX file, for any ONNX runtime.",
+    "page": "Write a page that explains pictures by a model in the browser's tab.",
     "inspect": "Show what is in a model: inputs, outputs, layers to explain at, operators without rules.",
     "sweep": "Explain one picture at every stage by several methods, on one sheet.",
     "evaluate": "Measure how good maps are: metrics with intervals, beside maps that know nothing of the model.",

@@ -18,7 +18,7 @@ from fgcam_onnx.imaging import Placement, Seen, Style, drawn, footed, likeness, 
 from fgcam_onnx.imaging.likeness import told
 from fgcam_onnx.imaging.overlay import colors_of
 
-PAINT = Path(__file__).parents[2] / "tools" / "browser" / "paint.js"
+PAINT = Path(__file__).parents[2] / "fgcam_onnx" / "page" / "static" / "paint.js"
 
 SCRIPT = """
 import { readFileSync } from "node:fs";

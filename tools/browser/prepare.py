@@ -1,21 +1,13 @@
-"""Write what the page shows beside its own files: exported explanations, sample pictures, colours.
-
-``python tools/browser/prepare.py [FOLDER]``; default ``tools/browser/files``.
-"""
+"""Write the page of the bundled nets and pictures: ``python tools/browser/prepare.py [FOLDER]``."""
 
 from __future__ import annotations
 
 import argparse
-import json
-import shutil
 from pathlib import Path
-from typing import Any
 
-import matplotlib
-import numpy as np
-
-import fgcam_onnx
-from fgcam_onnx.imaging import find_sidecar, preprocess_from, read_labels, sidecar_labels
+from fgcam_onnx.imaging import find_images, find_sidecar, preprocess_from, read_labels, sidecar_labels
+from fgcam_onnx.loading.loading import load
+from fgcam_onnx.page import Shown, explained, write_page
 
 HERE = Path(__file__).resolve().parent
 BUNDLED = HERE.parents[1] / "exported_models"
@@ -29,43 +21,29 @@ MODELS: dict[str, tuple[str, str, list[str]]] = {
 }
 """Title: net, method, layers. What is shown first comes first."""
 
-ABOUT = "96 × 96 pictures of eight drawn shapes"
-POSITIVE = {n: n for n in ("inferno", "turbo", "viridis", "cividis")}
-SIGNED = {"blue to red": "RdBu_r", "purple to orange": "PuOr_r", "pale blue to red": "coolwarm"}
+
+def shown(folder: Path, title: str) -> Shown:
+    """Export a bundled net."""
+    net, method, layers = MODELS[title]
+    model = load(BUNDLED / f"{net}.onnx")
+    assert model.path is not None
+    sidecar = find_sidecar(model.path)
+    assert sidecar is not None, net
+    labels, image = sidecar_labels(sidecar), model.inputs[0]
+    preprocess = preprocess_from(sidecar).bound(image.shape, image.dtype)
+    names = read_labels(labels) if labels else ()
+    return explained(model, folder, method=method, preprocess=preprocess, title=title, labels=names, layers=layers)
 
 
-def palette(name: str) -> list[list[int]]:
-    """Return the 256 colours of a matplotlib colour map, 0 to 255."""
-    found: list[list[int]] = matplotlib.colormaps[name](np.arange(256), bytes=True)[:, :3].tolist()
-    return found
-
-
-def write(folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    models: list[dict[str, Any]] = []
-    for title, (net, method, layers) in MODELS.items():
-        path = BUNDLED / f"{net}.onnx"
-        sidecar = find_sidecar(path)
-        assert sidecar is not None, path
-        labels = sidecar_labels(sidecar)
-        file = f"{net}.{method}.onnx"
-        fgcam_onnx.export(
-            path, folder / file, method=method, layers=layers, target="input", preprocess=preprocess_from(sidecar)
-        )
-        names = list(read_labels(labels)) if labels else []
-        models.append({"title": title, "file": file, "labels": names, "about": ABOUT})
-    pictures = sorted((BUNDLED / "pictures").glob("*.png"))
-    for picture in pictures:
-        shutil.copyfile(picture, folder / picture.name)
-    told = {
-        "models": models,
-        "pictures": [p.name for p in pictures],
-        "palettes": {k: {n: palette(c) for n, c in v.items()} for k, v in (("positive", POSITIVE), ("signed", SIGNED))},
-    }
-    (folder / "index.json").write_text(json.dumps(told, separators=(",", ":")))
+def write(folder: Path, *, runtime: Path | None = None) -> None:
+    """Write the page, with ONNX Runtime as installed here."""
+    pictures = find_images([BUNDLED / "pictures"])
+    write_page(folder, [shown(folder, title) for title in MODELS], pictures, runtime=runtime)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", nargs="?", type=Path, default=HERE / "files")
-    write(parser.parse_args().folder)
+    parser.add_argument("--runtime", type=Path, default=HERE / "node_modules" / "onnxruntime-web" / "dist")
+    given = parser.parse_args()
+    write(given.folder, runtime=given.runtime)

@@ -1,40 +1,19 @@
-"""Serve this folder on localhost: ``python tools/browser/serve.py [PORT]``; 0 takes any free port."""
+"""Serve a page on this machine: ``python tools/browser/serve.py FOLDER [PORT]``; 0 takes any free port."""
 
 from __future__ import annotations
 
 import argparse
-import functools
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-
-class Handler(SimpleHTTPRequestHandler):
-    """Names the types that a browser insists on, whatever the machine's tables say."""
-
-    extensions_map = {  # noqa: RUF012
-        **SimpleHTTPRequestHandler.extensions_map,
-        ".js": "text/javascript",
-        ".mjs": "text/javascript",
-        ".onnx": "application/octet-stream",
-        ".svg": "image/svg+xml",
-        ".wasm": "application/wasm",
-    }
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
-
-    def end_headers(self) -> None:
-        """Let the browser ask again for what may have changed."""
-        self.send_header("Cache-Control", "no-cache")
-        super().end_headers()
+from fgcam_onnx.page import serving
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
     parser.add_argument("port", nargs="?", type=int, default=8000)
-    port = parser.parse_args().port
-    folder = Path(__file__).resolve().parent
-    with ThreadingHTTPServer(("127.0.0.1", port), functools.partial(Handler, directory=str(folder))) as server:
+    given = parser.parse_args()
+    with serving(given.folder, port=given.port) as server:
         print(f"http://localhost:{server.server_address[1]}/  (Ctrl+C ends it)", flush=True)
         try:
             server.serve_forever()

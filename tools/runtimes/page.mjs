@@ -1,6 +1,6 @@
 /**
  * Uses the page as a person would, and writes down what happened:
- * `node page.mjs CHROMIUM URL PICTURE OTHER_PICTURE PLAIN_MODEL SCREENSHOTS OUT.json`.
+ * `node page.mjs CHROMIUM URL PICTURE OTHER_PICTURE PLAIN_MODEL OWN_MODEL NAMES SCREENSHOTS OUT.json`.
  */
 
 import { readFile, writeFile } from "node:fs/promises";
@@ -8,7 +8,9 @@ import { basename, join } from "node:path";
 
 import { complaints, launch } from "./chromium.mjs";
 
-const [executable, url, picture, other, plain, shots, out] = process.argv.slice(2);
+const [executable, url, picture, other, plain, own, names, shots, out] = process.argv.slice(2);
+
+const AXE = await readFile(new URL("./node_modules/axe-core/axe.min.js", import.meta.url), "utf8");
 
 /** Drop a file on the page, as a person does from a folder. */
 async function drop(page, path, type) {
@@ -101,6 +103,18 @@ try {
   told.clicked = await explained(page, () => page.click("#classes li:nth-child(3) button"));
   told.pressed = await page.$$eval("#classes button[aria-pressed=true]", (all) => all.map((b) => b.dataset.class));
   told.focus = await page.evaluate(() => document.activeElement.dataset.class);
+  const ask = (field, text) => async () => {
+    await page.fill(field, text);
+    await page.keyboard.press("Enter");
+  };
+  told.searched = await explained(page, ask("#search", "Cross"));
+  told.against = await explained(page, ask("#against", "2"));
+  told.question = await page.textContent("#status");
+  told.unknown = await alert(page, ask("#search", "no such class"));
+  await page.screenshot({ path: join(shots, "why-not.png"), fullPage: true });
+  told.sheets = (await page.pdf({ path: join(shots, "report.pdf"), preferCSSPageSize: true })).toString("latin1");
+  told.sheets = told.sheets.match(/\/Type\s*\/Page[^s]/g).length;
+  told.report = await page.textContent("#report");
   told.fitted = await explained(page, () => drop(page, other, "image/jpeg"));
 
   const drawn = [await page.evaluate(canvasSum)];
@@ -141,10 +155,19 @@ try {
   told.alertGone = await page.isHidden("#alert");
   told.wrongModel = await alert(page, () => page.setInputFiles("#own", plain));
   told.anotherModel = (await explained(page, () => page.selectOption("#model", { index: 1 }))).maps.length;
+  told.wrongNames = await alert(page, () => page.setInputFiles("#own", names));
+  await explained(page, () => page.setInputFiles("#own", own));
+  told.ownModel = await page.$eval("#model", (e) => e.selectedOptions[0].textContent);
   await explained(page, () => page.click("#samples li:last-child button"));
+  await explained(page, () => page.selectOption("#model", { index: 0 }));
 
+  told.violations = {};
+  await page.evaluate(AXE);
   for (const colorScheme of ["light", "dark"]) {
     await page.emulateMedia({ colorScheme });
+    told.violations[colorScheme] = await page.evaluate(async () =>
+      (await window.axe.run()).violations.map(({ id, nodes }) => [id, ...nodes.map((n) => n.html)]),
+    );
     told.contrasts[colorScheme] = await page.evaluate(contrasts);
     for (const width of [390, 1280]) {
       await page.setViewportSize({ width, height: 900 });

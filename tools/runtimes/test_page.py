@@ -15,11 +15,14 @@ from PIL import Image
 
 import fgcam_onnx
 from fgcam_onnx.imaging import find_sidecar, preprocess_from
+from fgcam_onnx.imaging.writing import sha256_of
 
 BROWSER = ROOT / "tools" / "browser"
 BUNDLED = ROOT / "exported_models"
 NET = BUNDLED / "vgg_shapes.dynamo.onnx"
 FOLDER = ROOT / "build" / "page"
+SITE = FOLDER / "site"
+OWN = SITE / "files" / "vgg_shapes.dynamo.gradcam.onnx"
 LAYERS = ["input", "features.3", "features.10", "features.17"]
 
 
@@ -35,18 +38,21 @@ def happened() -> dict[str, Any] | Exception:
 def used() -> dict[str, Any]:
     """Serve the page, and use it."""
     require(BROWSER / "node_modules" / "onnxruntime-web", HERE / "node_modules" / "playwright-core")
+    require(HERE / "node_modules" / "axe-core")
     programs = found("node"), found(*BROWSERS)
     FOLDER.mkdir(parents=True, exist_ok=True)
-    subprocess.run([sys.executable, BROWSER / "prepare.py"], check=True, timeout=600)
+    subprocess.run([sys.executable, BROWSER / "prepare.py", SITE], check=True, timeout=600)
     other = FOLDER / "wide.jpg"
     Image.open(BUNDLED / "pictures" / "heart.png").resize((230, 170)).save(other, quality=95)
-    (FOLDER / "plain.onnx").write_bytes(NET.read_bytes())
-    server = subprocess.Popen([sys.executable, BROWSER / "serve.py", "0"], stdout=subprocess.PIPE, text=True)
+    plain, names = FOLDER / "plain.onnx", FOLDER / "names.txt"
+    plain.write_bytes(NET.read_bytes())
+    names.write_text("one\ntwo\nthree\n")
+    server = subprocess.Popen([sys.executable, BROWSER / "serve.py", SITE, "0"], stdout=subprocess.PIPE, text=True)
     try:
         assert server.stdout is not None
         url = server.stdout.readline().split()[0]
         picture = BUNDLED / "pictures" / "two.png"
-        command = [programs[0], HERE / "page.mjs", programs[1], url, picture, other, FOLDER / "plain.onnx", FOLDER]
+        command = [programs[0], HERE / "page.mjs", programs[1], url, picture, other, plain, OWN, names, FOLDER]
         done = subprocess.run(
             [*command, FOLDER / "told.json"], capture_output=True, text=True, timeout=1800, check=False
         )
@@ -69,19 +75,27 @@ def told() -> dict[str, Any]:
     return what
 
 
-def check_maps(explanation: dict[str, Any], target: int | None) -> None:
-    """Hold the page's maps against the explainer's on the pixels that the page fed its model."""
+def wanted(explanation: dict[str, Any], target: int | None) -> fgcam_onnx.Explanation:
+    """Return the explainer's answer on the pixels that the page fed its model."""
     pixels = np.asarray(explanation["pixels"], np.uint8).reshape(96, 96, 3)
     sidecar = find_sidecar(NET)
     assert sidecar is not None
     explainer = fgcam_onnx.Explainer(NET, method="fgcam", layers=LAYERS, threads=1)
     x = preprocess_from(sidecar).bound(explainer.model.inputs[0].shape, np.float32)(Image.fromarray(pixels))
-    wanted = explainer(x, target=target)
-    assert explanation["target"] == wanted.target[0]
-    np.testing.assert_allclose(explanation["scores"], wanted.scores[0], rtol=1e-4, atol=1e-4)
-    for m, (name, w) in zip(explanation["maps"], wanted.maps.items(), strict=True):
+    return explainer(x, target=target)
+
+
+def check_maps(explanation: dict[str, Any], target: int | None, *, against: int | None = None) -> None:
+    """Hold the page's maps against the explainer's."""
+    right = wanted(explanation, target)
+    maps = {n: m[0] for n, m in right.maps.items()}
+    if against is not None:
+        maps = {n: m - wanted(explanation, against).maps[n][0] for n, m in maps.items()}
+    assert explanation["target"] == right.target[0]
+    np.testing.assert_allclose(explanation["scores"], right.scores[0], rtol=1e-4, atol=1e-4)
+    for m, (name, w) in zip(explanation["maps"], maps.items(), strict=True):
         got = np.asarray(m["data"]).reshape(m["height"], m["width"])
-        np.testing.assert_allclose(got, w[0], rtol=0, atol=1e-3 * np.abs(w).max(), err_msg=name)
+        np.testing.assert_allclose(got, w, rtol=0, atol=1e-3 * np.abs(w).max(), err_msg=name)
 
 
 def test_a_dropped_picture_gets_the_explainers_maps(told: dict[str, Any]) -> None:
@@ -104,6 +118,30 @@ def test_a_click_on_another_class_explains_it(told: dict[str, Any]) -> None:
     assert told["focus"] == str(target)
 
 
+def test_any_class_is_found_by_name_and_compared_with_another(told: dict[str, Any]) -> None:
+    labels = (BUNDLED / "shapes.labels.txt").read_text().splitlines()
+    cross = labels.index("cross")
+    check_maps(told["searched"], cross)
+    check_maps(told["against"], cross, against=2)
+    assert told["question"].startswith(f"Why “cross” and not “{labels[2]}”: 96 × 96 map")
+    assert "is no class" in told["unknown"]
+
+
+def test_the_report_is_one_sheet_and_says_what_it_is_of(told: dict[str, Any]) -> None:
+    assert told["sheets"] == 1
+    for text in (sha256_of(NET), NET.name, "two.png", fgcam_onnx.__version__, "arXiv:2303.09171", "Why “cross”"):
+        assert text in told["report"]
+
+
+def test_an_accessibility_checker_finds_nothing(told: dict[str, Any]) -> None:
+    assert told["violations"] == {"light": [], "dark": []}
+
+
+def test_an_own_file_is_named_and_names_of_other_classes_are_refused(told: dict[str, Any]) -> None:
+    assert told["ownModel"] == f"Your file: {OWN.name}"
+    assert told["wrongNames"] == "There are 3 class names, but the model has 8 classes."
+
+
 def test_nothing_is_complained_of(told: dict[str, Any]) -> None:
     assert told["complaints"] == []
 
@@ -113,7 +151,20 @@ def test_every_choice_of_display_changes_the_picture(told: dict[str, Any]) -> No
 
 
 def test_the_tab_key_reaches_every_control_in_reading_order(told: dict[str, Any]) -> None:
-    order = ["classes", "samples", "picture", "sign", "layer", "colors", "opacity", "save", "model", "own"]
+    order = [
+        "classes",
+        "search",
+        "against",
+        "samples",
+        "picture",
+        "sign",
+        "layer",
+        "colors",
+        "opacity",
+        "save",
+        "print",
+    ]
+    order += ["model", "own"]
     assert told["tabs"] == order
 
 

@@ -17,11 +17,11 @@
  * @property {number} milliseconds
  */
 
-import * as ort from "./node_modules/onnxruntime-web/dist/ort.wasm.min.mjs";
+import * as ort from "./runtime/ort.wasm.min.mjs";
 
 import { readMetadata } from "./onnx.js";
 
-ort.env.wasm.wasmPaths = new URL("./node_modules/onnxruntime-web/dist/", import.meta.url).href;
+ort.env.wasm.wasmPaths = new URL("./runtime/", import.meta.url).href;
 ort.env.wasm.numThreads = 1;
 ort.env.logLevel = "error";
 
