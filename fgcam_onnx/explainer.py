@@ -288,7 +288,7 @@ class Explainer:
         given = x[self.input] if isinstance(x, Mapping) else x
         placements = placed_in(given, compiled.options.model, self.input, images)
         known: dict[str, Any] = {"aim": aim, "count": count, "each": each, "placements": placements}
-        return assembled(found, compiled, method=self.method, frame=self.frame, **known)
+        return assembled(found, compiled, method=self.method, **known)
 
     def predict(self, x: ArrayLike | Mapping[str, ArrayLike]) -> NDArray[np.float32]:
         """Return the model's output that is explained, before a trailing Softmax or Sigmoid, of shape (N, ...).

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from .arguments import picture_size
+from .arguments import picture_size, sides_of
 from .asked import path_of, size_of
 from .errors import InputError, OptionError, OutputError, TargetError, check_known
 from .explainer import Explainer
@@ -101,7 +101,7 @@ def export(
 ) -> Exported:
     """Write a model and its explanation as one ONNX file.
 
-    The file has the model's own outputs, and besides ``explanation`` (N, h, w) — with several layers,
+    The file has the model's own outputs, and besides ``explanation`` (N, ...), such as (N, h, w) — with several layers,
     ``explanation/<layer>`` for each —, ``explanation_target`` (N,) and ``explanation_score`` (N,), the class and
     its logit. Where the model has a tensor of such a name, ours is ``fgcam/output/<name>``. Where an image's input,
     logits or maps hold NaN or infinite numbers, its maps (0 as uint8) and score are NaN.
@@ -201,12 +201,10 @@ def append_explanation(
     given: dict[str, str] = {}
     maps: list[Value] = [found[f"map/{i}"].astype(np.float32) for i in range(len(names))]
     good = _all_finite(emitter, options, [append_scores(emitter, options.score.logits, source=options.input), *maps])
-    for i, (name, m) in enumerate(zip(names, maps, strict=True)):
-        m = widened(m, _picture_size(options)) if resize == "input" else m
+    for name, m in zip(names, maps, strict=True):
+        m = widened(m, _sides(options, m)) if resize == "input" else m
         if find_method(explainer.method).relative and normalize != "none":
-            m = m - m.min((1, 2), keepdims=True)
-        if explainer.frame is not None and explainer.frame.flat and options.layers[i].op == "Input":
-            m = m.reshape((*m.shape[:1], *m.shape[2:]))
+            m = m - m.min(tuple(range(1, m.rank)), keepdims=True)
         title = EXPLANATION if len(names) == 1 else f"{EXPLANATION}/{name}"
         given[emitter.output(title, marked(NORMALIZE[normalize](m), good))] = f"map at {name}"
     named = "class" if options.head.classed else "element"
@@ -277,6 +275,14 @@ def _picture_size(options: Options) -> tuple[int, int]:
         shape = next(i.shape for i in options.model.inputs if i.name == options.input)
         raise OptionError(f"input {options.input!r} has shape {list(shape)}, which has no height and width")
     return size
+
+
+def _sides(options: Options, m: Value) -> tuple[int, ...]:
+    """Return the sizes of the input's axes, which are those of map ``m``."""
+    sides = sides_of(options.model, options.input)
+    if sides is None or len(sides) != m.rank - 1:
+        raise OptionError(f"resize=input (--resize input): maps {list(m.shape[1:])} have other axes than the input")
+    return sides
 
 
 def _inputs(emitter: Emitter, options: Options, preprocess: Preprocess | None) -> dict[str, str]:

@@ -197,7 +197,7 @@ def _tokens(grid: Grid | None) -> dict[str, Any] | None:
     """Return how tokens lie in the picture: how many are left out in front and behind, and the grid."""
     if grid is None:
         return None
-    return {"before": grid.before, "after": grid.after, "grid": [grid.height, grid.width], "axis": grid.axis}
+    return {"before": grid.before, "after": grid.after, "grid": list(grid.size), "axis": grid.axis}
 
 
 def _tensors(specs: Sequence[TensorSpec]) -> list[dict[str, Any]]:

@@ -35,7 +35,7 @@ def augmented(run: Run, options: Options) -> Run:
             f"aug_smooth is for outputs of one score a class, not of {sizes}: a mirror image has it elsewhere"
         )
     channels = facts_of(options.model).channel_axis.get(name, 1)
-    width = 2 if channels == 3 else 3
+    width = max(a for a in range(1, Emitter(options.model).value(name).rank) if a != channels)
 
     def smooth(feeds: Feeds) -> Arrays:
         found = run(feeds)
