@@ -211,8 +211,9 @@ def default_base(model: Model, *, logits: str, source: str | None = None, grid: 
     if not layers:
         way = "on the way" if source is None or len(model.inputs) == 1 else f"on the way from input {source!r}"
         raise LayerError(
-            f"no tensor {way} to the score has channels and spatial extent: a picture (N, C, H, W), "
-            "or tokens of a grid (N, T, C), which --grid HxW (grid=) names where the graph does not show it"
+            f"no tensor {way} to the score has channels and spatial extent: a signal (N, C, L), a picture "
+            "(N, C, H, W), a volume (N, C, D, H, W), or tokens of a grid (N, T, C), which --grid HxW (grid=) names where "
+            "the graph does not show it. Methods that explain the input need none, such as saliency, lrp and occlusion"
         )
     return layers[0]
 

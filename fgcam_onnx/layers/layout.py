@@ -79,6 +79,8 @@ def _sequences(model: Model, shapes: Mapping[str, Shape]) -> Iterator[tuple[str,
 
 def _given(model: Model, shapes: Mapping[str, Shape], size: Size, shown: Mapping[str, Layout]) -> dict[str, Layout]:
     """Return the layouts that follow from a grid of ``size``; sequences whose channels come first stay as shown."""
+    if len(size) == 1:
+        size *= max((len(p.size) for p in places_of(model).values()), default=2)
     lengths = dict(_sequences(model, shapes))
     fits = {n: grid for n, t in lengths.items() if (grid := grid_given(t, size)) is not None}
     kept = {n for n in fits if n in shown and (g := shown[n][1]) is not None and g.axis == 2}
