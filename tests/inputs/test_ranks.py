@@ -77,7 +77,7 @@ PAIRS: dict[str, tuple[ModelProto, ModelProto, Shape, int]] = {
         net((31,), weights_of(1)), net((1, 31), weights_of(1), beside=0), (2, 2, 31), 2,
     ),
     "a picture is a volume of depth 1": (
-        net((12, 9), weights_of(2)), net((1, 12, 9), weights_of(2), beside=0), (2, 2, 12, 9), 2,
+        net((16, 13), weights_of(2)), net((1, 16, 13), weights_of(2), beside=0), (2, 2, 16, 13), 2,
     ),
 }  # fmt: skip
 """Two ways of writing one net, the input of the first, and the axis that the second has beside."""
