@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .graph.value import Array
+Array = Any
+"""An array, or a value of a graph."""
 
 Matrix = NDArray[np.float64]
 

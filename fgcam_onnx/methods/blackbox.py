@@ -16,13 +16,13 @@ from .sampling import at_least, first_program, only_input, score_program, stream
 def occlusion(options: Options) -> Run:
     """Return occlusion: at each pixel, how much the score drops on average under the windows that cover it.
 
-    A window is as wide along every axis, or as the input where that is narrower.
+    A window is as wide along every axis of more than one position.
     """
     layer, settings = only_input(options, "occlusion"), options.settings
     window, stride, baseline = settings["window"], settings["stride"], settings["baseline"]
     at_least(1, window=window, stride=stride)
     size = layer.spatial
-    if window > max(size):
+    if any(window > n for n in size if n > 1) or window > max(size):
         raise OptionError(f"a window of {window} is larger than the input, {' x '.join(map(str, size))}")
     if stride > window:
         raise OptionError(f"stride {stride} is larger than the window {window}: pixels between windows are left out")
