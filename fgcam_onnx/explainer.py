@@ -59,7 +59,7 @@ class Explainer:
         The CAM that is refined, a row of ``methods.BASES``, and the layer where; default ``gradcam`` at the deepest
         layer with spatial extent, of auto what suits the kind of net.
     grid : tuple of int, optional
-        Size of a transformer's grid of tokens, its last ones, such as height and width, where the graph does not show it.
+        Size of a transformer's grid of tokens, such as (height, width), where the graph does not show it.
     denoise : bool
         Keep the leading singular directions of the components.
     eigen_smooth : bool

@@ -171,7 +171,8 @@ class Explanation:
         maps = [
             np.stack([raised(v) if w else v for v, w in zip(m, self._whole, strict=True)]) for m in self.maps.values()
         ]
-        return np.asarray(fuse(maps, how, size=largest if size is None else for_axes(size, len(largest), "size")), np.float32)
+        wide = largest if size is None else for_axes(size, len(largest), "size")
+        return np.asarray(fuse(maps, how, size=wide), np.float32)
 
     def overlay(
         self,

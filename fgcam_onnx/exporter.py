@@ -117,7 +117,8 @@ def export(
     preprocess : Preprocess, or a preset's name or file, optional
         Put before the model: the file takes ``pixels`` (N, H, W, 3), uint8 RGB of the model's size.
     size : tuple of int, int or str, optional
-        Height and width, or of as many axes as the input has, where the model leaves them open; 224 and "224x224" are the same.
+        Height and width, or the sides of as many axes as there are, where the model leaves them open; 224 and
+        "224x224" are the same.
     resize : {"none", "input"}
         Leave maps at the size of their layer, or widen them bilinearly to the input's.
     normalize : {"none", "minmax", "uint8"}

@@ -63,7 +63,7 @@ def read_file(path: Path, *, explainer: Explainer, preprocess: Preprocess) -> Re
         if explainer.frame is not None and explainer.frame.flat:
             raise InputError(f"{path}: input {explainer.input!r} takes numbers, not pictures; give an array (.npy)")
         if clip_of(spec_of(explainer), explainer.model) is not None:
-            raise InputError(f"{path}: input {explainer.input!r} takes a clip; give the folder of its frames, or an array")
+            raise InputError(f"{path}: input {explainer.input!r} takes clips; give a folder of frames, or an array")
         image = read_image(path, white=preprocess.white)
         seen = Seen(image, preprocess.view(image), preprocess.placement(image.size))
         return Read(path, seen, preprocess(image), sha256_of(path))
@@ -90,7 +90,8 @@ def sources(patterns: Sequence[str], *, clips: bool) -> list[Path]:
     """Return the files that patterns name; where the model takes ``clips``, a folder of frames stands for itself."""
     if not clips:
         return find_images(patterns)
-    return list(dict.fromkeys(p for one in patterns for p in ([Path(one)] if Path(one).is_dir() else find_images([one]))))
+    found = [[Path(one)] if Path(one).is_dir() else find_images([one]) for one in patterns]
+    return list(dict.fromkeys(path for paths in found for path in paths))
 
 
 def spec_of(explainer: Explainer) -> TensorSpec:
@@ -99,7 +100,7 @@ def spec_of(explainer: Explainer) -> TensorSpec:
 
 
 def clip_of(spec: TensorSpec, model: Model) -> tuple[int, TensorSpec] | None:
-    """Return the axis of the frames of an input that takes clips, and the input of one frame; None where it does not."""
+    """Return the axis of the frames of an input of clips, and the input of one frame; None where it takes none."""
     axis = facts_of(model).channel_axis.get(spec.name)
     if len(spec.shape) != 5 or axis is None:
         return None

@@ -90,7 +90,8 @@ def write_picture(
 def _beside(seen: Sampled, values: NDArray[Any], path: Path, style: Style, relative: bool) -> list[str]:
     """Write what says more than a picture: slices that move, or the numbers of a row; return the files."""
     if seen.row and values.ndim == 1:
-        lines = ["index,value,map", *(f"{i},{v:.9g},{m:.9g}" for i, (v, m) in enumerate(zip(seen.values[0], values)))]
+        pairs = enumerate(zip(seen.values[0].tolist(), values.tolist(), strict=True))
+        lines = ["index,value,map", *(f"{i},{v:.9g},{m:.9g}" for i, (v, m) in pairs)]
         return [str(save_text(path.with_name(f"{path.name}.csv"), "\n".join(lines) + "\n"))]
     if len(seen.size) != 3:
         return []

@@ -84,11 +84,11 @@ PASSED_ON = "layers grid aug_smooth int8 device threads batch".split()
 def command(ctx: click.Context, /, **options: Any) -> None:
     """Explain what MODEL sees in IMAGES: files, folders or globs; of clips, folders of frames.
 
-    Arrays (.npy, .npz), sounds (.wav) and scans (.nii) are taken as they are: signals are drawn as curves, volumes and
-    clips as slices and an animated PNG. Writes an overlay for each picture, layer and target, and explanations.json with targets, scores,
+    Writes an overlay for each picture, layer and target, and explanations.json with targets, scores,
     conservation (sum of the map over sum of the components it was refined from) and all that is needed to
-    repeat the run. The exit code is 1 when a picture failed; the others are still done. A run that was stopped, or
-    killed, goes on where it was when the same command is given again.
+    repeat the run. Arrays (.npy, .npz), sounds (.wav) and scans (.nii) are taken as they are: signals are drawn as
+    curves, volumes and clips as slices and an animated PNG. The exit code is 1 when a picture failed; the others are
+    still done. A run that was stopped, or killed, goes on where it was when the same command is given again.
 
     \b
     fgcam explain model.onnx photos/ --labels labels.txt

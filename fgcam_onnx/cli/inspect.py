@@ -96,7 +96,7 @@ def report_on(
             raise
         notes.append(str(error))
     if score is not None and not layers:
-        notes.append("no layer has channels and spatial extent: there is nothing to draw a map of")
+        notes.append("no layer has channels and spatial extent: what can be explained is the input")
     sidecar = find_sidecar(path)
     return {
         "model": str(path),

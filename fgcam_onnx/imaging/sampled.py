@@ -49,8 +49,13 @@ class Sampled:
         return {"seen": {"channels": len(self.values), "size": list(self.size)}}
 
     def shaded(
-        self, values: NDArray[Any], *, signed: bool = False, percentile: float = PERCENTILE,
-        relative: bool = False, gamma: float = 1.0,
+        self,
+        values: NDArray[Any],
+        *,
+        signed: bool = False,
+        percentile: float = PERCENTILE,
+        relative: bool = False,
+        gamma: float = 1.0,
     ) -> Shades:
         """Return a map as shares of a colour scale, brought to the size of the values linearly along each axis.
 

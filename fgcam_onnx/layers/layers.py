@@ -127,7 +127,8 @@ def candidate_layers(model: Model, *, logits: str, source: str | None = None, gr
     """Return every layer on a path from an input to ``logits``, from the input to the deepest.
 
     ``source`` is the input whose picture is explained, where there are several: only what depends on it is a layer
-    of it. ``grid`` is the size of the tokens' grid, such as (height, width), where the graph does not show it or is to be overruled.
+    of it. ``grid`` is the size of the tokens' grid, such as (height, width), where the graph does not show it or is to
+    be overruled.
     """
     return list(_layers(model, logits, source, grid).values())
 
@@ -212,8 +213,8 @@ def default_base(model: Model, *, logits: str, source: str | None = None, grid: 
         way = "on the way" if source is None or len(model.inputs) == 1 else f"on the way from input {source!r}"
         raise LayerError(
             f"no tensor {way} to the score has channels and spatial extent: a signal (N, C, L), a picture "
-            "(N, C, H, W), a volume (N, C, D, H, W), or tokens of a grid (N, T, C), which --grid HxW (grid=) names where "
-            "the graph does not show it. Methods that explain the input need none, such as saliency, lrp and occlusion"
+            "(N, C, H, W), a volume (N, C, D, H, W), or tokens of a grid (N, T, C), which --grid HxW (grid=) names "
+            "where the graph does not show it. Methods that explain the input need none, such as auto, saliency and occlusion"
         )
     return layers[0]
 

@@ -87,7 +87,5 @@ def _given(model: Model, shapes: Mapping[str, Shape], size: Size, shown: Mapping
     if not fits:
         every = ", ".join(map(str, sorted(set(lengths.values())))) or "none"
         count = " x ".join(map(str, size)) + (f" = {math.prod(size)}" if len(size) > 1 else "")
-        raise LayerError(
-            f"no sequence has {count} tokens, or a few more; the lengths there are: {every}"
-        )
+        raise LayerError(f"no sequence has {count} tokens, or a few more; the lengths there are: {every}")
     return {n: (len(size) + 1, grid) for n, grid in fits.items() if n not in kept}

@@ -200,6 +200,8 @@ def _is_ordered(places: Places) -> bool:
 
 def _concatenated(model: Model, node: NodeProto, known: Sequence[Places | None]) -> Places | None:
     """Lay labels beside each other; an operand without is nowhere, unless only features are added."""
+    inside = [p for p in known if p is not None and (p.at != NOWHERE).any()]
+    known = [p if p in inside else None for p in known] if inside else known
     sizes, labelled = sizes_of(model, node.output[0]), [p for p in known if p is not None]
     if not labelled or sizes is None or len(sizes) != labelled[0].at.ndim:
         return None

@@ -153,7 +153,7 @@ def shows_picture(places: Places, channel_axis: int, *, batch: int) -> bool:
 
 
 def _rises(position: Labels, axis: int, nowhere: NDArray[np.bool_]) -> bool:
-    """Tell whether a coordinate is one number in each row across ``axis``, and rises along it, what is nowhere aside."""
+    """Tell whether a coordinate is one number across ``axis``, and rises along it, what is nowhere aside."""
     across = tuple(a for a in range(nowhere.ndim) if a != axis)
     rows = ~nowhere.all(axis=across)
     most = np.where(nowhere, NOWHERE, position).max(axis=across)[rows]

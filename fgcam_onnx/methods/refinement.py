@@ -93,7 +93,7 @@ def refining(bases: dict[str, Cam]) -> tuple[Append, Callable[[Options], Run]]:
 
 
 def suited(refine: Append) -> Append:
-    """Return ``refine`` for nets with a base, and AttnLRP from the score for transformers and perceptrons, where none is named."""
+    """Return ``refine`` for nets with a base, else AttnLRP from the score: for transformers and perceptrons."""
 
     def append(options: Options, emitter: Emitter, scored: Scored) -> Outputs:
         if options.base:

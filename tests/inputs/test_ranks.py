@@ -126,7 +126,7 @@ def test_options_and_bases_do_not_see_it_either(options: str) -> None:
 
 
 @pytest.mark.parametrize("resize", ["none", "input"])
-@pytest.mark.parametrize("method", ["saliency", "fgcam", "gradcam", "scorecam", "ablationcam", "reciprocam", "refinecam"])
+@pytest.mark.parametrize("method", "saliency fgcam gradcam scorecam ablationcam reciprocam refinecam".split())
 @pytest.mark.parametrize("axes", [1, 3])
 def test_a_file_finds_what_the_explainer_finds(axes: int, method: str, resize: str, tmp_path: Path) -> None:
     size = {1: (31,), 3: (9, 8, 10)}[axes]

@@ -128,7 +128,9 @@ def test_shuffled_or_missing_tokens_are_no_grid() -> None:
 # ---- folding
 
 
-@pytest.mark.parametrize("grid", [Grid(0, 0, (2, 3)), Grid(1, 0, (2, 3)), Grid(2, 1, (3, 2)), Grid(1, 2, (2, 2), axis=2)])
+@pytest.mark.parametrize(
+    "grid", [Grid(0, 0, (2, 3)), Grid(1, 0, (2, 3)), Grid(2, 1, (3, 2)), Grid(1, 2, (2, 2), axis=2)]
+)
 def test_folding_is_undone_but_for_the_extra_tokens(grid: Grid) -> None:
     """On arrays and on graph values, against loops."""
     count = grid.count

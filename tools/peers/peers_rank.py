@@ -13,12 +13,13 @@ compared where it is installed::
 from __future__ import annotations
 
 import argparse
+import copy
 import importlib.util
 import sys
 import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -50,14 +51,14 @@ ANY: dict[str, Any] = {"gradcam": torchcam.GradCAM, "xgradcam": torchcam.XGradCA
 
 @dataclass(frozen=True)
 class Case:
-    """A net in both forms, inputs, where their channels are, and the layer to compare at: module there, name here."""
+    """A net, inputs, where their channels are, the module to compare at, and which exporter writes it."""
 
     name: str
     net: nn.Module
     x: Tensor
     layer: str = ""
     channels: int = 1
-    smooth: bool = field(default=False)
+    traced: bool = False
 
 
 class Frames(nn.Module):
@@ -166,7 +167,7 @@ def multiscale() -> Case:
         ],
         residual_pool=False, residual_with_cls_embed=True, rel_pos_embed=False, proj_after_attn=False, num_classes=6,
     )  # fmt: skip
-    return Case("mvit, four blocks", net.eval(), drawn(2, 3, 4, 32, 32))
+    return Case("mvit, four blocks", net.eval(), drawn(2, 3, 4, 32, 32), traced=True)
 
 
 def monai(make: Callable[[Any], nn.Module], name: str, layer: str, size: int) -> Case:
@@ -200,7 +201,9 @@ def cases() -> dict[str, Callable[[], Case]]:
     return made
 
 
-def at_input(case: Case, top: Tensor) -> Iterator[tuple[str, dict[str, Any], str, np.ndarray]]:
+def at_input(
+    case: Case, top: Tensor, *, occluded: bool = True
+) -> Iterator[tuple[str, dict[str, Any], str, np.ndarray]]:
     """Yield (method, settings, package, their map) of what explains the input."""
     x, axis = case.x, case.channels
 
@@ -214,7 +217,7 @@ def at_input(case: Case, top: Tensor) -> Iterator[tuple[str, dict[str, Any], str
     yield "integratedgradients", {"steps": STEPS}, "captum", summed(integrated)
     if any(isinstance(m, nn.ReLU) for m in case.net.modules()):
         yield "guidedbackprop", {}, "captum", summed(captum.GuidedBackprop(case.net).attribute(x, top))
-    if x[0].numel() < 20000:
+    if occluded and x[0].numel() < 20000:
         window = [min(WINDOW, s) for s in x.shape[1:]]
         step = [min(STRIDE, s) for s in x.shape[1:]]
         if axis:
@@ -247,6 +250,16 @@ def at_layer(case: Case, top: Tensor) -> Iterator[tuple[str, str, np.ndarray]]:
         yield method, "torch-cam", np.stack(maps)
 
 
+def traced(case: Case, folder: Path) -> Path:
+    """Write a net with PyTorch's newer exporter."""
+    program = torch.onnx.export(
+        case.net, (case.x,), dynamo=True, input_names=["input"], output_names=["logits"], verbose=False,
+        dynamic_shapes=({0: torch.export.Dim("N")},),
+    )  # fmt: skip
+    program.save(folder / "net.onnx")
+    return folder / "net.onnx"
+
+
 def apart(ours: np.ndarray, theirs: np.ndarray) -> float:
     """Return max |difference| / max |theirs|, per input the worst."""
     pairs = zip(ours, theirs, strict=True)
@@ -254,18 +267,20 @@ def apart(ours: np.ndarray, theirs: np.ndarray) -> float:
 
 
 def compared(case: Case, folder: Path) -> Iterator[tuple[str, str, float]]:
-    """Yield (method, package, distance) of all that a net has."""
-    file = exported(case.net, folder, "net", case.x)
+    """Yield (method, package, distance) of all that a net has; ``kinks`` are captum's own, float32 from float64."""
+    file = traced(case, folder) if case.traced else exported(case.net, folder, "net", case.x)
     x = case.x.numpy()
     logits = case.net(case.x).detach()
     top = logits.argmax(1)
+    found: dict[str, np.ndarray] = {}
     for method, settings, package, theirs in at_input(case, top):
         e = Explainer(file, method=method, **settings)(x)
         np.testing.assert_allclose(e.scores, logits.numpy(), rtol=0, atol=1e-3 * float(logits.abs().max()))
-        ours = e.map
-        if method == "guidedbackprop":
-            assert ours.shape == theirs.shape
-        yield method, package, apart(ours, theirs)
+        yield method, package, apart(e.map, theirs)
+        found[method] = theirs
+    wide = replace(case, net=copy.deepcopy(case.net).double(), x=case.x.double())
+    for method, _, _, theirs in at_input(wide, top, occluded=False):
+        yield method, "kinks", apart(found[method], theirs)
     if case.layer:
         for method, package, theirs in at_layer(case, top):
             yield method, package, apart(Explainer(file, method=method, layers=named(file, case))(x).map, theirs)
@@ -301,9 +316,9 @@ def main() -> None:
     parser.add_argument("--only", default="", help="nets, with commas")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    packages = ("captum", "pytorch-grad-cam", "torch-cam")
-    print(f"| net | input | {' | '.join(packages)} |")
-    print("| --- | --- | ---: | ---: | ---: |")
+    packages = ("captum", "kinks", "pytorch-grad-cam", "torch-cam")
+    print("| net | input | captum | captum itself, float32 from float64 | pytorch-grad-cam | torch-cam |")
+    print("| --- | --- | ---: | ---: | ---: | ---: |")
     with tempfile.TemporaryDirectory() as folder:
         made = cases()
         for name in arguments.only.split(",") if arguments.only else made:
