@@ -39,7 +39,7 @@ def curves(values: NDArray[Any], shades: Shades, *, colormap: str | None = None)
     table = colors_of(colormap, signed=shades.signed)
     colours, strength = table[shades.steps(columns)].astype(np.float32), shades.strength(columns)[:, None]
     wash = np.rint(255 - WASH * np.minimum(1, strength * 1.25) * (255 - colours)).astype(np.uint8)
-    ink = np.rint(strength * colours + (1 - strength) * np.float32(INK)).astype(np.uint8)
+    ink = np.rint(strength * colours + (1 - strength) * np.asarray(INK, np.float32)).astype(np.uint8)
     for c, curve in enumerate(shown):
         top = MARGIN + c * (tall + MARGIN // 2)
         sheet.paste(Image.fromarray(np.repeat(wash[None], tall, axis=0)), (MARGIN, top))
@@ -96,13 +96,13 @@ def bars(values: NDArray[Any], shades: Shades, *, colormap: str | None = None) -
     count = len(told)
     sheet = Image.new("RGB", (WIDE, 2 * MARGIN + count * line), "white")
     pen, table = ImageDraw.Draw(sheet), colors_of(colormap, signed=shades.signed)
-    room = WIDE - left - MARGIN
+    colours, room = table[shades.steps(shades.shares)], WIDE - left - MARGIN
     zero = left + (room / 2 if shades.signed else 0)
     reach = room / 2 if shades.signed else room
     for i, (text, share) in enumerate(zip(told, shades.shares.tolist(), strict=True)):
         y = MARGIN + i * line
         pen.text((MARGIN, y), text, INK, font)
-        colour = tuple(table[int(shades.steps(np.float32(share)))].tolist())
+        colour = tuple(colours[i].tolist())
         ends = sorted((zero, zero + share * reach))
         pen.rectangle((ends[0], y + 2, max(ends[1], ends[0] + 1), y + line - 3), fill=colour)
     pen.line((zero, MARGIN, zero, MARGIN + count * line), FRAME)

@@ -214,7 +214,7 @@ def default_base(model: Model, *, logits: str, source: str | None = None, grid: 
         raise LayerError(
             f"no tensor {way} to the score has channels and spatial extent: a signal (N, C, L), a picture "
             "(N, C, H, W), a volume (N, C, D, H, W), or tokens of a grid (N, T, C), which --grid HxW (grid=) names "
-            "where the graph does not show it. Methods that explain the input need none, such as auto, saliency and occlusion"
+            "where the graph does not show it. Methods that explain the input need none, such as auto and saliency"
         )
     return layers[0]
 
