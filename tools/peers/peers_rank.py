@@ -185,7 +185,6 @@ def cases() -> dict[str, Callable[[], Case]]:
         "volume": volume,
         "r3d_18": partial(video, "r3d_18", "layer3"),
         "mc3_18": partial(video, "mc3_18", "layer4"),
-        "r2plus1d_18": partial(video, "r2plus1d_18", "layer4"),
         "mvit": multiscale,
         "frames": lambda: Case("frames, folded into the batch", Frames().eval(), drawn(2, 6, 3, 16, 16), channels=2),
         "row": lambda: Case(
