@@ -199,12 +199,7 @@ def _told(seen: _Seen) -> Head:
         cells = boxes is not None and not _cells(seen).isdisjoint({d for d in shape if isinstance(d, int)})
         if (several := _several(seen)) is not None and (labels == several.count or (several.why and not cells)):
             return several
-    if (
-        len(shape) > 2
-        and may_be_map(seen.model, shape, source=seen.source)
-        and not _raw_grids(seen)
-        and (found := _map(seen)) is not None
-    ):
+    if len(shape) > 2 and not _raw_grids(seen) and (found := _map(seen)) is not None:
         doubt = doubt_of_map(seen.model, seen.score.output, found, seen.end, source=seen.source, names=labels)
         return replace(found, **doubt) if doubt else found
     why = embeds(seen.model, seen.score.output)
