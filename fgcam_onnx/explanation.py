@@ -276,15 +276,20 @@ class Explanation:
     def _repr_png_(self) -> bytes:
         from io import BytesIO
 
-        from .imaging import coloured, contact_sheet, footed, shaded
+        from .imaging import Sampled, coloured, contact_sheet, footed, shaded
 
         rows = len(self.target)
         tiles = []
         for row in range(min(rows, MOST_SHOWN)):
             view = self.placements[row // self.each].view if self.placements else None
             for name, maps in self.maps.items():
-                shades = shaded(maps[row], view=view, relative=self._whole[row])
-                picture = coloured(shades)
+                if maps[row].ndim == 2:
+                    shades = shaded(maps[row], view=view, relative=self._whole[row])
+                    picture = coloured(shades)
+                else:
+                    seen = Sampled(np.zeros((1, *maps[row].shape)))
+                    shades = seen.shaded(maps[row], relative=self._whole[row])
+                    picture = seen.under(shades)
                 share = TILE / picture.width
                 picture = picture.resize((TILE, max(1, round(picture.height * share))))
                 tiles.append(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,10 @@ from numpy.testing import assert_allclose
 from numpy.typing import NDArray
 from onnx import ModelProto
 from parsed import drawn, parsed, plain, slope
+from PIL import Image
 
 from fgcam_onnx import Explainer, explain, export
-from fgcam_onnx.errors import LayerError, OptionError, TargetError
+from fgcam_onnx.errors import InputError, LayerError, OptionError, TargetError
 from fgcam_onnx.heads import Stated
 from fgcam_onnx.layers.tokens import Grid
 from fgcam_onnx.methods import BASES, METHODS
@@ -313,3 +315,12 @@ def test_masks_of_a_layer_of_other_axes_are_refused() -> None:
     assert explain(model, x, method="fgcam", target=1).map.shape == (1, 32)
     with pytest.raises(LayerError, match="no masks of an input of 32"):
         explain(model, x, method="scorecam", target=1)
+
+
+@pytest.mark.parametrize("size", [(31,), (9, 8, 10)])
+def test_a_notebook_shows_what_is_no_picture(size: Shape) -> None:
+    e = explain(net(size, weights_of(len(size))), drawn(90, 2, 2, *size), method="gradcam", target=1)
+    with Image.open(BytesIO(e._repr_png_())) as shown:
+        assert len(shown.convert("RGB").getcolors(2**24)) > 20
+    with pytest.raises(InputError, match="the input was no picture"):
+        e.overlay(Image.new("RGB", (10, 10)))
