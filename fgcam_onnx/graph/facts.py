@@ -156,15 +156,17 @@ def _channel_axes(model: Model, varying: set[str]) -> dict[str, int]:
                         axis.setdefault(name, axis[known])
     for spec in model.inputs:
         if spec.name not in axis:
-            axis[spec.name] = _axis_by_size(spec.shape) if len(spec.shape) == 4 else _axis_of(model, spec, axis)
+            axis[spec.name] = (
+                _axis_by_size(spec.shape) if len(spec.shape) == 4 else _axis_of(model, spec, axis, varying)
+            )
     return {name: a for name, a in axis.items() if a >= 0}
 
 
-def _axis_of(model: Model, spec: TensorSpec, known: Mapping[str, int]) -> int:
+def _axis_of(model: Model, spec: TensorSpec, known: Mapping[str, int], varying: set[str]) -> int:
     """Return where the channels are of an input of other than four axes that no spatial operator reads; -1 if unclear.
 
     Frames (N, T, C, H, W) are folded into the batch of pictures, whose channels are known; a product with weights sums
-    over the last axis of (N, T, C); and a signal (N, 1, L) has one channel.
+    over the last axis of (N, T, C), step by step or of all; and a signal (N, 1, L) has one channel.
     """
     rank, same = len(spec.shape), {spec.name}
     if rank < 3:
@@ -172,17 +174,27 @@ def _axis_of(model: Model, spec: TensorSpec, known: Mapping[str, int]) -> int:
     for node in model.nodes:
         if same.isdisjoint(node.input) or not node.output:
             continue
-        after, name = _shape(model, node.output[0]), node.output[0]
-        if node.op_type == "Reshape" and after is not None and name in known and len(after) == rank - 1:
-            if after[1:] == spec.shape[2:] and all(isinstance(d, int) for d in after[1:]):
-                return known[name] + 1
-        elif node.op_type in PRODUCTS:
+        name, after = node.output[0], _shape(model, node.output[0]) or ()
+        if node.op_type == "Reshape" and name in known:
+            folded = (
+                len(after) == rank - 1 and after[1:] == spec.shape[2:] and all(isinstance(d, int) for d in after[1:])
+            )
+            return known[name] + 1 if folded else -1
+        if node.op_type in PRODUCTS:
             a, b = (node.input[i] for i in PRODUCTS[node.op_type])
-            if a in same and b in model.constants:
+            if a in same and b not in varying:
                 return rank - 1
-        elif node.op_type in ELEMENTWISE or node.op_type in NORMALIZES:
-            same.add(name)
+        elif node.op_type in ELEMENTWISE or node.op_type in NORMALIZES or _keeps_last(node):
+            same.update(o for o in node.output if (_shape(model, o) or ())[-1:] == spec.shape[-1:])
     return 1 if rank == 3 and spec.shape[1] == 1 else -1
+
+
+def _keeps_last(node: Node) -> bool:
+    """Tell an operator that moves elements and may leave the last axis as it is."""
+    perm = next((list(a.ints) for a in node.attribute if a.name == "perm"), [1, 0])
+    if node.op_type == "Transpose":
+        return perm[-1] == max(perm)
+    return node.op_type in VIEWS or node.op_type in ("Gather", "Slice", "Split")
 
 
 def _through_transpose(node: NodeProto, axis: dict[str, int]) -> None:
