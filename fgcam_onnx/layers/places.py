@@ -119,9 +119,14 @@ def _after(model: Model, node: NodeProto, places: Mapping[str, Places]) -> Seque
     return []
 
 
+def first_along(at: Labels, axis: int) -> Labels:
+    """Return the first labels along ``axis``, which stays, as a view: `take` copies all that a broadcast holds once."""
+    return at[(slice(None),) * (axis % at.ndim) + (slice(0, 1),)]
+
+
 def constant_along(at: Labels, axis: int) -> bool:
     """Tell whether labels do not change along ``axis``."""
-    return at.shape[axis] == 1 or at.strides[axis] == 0 or bool((at == at.take([0], axis)).all())
+    return at.shape[axis] == 1 or at.strides[axis] == 0 or bool((at == first_along(at, axis)).all())
 
 
 def settled(places: Places, axis: int) -> Places | None:
@@ -131,7 +136,7 @@ def settled(places: Places, axis: int) -> Places | None:
     """
     at = places.at
     if constant_along(at, axis):
-        return replace(places, at=at.take([0], axis))
+        return replace(places, at=first_along(at, axis))
     if (at == NOWHERE).any():
         return None
     low, sizes = [], []
@@ -183,9 +188,11 @@ def merged(known: Sequence[Places], sizes: Sizes | None) -> Places | None:
         if best.at.shape != places.at.shape:
             best = best if best.at.size > places.at.size else places
             continue
-        clash = (best.at != places.at) & (best.at != NOWHERE) & (places.at != NOWHERE)
-        if not clash.any():
-            best = best if (best.at != NOWHERE).sum() >= (places.at != NOWHERE).sum() else places
+        alike = zip(best.at.strides, places.at.strides, strict=True)
+        once_each = tuple(slice(0, 1) if a == b == 0 else slice(None) for a, b in alike)
+        one, other = best.at[once_each], places.at[once_each]
+        if not ((one != other) & (one != NOWHERE) & (other != NOWHERE)).any():
+            best = best if (one != NOWHERE).sum() >= (other != NOWHERE).sum() else places
         elif not _is_ordered(best):
             best = places if _is_ordered(places) else None
     return best
@@ -210,7 +217,7 @@ def _concatenated(model: Model, node: NodeProto, known: Sequence[Places | None])
         return None
     axis = attributes(node)["axis"] % len(sizes)
     if first.at.shape[axis] > 1 and all(constant_along(p.at, axis) for p in labelled):
-        lines = [p.at.take([0], axis) for p in labelled]
+        lines = [first_along(p.at, axis) for p in labelled]
         if all(np.array_equal(lines[0], line) for line in lines[1:]):
             return _spread(replace(first, at=lines[0]), sizes)
     parts = []

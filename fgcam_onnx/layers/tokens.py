@@ -90,7 +90,7 @@ def grid_of(places: Places, *, batch: int) -> Grid | None:
         other = 3 - axis
         if at.shape[axis] < 2 or not _same(at, (0, other)):
             continue
-        tokens = at[0].take(0, other - 1)
+        tokens = np.moveaxis(at[0], other - 1, 0)[0]
         inside = np.flatnonzero(tokens != NOWHERE)
         if len(inside) < 2 or inside[-1] - inside[0] + 1 != len(inside):
             continue
@@ -136,7 +136,7 @@ def picture_axis(places: Places, *, batch: int) -> int | None:
         return None
     for axis in (1, 2, 4) if at.ndim == 5 else (1, at.ndim - 1):
         if _same(at, (0, axis)):
-            picture = at[0].take(0, axis - 1)
+            picture = np.moveaxis(at[0], axis - 1, 0)[0]
             if (picture != NOWHERE).all() and lattice(places, picture.ravel()) == picture.shape:
                 return axis
     return None
@@ -147,7 +147,7 @@ def shows_picture(places: Places, channel_axis: int, *, batch: int) -> bool:
     at = places.at
     if at.ndim != len(places.size) + 2 or at.shape[0] != batch or not constant_along(at, channel_axis):
         return False
-    picture = at[0].take(0, channel_axis - 1)
+    picture = np.moveaxis(at[0], channel_axis - 1, 0)[0]
     nowhere = picture == NOWHERE
     return all(_rises(along, axis, nowhere) for axis, along in enumerate(places.along(picture)))
 
