@@ -195,7 +195,7 @@ def cases() -> dict[str, Callable[[], Case]]:
     if importlib.util.find_spec("monai") is not None:
         made["densenet"] = lambda: monai(
             lambda nets: nets.DenseNet121(spatial_dims=3, in_channels=1, out_channels=3),
-            "MONAI's DenseNet121", "features.denseblock4", 32,
+            "MONAI's DenseNet121", "features.denseblock3", 32,
         )  # fmt: skip
     return made
 
