@@ -66,6 +66,7 @@ peers: $(PEERS)/.installed  ## our numbers beside pytorch-grad-cam's, captum's, 
 	$(PEERS)/bin/python tools/peers/peers_attention.py
 	$(PEERS)/bin/python tools/peers/peers_metrics.py
 	$(PEERS)/bin/python tools/peers/peers_tokens.py
+	$(PEERS)/bin/python tools/peers/peers_rank.py
 	$(PEERS)/bin/python tools/peers/peers_adapters.py exported_models/resnet_shapes.dynamo.onnx exported_models/pictures/star.png
 
 runtimes: $(BIN)/.installed-dev  ## exported files in other runtimes and a browser; what is not to be had is skipped, and said

@@ -39,12 +39,18 @@ def image_input(inputs: Sequence[TensorSpec], name: str | None = None) -> Tensor
     return specs[name] if name is not None else next(iter(specs.values()))
 
 
-def picture_size(model: Model, name: str) -> tuple[int, int] | None:
-    """Return height and width of input ``name``; None where it has no two sides of known size beside the channels."""
+def sides_of(model: Model, name: str) -> tuple[int, ...] | None:
+    """Return the sizes of the spatial axes of input ``name``; None where one is not known, or there is none."""
     shape = next(i.shape for i in model.inputs if i.name == name)
     axis = facts_of(model).channel_axis.get(name, 1)
-    sides = [d for i, d in enumerate(shape) if i and i != axis and isinstance(d, int)]
-    return (sides[0], sides[1]) if len(sides) == 2 else None
+    sides = [d for i, d in enumerate(shape) if i and i != axis]
+    return tuple(d for d in sides if isinstance(d, int)) if sides and all(isinstance(d, int) for d in sides) else None
+
+
+def picture_size(model: Model, name: str) -> tuple[int, int] | None:
+    """Return height and width of input ``name``; None where it is no picture of known size."""
+    sides = sides_of(model, name)
+    return (sides[0], sides[1]) if sides is not None and len(sides) == 2 else None
 
 
 def fitted_feeds(

@@ -48,8 +48,8 @@ def names_of(value: Any, what: str) -> tuple[str, ...] | None:
     return names
 
 
-def size_of(value: Any, what: str) -> tuple[int, int] | None:
-    """Return (height, width) of two numbers, of one for a square, or of text such as ``224`` or ``192x256``."""
+def size_of(value: Any, what: str) -> tuple[int, ...] | None:
+    """Return a size of numbers, one for each axis or one for all, or of text such as ``224`` or ``192x256``."""
     if value is None:
         return None
     sides = value.lower().split("x") if isinstance(value, str) else value
@@ -58,9 +58,23 @@ def size_of(value: Any, what: str) -> tuple[int, int] | None:
         whole = [int(side) if isinstance(side, str) else side.__index__() for side in sides]
     except (AttributeError, ValueError):
         whole = []
-    if len(whole) not in (1, 2) or min(whole) < 1 or any(isinstance(side, bool) for side in sides):
+    if not whole or min(whole) < 1 or any(isinstance(side, bool) for side in sides):
         raise OptionError(f"{what} is (height, width), two whole numbers above 0, or '192x256', not {value!r}")
-    return whole[0], whole[-1]
+    return tuple(whole)
+
+
+def for_axes(size: tuple[int, ...], count: int, what: str) -> tuple[int, ...]:
+    """Return a size of ``count`` axes: one number stands for all.
+
+    Raises
+    ------
+    OptionError
+        It has another number of axes.
+    """
+    if len(size) not in (1, count):
+        axes = {1: "one axis, a length", 2: "two axes, (height, width)"}.get(count, f"{count} axes")
+        raise OptionError(f"{what} is of {axes}, not {' x '.join(map(str, size))}")
+    return size * count if len(size) < count else size
 
 
 def path_of(value: Any, what: str) -> str | os.PathLike[str]:

@@ -13,7 +13,6 @@ from .explanation import Explanation, conservation_of, trace_of
 from .methods import find_method
 from .methods.method import Compiled
 from .runtime import check_finite
-from .surgery.framing import Frame
 from .targets import Aim
 
 if TYPE_CHECKING:
@@ -28,7 +27,6 @@ def assembled(
     compiled: Compiled,
     *,
     method: str,
-    frame: Frame | None,
     aim: Aim | None,
     count: int,
     each: int,
@@ -44,9 +42,6 @@ def assembled(
     check_finite({"logits": found["scores"]}, "the model")
     options = compiled.options
     maps = {name: found[f"map/{i}"].astype(np.float32) for i, name in enumerate(compiled.names)}
-    if frame is not None and frame.flat:
-        at = {n for n, x in zip(compiled.names, options.layers, strict=True) if x.name == options.input}
-        maps = {n: m.reshape(len(m), -1) if n in at else m for n, m in maps.items()}
     check_finite(maps, "the explanation")
     return Explanation(
         maps,

@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 from .cam.fusion import resized
 from .errors import InputError, OptionError, TargetError
 from .explainer import Explainer
-from .forward import picture_sides
+from .forward import spatial_axes
 from .imaging.colormaps import COLORMAP_JET, opencv_colors
 from .targets import Aim, Class, Objective, Predicted, Region, Weighted
 from .targets.classes import Probability
@@ -164,7 +164,7 @@ class BaseCAM:
         wanted = _fitted(targets, len(x) if x.ndim else 0)
         if not aug_smooth:
             return self._maps(explainer, x, wanted)
-        _, width_axis = self._axes(explainer, x)
+        *_, width_axis = self._axes(explainer, x)
         maps = []
         for mirrored in (False, True):
             seen = np.flip(x, width_axis) if mirrored else x
@@ -173,22 +173,22 @@ class BaseCAM:
                 maps.append(one[..., ::-1] if mirrored else one)
         return np.asarray(np.mean(np.asarray(maps, np.float32), axis=0), np.float32)
 
-    def _axes(self, explainer: Explainer, x: NDArray[Any]) -> tuple[int, int]:
-        axes = picture_sides(explainer.model, explainer.input)
-        if x.ndim != 4 or axes is None:
+    def _axes(self, explainer: Explainer, x: NDArray[Any]) -> tuple[int, ...]:
+        axes = spatial_axes(explainer.model, explainer.input)
+        if not axes or x.ndim != len(axes) + 2:
             raise InputError(
                 f"maps are drawn at the size of pictures (N, C, H, W) or (N, H, W, C), not {list(x.shape)}"
             )
         return axes
 
     def _maps(self, explainer: Explainer, x: NDArray[Any], targets: list[Objective] | None) -> NDArray[np.float32]:
-        height, width = (x.shape[a] for a in self._axes(explainer, x))
+        size = tuple(x.shape[a] for a in self._axes(explainer, x))
         e = explainer(x, target=targets)
         shape = tuple(next(o.shape for o in explainer.model.outputs if o.name == explainer.score.output)[1:])
         sizes = [d for d in shape if isinstance(d, int)]
         whole = len(sizes) == len(shape) and int(np.prod(sizes)) == e.scores.shape[1]
         self.outputs = e.scores.reshape(-1, *sizes) if whole else e.scores
-        layers = [resized(_scaled(np.maximum(raw, 0)), (height, width)) for raw in e.maps.values()]
+        layers = [resized(_scaled(np.maximum(raw, 0)), size) for raw in e.maps.values()]
         return _scaled(np.mean(layers, axis=0))
 
 
@@ -210,8 +210,9 @@ def _fitted(targets: Sequence[Any] | None, count: int) -> list[Objective] | None
 def _scaled(maps: Any) -> NDArray[np.float32]:
     """Shift and scale each map to [0, 1]."""
     low = np.asarray(maps, np.float32)
-    low = low - low.min(axis=(1, 2), keepdims=True)
-    return np.asarray(low / (1e-7 + low.max(axis=(1, 2), keepdims=True)), np.float32)
+    space = tuple(range(1, low.ndim))
+    low = low - low.min(axis=space, keepdims=True)
+    return np.asarray(low / (1e-7 + low.max(axis=space, keepdims=True)), np.float32)
 
 
 # ---- targets by pytorch-grad-cam's names

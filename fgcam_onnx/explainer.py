@@ -25,7 +25,7 @@ from .graph.score import Score
 from .heads import NOTHING, Head, Stated, meaning_of
 from .layers.flow import Flow, flow_of
 from .loading.loading import load
-from .methods import Options, augmented, find_method
+from .methods import Options, augmented, check_augmented, find_method
 from .methods.choosing import chosen, chosen_layers
 from .methods.grounds import ground_of
 from .methods.method import Compiled
@@ -58,8 +58,8 @@ class Explainer:
     base, base_layer : str, optional
         The CAM that is refined, a row of ``methods.BASES``, and the layer where; default ``gradcam`` at the deepest
         layer with spatial extent, of auto what suits the kind of net.
-    grid : (int, int), optional
-        Height and width of a transformer's grid of tokens, its last ones, where the graph does not show it.
+    grid : tuple of int, optional
+        Size of a transformer's grid of tokens, such as (height, width), where the graph does not show it.
     denoise : bool
         Keep the leading singular directions of the components.
     eigen_smooth : bool
@@ -113,7 +113,7 @@ class Explainer:
         layers: str | Sequence[str] | None = None,
         base: str | None = None,
         base_layer: str | None = None,
-        grid: tuple[int, int] | None = None,
+        grid: tuple[int, ...] | None = None,
         denoise: bool = False,
         eigen_smooth: bool = False,
         residual: str | None = None,
@@ -141,8 +141,6 @@ class Explainer:
             start=start, saturation=saturation, trace=trace, device=device, threads=threads,
             optimization=optimization, batch=batch, progress=progress, settings=settings,
         )  # fmt: skip
-        if trace and aug_smooth:
-            raise OptionError("a trace is of one run, aug_smooth averages several: choose one")
         self.layers = names_of(layers, "layers")
         refuse_unused(method, {"base_layer": base_layer}, base=base, layers=self.layers)
         loaded = model if isinstance(model, Model) else load(model)
@@ -150,6 +148,8 @@ class Explainer:
         self.input = image_input(loaded.inputs, input).name
         self.int8 = int8
         self.model, self.frame = framed(computed(loaded, int8), self.input)
+        if aug_smooth:
+            check_augmented(trace=trace, flat=self.frame is not None and self.frame.flat)
         self.base_layer = base_layer
         self.grid = size_of(grid, "grid")
         self.aug_smooth = aug_smooth
@@ -248,8 +248,8 @@ class Explainer:
 
         Parameters
         ----------
-        x : array of shape (N, C, H, W), or as the model takes it
-            Preprocessed images; a mapping of input names where the model has several inputs.
+        x : array as the model takes it: (N, C, L), (N, C, H, W), (N, C, D, H, W) and others
+            Preprocessed images, signals, volumes; a mapping of input names where the model has several inputs.
         target : int, sequence of int, target, sequence of targets, or None
             A class: one for all images, one for each, several for each (N rows, or ``targets.Classes``), or the top
             class. Or another number: of ``targets`` contrasts, elements, regions, detections, similarities.
@@ -288,7 +288,7 @@ class Explainer:
         given = x[self.input] if isinstance(x, Mapping) else x
         placements = placed_in(given, compiled.options.model, self.input, images)
         known: dict[str, Any] = {"aim": aim, "count": count, "each": each, "placements": placements}
-        return assembled(found, compiled, method=self.method, frame=self.frame, **known)
+        return assembled(found, compiled, method=self.method, **known)
 
     def predict(self, x: ArrayLike | Mapping[str, ArrayLike]) -> NDArray[np.float32]:
         """Return the model's output that is explained, before a trailing Softmax or Sigmoid, of shape (N, ...).

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .arithmetic import Arithmetic
-from .asked import path_of, size_of
+from .asked import for_axes, path_of, size_of
 from .cam.fusion import fuse
 from .emptiness import emptiness
 from .errors import InputError, LayerError
@@ -67,7 +68,7 @@ class Explanation:
     Attributes
     ----------
     maps : dict of str to ndarray of shape (N, h, w), float32
-        Signed map per layer, by the name that was asked for.
+        Signed map per layer, by the name that was asked for; of signals (N, l), of volumes (N, d, h, w).
     target : ndarray of shape (N,), int64
         The class explained; -1 where it is no class.
     score : ndarray of shape (N,), float32
@@ -118,7 +119,7 @@ class Explanation:
 
     @property
     def map(self) -> NDArray[np.float32]:
-        """The only map, of shape (N, h, w).
+        """The only map, of shape (N, h, w), or of as many axes as the input has.
 
         Raises
         ------
@@ -148,8 +149,8 @@ class Explanation:
         given = self.relative or (False,)
         return tuple(given[row * len(given) // rows] for row in range(rows))
 
-    def fused(self, how: str = "mean", *, size: tuple[int, int] | None = None) -> NDArray[np.float32]:
-        """Return one map of all layers, of shape (N, H, W), values in [0, 1].
+    def fused(self, how: str = "mean", *, size: tuple[int, ...] | None = None) -> NDArray[np.float32]:
+        """Return one map of all layers, of shape (N, *size), values in [0, 1].
 
         Each map's positive part is scaled to [0, 1] for each image and resized bilinearly; their mean, maximum
         or product is scaled to [0, 1] again. The mean is what pytorch-grad-cam gives for several layers.
@@ -157,8 +158,8 @@ class Explanation:
         Parameters
         ----------
         how : {"mean", "max", "product"}
-        size : (int, int), optional
-            Height and width, such as the input's; default those of the largest map.
+        size : tuple of int, optional
+            Such as height and width of the input; default those of the largest map.
 
         Raises
         ------
@@ -166,11 +167,12 @@ class Explanation:
             No such fusion, or a size that is not positive.
         """
         size = size_of(size, "size")
-        largest = max((m.shape[1:] for m in self.maps.values()), key=lambda s: s[0] * s[1])
+        largest = max((m.shape[1:] for m in self.maps.values()), key=math.prod)
         maps = [
             np.stack([raised(v) if w else v for v, w in zip(m, self._whole, strict=True)]) for m in self.maps.values()
         ]
-        return np.asarray(fuse(maps, how, size=size or (largest[0], largest[1])), np.float32)
+        wide = largest if size is None else for_axes(size, len(largest), "size")
+        return np.asarray(fuse(maps, how, size=wide), np.float32)
 
     def overlay(
         self,
@@ -274,15 +276,20 @@ class Explanation:
     def _repr_png_(self) -> bytes:
         from io import BytesIO
 
-        from .imaging import coloured, contact_sheet, footed, shaded
+        from .imaging import Sampled, coloured, contact_sheet, footed, shaded
 
         rows = len(self.target)
         tiles = []
         for row in range(min(rows, MOST_SHOWN)):
             view = self.placements[row // self.each].view if self.placements else None
             for name, maps in self.maps.items():
-                shades = shaded(maps[row], view=view, relative=self._whole[row])
-                picture = coloured(shades)
+                if maps[row].ndim == 2:
+                    shades = shaded(maps[row], view=view, relative=self._whole[row])
+                    picture = coloured(shades)
+                else:
+                    seen = Sampled(np.zeros((1, *maps[row].shape)))
+                    shades = seen.shaded(maps[row], relative=self._whole[row])
+                    picture = seen.under(shades)
                 share = TILE / picture.width
                 picture = picture.resize((TILE, max(1, round(picture.height * share))))
                 tiles.append(

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from .arguments import picture_size
+from .arguments import picture_size, sides_of
 from .asked import path_of, size_of
-from .errors import InputError, OptionError, OutputError, TargetError, check_known
+from .errors import OptionError, OutputError, TargetError, check_known
 from .explainer import Explainer
 from .graph.emitter import Emitter
 from .graph.model import Model, TensorSpec
@@ -38,6 +38,7 @@ from .saving.saving import (
     write_whole,
     written,
 )
+from .sizes import size_given
 from .surgery.framing import unframed
 from .surgery.products import products_of
 from .version import __version__
@@ -92,7 +93,7 @@ def export(
     *,
     target: Choice = "argmax",
     preprocess: Preprocess | str | Path | None = None,
-    size: tuple[int, int] | int | str | None = None,
+    size: tuple[int, ...] | int | str | None = None,
     resize: Literal["none", "input"] = "none",
     normalize: Literal["none", "minmax", "uint8"] = "none",
     batch: int | Literal["dynamic"] | None = None,
@@ -101,7 +102,7 @@ def export(
 ) -> Exported:
     """Write a model and its explanation as one ONNX file.
 
-    The file has the model's own outputs, and besides ``explanation`` (N, h, w) — with several layers,
+    The file has the model's own outputs, and besides ``explanation`` (N, ...), such as (N, h, w) — with several layers,
     ``explanation/<layer>`` for each —, ``explanation_target`` (N,) and ``explanation_score`` (N,), the class and
     its logit. Where the model has a tensor of such a name, ours is ``fgcam/output/<name>``. Where an image's input,
     logits or maps hold NaN or infinite numbers, its maps (0 as uint8) and score are NaN.
@@ -115,8 +116,9 @@ def export(
         The top class of each image; an int64 input ``target`` (N,), -1 for the top class; or one class.
     preprocess : Preprocess, or a preset's name or file, optional
         Put before the model: the file takes ``pixels`` (N, H, W, 3), uint8 RGB of the model's size.
-    size : (int, int), int or str, optional
-        Height and width, where the model leaves them open; 224 and "224x224" are the same.
+    size : tuple of int, int or str, optional
+        Height and width, or the sides of as many axes as there are, where the model leaves them open; 224 and
+        "224x224" are the same.
     resize : {"none", "input"}
         Leave maps at the size of their layer, or widen them bilinearly to the input's.
     normalize : {"none", "minmax", "uint8"}
@@ -159,7 +161,7 @@ def append_explanation(
     *,
     target: Choice = "argmax",
     preprocess: Preprocess | None = None,
-    size: tuple[int, int] | int | str | None = None,
+    size: tuple[int, ...] | int | str | None = None,
     resize: str = "none",
     normalize: str = "none",
     batch: int | None = None,
@@ -174,7 +176,7 @@ def append_explanation(
         raise TargetError(f"target {target!r}: a file explains argmax, input, or one class by its index")
     if explainer.aug_smooth:
         raise OptionError("aug_smooth runs a method again and again from outside: it cannot be exported")
-    options, names = explainer.options(_bound_size(explainer, size))
+    options, names = explainer.options(size_given(explainer.model, explainer.input, size))
     if options.head.dense:
         raise TargetError(
             f"a file explains a class of the whole picture; the output is {options.head.told}. Use `fgcam explain`"
@@ -201,12 +203,10 @@ def append_explanation(
     given: dict[str, str] = {}
     maps: list[Value] = [found[f"map/{i}"].astype(np.float32) for i in range(len(names))]
     good = _all_finite(emitter, options, [append_scores(emitter, options.score.logits, source=options.input), *maps])
-    for i, (name, m) in enumerate(zip(names, maps, strict=True)):
-        m = widened(m, _picture_size(options)) if resize == "input" else m
+    for name, m in zip(names, maps, strict=True):
+        m = widened(m, _sides(options, m)) if resize == "input" else m
         if find_method(explainer.method).relative and normalize != "none":
-            m = m - m.min((1, 2), keepdims=True)
-        if explainer.frame is not None and explainer.frame.flat and options.layers[i].op == "Input":
-            m = m.reshape((*m.shape[:1], *m.shape[2:]))
+            m = m - m.min(tuple(range(1, m.rank)), keepdims=True)
         title = EXPLANATION if len(names) == 1 else f"{EXPLANATION}/{name}"
         given[emitter.output(title, marked(NORMALIZE[normalize](m), good))] = f"map at {name}"
     named = "class" if options.head.classed else "element"
@@ -247,29 +247,6 @@ def _all_finite(emitter: Emitter, options: Options, made: list[Value]) -> Array:
     return functools.reduce(np.logical_and, each)
 
 
-def _bound_size(explainer: Explainer, size: tuple[int, int] | None) -> tuple[int, ...]:
-    """Return the input's dimensions but the batch, or nothing where the model fixes them."""
-    spec = next(i for i in explainer.model.inputs if i.name == explainer.input)
-    dims = spec.shape[1:]
-    free = [i for i, d in enumerate(dims) if not isinstance(d, int)]
-    if not free:
-        if size is not None and not _has_size(dims, size):
-            raise OptionError(f"input {spec.name!r} is {' x '.join(map(str, dims))}, not {size[0]} x {size[1]}")
-        return ()
-    if size is None:
-        raise InputError(f"the model leaves the size of input {spec.name!r} open; give one with size= (--size HxW)")
-    if len(free) == 3:
-        return (3, *size)
-    if len(free) != 2:
-        raise InputError(f"input {spec.name!r} has shape {list(spec.shape)}: height and width are not what is open")
-    sizes = iter(size)
-    return tuple(d if isinstance(d, int) else next(sizes) for d in dims)
-
-
-def _has_size(dims: tuple[Any, ...], size: tuple[int, int]) -> bool:
-    return tuple(size) in (tuple(dims[-2:]), tuple(dims[:2]))
-
-
 def _picture_size(options: Options) -> tuple[int, int]:
     """Return height and width of the image input."""
     size = picture_size(options.model, options.input)
@@ -277,6 +254,14 @@ def _picture_size(options: Options) -> tuple[int, int]:
         shape = next(i.shape for i in options.model.inputs if i.name == options.input)
         raise OptionError(f"input {options.input!r} has shape {list(shape)}, which has no height and width")
     return size
+
+
+def _sides(options: Options, m: Value) -> tuple[int, ...]:
+    """Return the sizes of the input's axes, which are those of map ``m``."""
+    sides = sides_of(options.model, options.input)
+    if sides is None or len(sides) != m.rank - 1:
+        raise OptionError(f"resize=input (--resize input): maps {list(m.shape[1:])} have other axes than the input")
+    return sides
 
 
 def _inputs(emitter: Emitter, options: Options, preprocess: Preprocess | None) -> dict[str, str]:

@@ -47,17 +47,17 @@ def denoise(components: NDArray[np.float32], share: float = DENOISE_SHARE) -> ND
     """Keep the leading singular directions of each image's components, centred per channel.
 
     The mean is not added back, so the result sums to about 0. The published code keeps no direction, and
-    so returns zeros, where ``int(share * min(C, h*w))`` is 0; here at least one is kept.
+    so returns zeros, where ``int(share * min(C, positions))`` is 0; here at least one is kept.
 
     Parameters
     ----------
-    components : ndarray of shape (N, C, h, w)
+    components : ndarray of shape (N, C, ...)
     share : float in (0, 1]
-        Share of the ``min(C, h*w)`` directions to keep.
+        Share of the ``min(C, positions)`` directions to keep.
 
     Returns
     -------
-    ndarray of shape (N, C, h, w)
+    ndarray of that shape
     """
     flat = components.reshape(*components.shape[:2], -1).astype(np.float64)
     u, s, vt = np.linalg.svd(flat - flat.mean(axis=2, keepdims=True), full_matrices=False)
@@ -77,7 +77,7 @@ def by_channels(formula: Callable[[Value], Value], components: Value, layer: Lay
     order = (0, layer.channel_axis, *layer.spatial_axes)
     flat = components.transpose(order).reshape((-1, layer.channels, math.prod(layer.spatial)))
     found = formula(flat).reshape((-1, layer.channels, *layer.spatial))
-    return found.transpose(tuple(order.index(i) for i in range(4)))
+    return found.transpose(tuple(order.index(i) for i in range(len(order))))
 
 
 def append_refinement(

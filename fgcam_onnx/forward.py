@@ -21,13 +21,16 @@ Forward = Callable[[Feeds], Predicted]
 OTHER = "other/"
 
 
+def spatial_axes(model: Model, name: str) -> tuple[int, ...]:
+    """Return the axes of input ``name`` beside the batch and the channels."""
+    spec, channels = next(i for i in model.inputs if i.name == name), facts_of(model).channel_axis.get(name, 1)
+    return tuple(a for a in range(1, len(spec.shape)) if a != channels)
+
+
 def picture_sides(model: Model, name: str) -> tuple[int, int] | None:
     """Return the axes of height and width of input ``name``, or None where it is no picture."""
-    spec = next(i for i in model.inputs if i.name == name)
-    if len(spec.shape) != 4:
-        return None
-    height, width = (a for a in (1, 2, 3) if a != facts_of(model).channel_axis.get(name, 1))
-    return height, width
+    axes = spatial_axes(model, name)
+    return (axes[0], axes[1]) if len(axes) == 2 else None
 
 
 def forward(options: Options, *, others: bool = False) -> Forward:

@@ -1,11 +1,37 @@
-"""Resizing along one axis as a small matrix: ``y = M_h x M_w^T``."""
+"""Small matrices along the axes of an array, such as those that resize: ``y = M_h x M_w^T``."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+Array = Any
+"""An array, or a value of a graph."""
+
 Matrix = NDArray[np.float64]
+
+
+def along(x: Array, matrices: Mapping[int, Array]) -> Array:
+    """Multiply axes of ``x``, counted from 0, by a matrix (new size, size) each, in the order given."""
+    last = len(x.shape) - 1
+    for axis, matrix in matrices.items():
+        if axis == last:
+            x = np.matmul(x, _turned(matrix))
+        elif axis == last - 1:
+            x = np.matmul(matrix, x)
+        else:
+            order = list(range(last + 1))
+            order[axis], order[-2] = order[-2], order[axis]
+            x = np.matmul(matrix, x.transpose(order)).transpose(order)
+    return x
+
+
+def _turned(matrix: Array) -> Array:
+    turned = matrix.transpose([1, 0])
+    return np.ascontiguousarray(turned) if isinstance(turned, np.ndarray) else turned
 
 
 def resize_matrix(size: int, out: int, *, coordinates: str = "half_pixel") -> Matrix:

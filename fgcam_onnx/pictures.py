@@ -18,7 +18,7 @@ from .errors import concerns_all, reason
 from .explainer import Explainer
 from .explanation import Explanation, raised
 from .feeding import Read, joined, read_file
-from .imaging import Preprocess, Seen, likenesses
+from .imaging import Preprocess, Sampled, Seen, likenesses
 from .imaging.likeness import Names
 from .targets import AnyTarget
 from .text import STEM, unused
@@ -44,7 +44,7 @@ class Explained:
         The target's logit, or the number that was explained.
     probability : float or None
         The class's probability: what the model's end makes of the score; None where it makes nothing.
-    maps : dict of str to ndarray of shape (h, w)
+    maps : dict of str to ndarray of shape (h, w), or of other axes
         Raw map per layer.
     conservation : dict of str to float or None
     method : str
@@ -103,8 +103,8 @@ class Picture:
     Attributes
     ----------
     path : Path
-    seen : Seen or None
-        The picture and what the model saw of it; None where it could not be read.
+    seen : Seen, Sampled or None
+        The picture and what the model saw of it, or what is no picture; None where it could not be read.
     explained : list of Explained
         By method, then by target.
     error : str
@@ -113,7 +113,7 @@ class Picture:
     """
 
     path: Path
-    seen: Seen | None
+    seen: Seen | Sampled | None
     explained: list[Explained]
     error: str = ""
     sha256: str = ""
@@ -144,7 +144,7 @@ class Picture:
         return {
             "image": str(self.path),
             "sha256": self.sha256,
-            "placement": self.seen.placement.summary(),
+            **self.seen.summary(),
             "explanations": [e.summary() for e in self.explained],
             **({"likeness": alike} if alike else {}),
         }
@@ -211,12 +211,12 @@ def explain_pictures(
             continue
         explained = [e for found in done for e in found[path]]
         if fusion is not None:
-            _fuse(explained, fusion, size=result.seen.placement.view)
+            _fuse(explained, fusion, size=result.seen.size)
         pictures.append(Picture(path, result.seen, explained, "", result.sha256))
     return pictures
 
 
-def _fuse(explained: Sequence[Explained], how: str, *, size: tuple[int, int]) -> None:
+def _fuse(explained: Sequence[Explained], how: str, *, size: tuple[int, ...]) -> None:
     for e in explained:
         maps = [(raised(m) if e.relative else m)[None] for m in e.maps.values()]
         e.maps[FUSED] = np.asarray(fuse(maps, how, size=size)[0], np.float32)
@@ -309,13 +309,19 @@ def _collect(rows: list[list[Explained]], e: Explanation, labels: Sequence[str],
                 label,
                 float(e.score[answer]),
                 None if probabilities is None else float(probabilities[answer, target]),
-                {k: m[row * len(m) // images] for k, m in e.maps.items()},
+                {k: _of_image(m, row, images) for k, m in e.maps.items()},
                 kept,
                 explainer.method,
                 e.relative[answer],
                 trace=[step.summary(answer) for step in e.trace],
             )
         )
+
+
+def _of_image(maps: NDArray[np.float32], row: int, images: int) -> NDArray[np.float32]:
+    """Return the map of an image; frames that the graph folds into the batch are slices of one."""
+    each = len(maps) // images
+    return maps[row * each : (row + 1) * each] if each > 1 else maps[row * len(maps) // images]
 
 
 def unique_stems(paths: Sequence[Path]) -> list[str]:

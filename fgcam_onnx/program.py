@@ -225,9 +225,7 @@ def _wide(seed: Value) -> Value:
 
 
 def append_map(emitter: Emitter, layer: Layer, components: Value) -> Value:
-    """Append the map: the sum of ``components`` over the channels, of shape (N, h, w)."""
-    if components.rank != 4:
-        raise LayerError(f"layer {layer.name!r} has shape {list(components.shape)}, not (N, C, H, W)")
+    """Append the map: the sum of ``components`` over the channels, of shape (N, *layer.spatial)."""
     return components.sum(layer.channel_axis)
 
 

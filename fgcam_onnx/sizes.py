@@ -7,7 +7,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from .errors import InputError, ModelError
+from .asked import for_axes
+from .errors import InputError, ModelError, OptionError
 from .graph.model import Model
 from .graph.shapes import Shape
 from .loading.loading import bind
@@ -69,3 +70,32 @@ def open_inputs(model: Model, image: str, *, given: Collection[str] | None = Non
     if given is not None and (missing := [n for n in found if n not in given]):
         raise InputError(f"no value for input {', '.join(map(repr, missing))}")
     return found
+
+
+def size_given(model: Model, image: str, size: tuple[int, ...] | None) -> tuple[int, ...]:
+    """Return all dimensions of input ``image`` but the batch for a ``size`` of its axes; empty where they are fixed.
+
+    Raises
+    ------
+    InputError
+        They are open, and no size is given, or something else than the axes of the size is open.
+    OptionError
+        The model fixes another size, or the input has another number of axes.
+    """
+    spec = next(i for i in model.inputs if i.name == image)
+    dims, axes = spec.shape[1:], max(len(spec.shape) - 2, 1)
+    free = [i for i, d in enumerate(dims) if not isinstance(d, int)]
+    size = for_axes(size, axes, "size") if size is not None else None
+    if not free:
+        if size is not None and size not in (dims[-axes:], dims[:axes]):
+            told = [" x ".join(map(str, s)) for s in (dims, size)]
+            raise OptionError(f"input {spec.name!r} is {told[0]}, not {told[1]}")
+        return ()
+    if size is None:
+        raise InputError(f"the model leaves the size of input {spec.name!r} open; give one with size= (--size HxW)")
+    if len(free) == 3 and axes == 2:
+        return (3, *size)
+    if len(free) != axes:
+        raise InputError(f"input {spec.name!r} has shape {list(spec.shape)}: height and width are not what is open")
+    sizes = iter(size)
+    return tuple(d if isinstance(d, int) else next(sizes) for d in dims)

@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from numpy.typing import NDArray
 from PIL import Image
 
-from .imaging import Style, drawn, footed, panel, save_npy, save_png
+from .imaging import Sampled, Style, drawn, footed, panel, save_npy, save_png
+from .imaging.drawing import ground, shades_of
 from .imaging.grids import labelled_grid
 from .imaging.likeness import told
+from .imaging.sampled import moving
+from .imaging.writing import save_moving, save_text
 from .pictures import Explained, Picture
 from .stream import Item, Row
 from .text import safe_name, unused
@@ -76,14 +81,29 @@ def write_picture(
                 continue
             over = drawn(picture.seen, values, style=style, relative=explained.whole(layer), notes=notes)
             explained.files.append(str(save_png(folder / f"{name}.png", over, ours=True)))
+            if isinstance(picture.seen, Sampled):
+                explained.files.extend(_beside(picture.seen, values, folder / name, style, explained.whole(layer)))
     if style is not None and len(taken) > 1:
         save_png(folder / f"{stem}.sheet.png", sheet(picture, style=style, notes=notes), ours=True)
+
+
+def _beside(seen: Sampled, values: NDArray[Any], path: Path, style: Style, relative: bool) -> list[str]:
+    """Write what says more than a picture: slices that move, or the numbers of a row; return the files."""
+    if seen.row and values.ndim == 1:
+        pairs = enumerate(zip(seen.values[0].tolist(), values.tolist(), strict=True))
+        lines = ["index,value,map", *(f"{i},{v:.9g},{m:.9g}" for i, (v, m) in pairs)]
+        return [str(save_text(path.with_name(f"{path.name}.csv"), "\n".join(lines) + "\n"))]
+    if len(seen.size) != 3:
+        return []
+    shades = shades_of(seen, values, style=style, relative=relative)
+    slices = moving(seen.overlaid(shades, colormap=style.colormap, alpha=style.alpha))
+    return [str(save_moving(path.with_name(f"{path.name}.moving.png"), slices))]
 
 
 def sheet(picture: Picture, *, style: Style, notes: Sequence[str] = ()) -> Image.Image:
     """Return all maps of a picture: in one row, or of several methods in a column for each, and how alike they are."""
     assert picture.seen is not None
-    shown, _ = picture.seen.shown(style)
+    shown = ground(picture.seen, style)
     tile = min(LARGEST, max(TILE, *shown.size))
     methods = list(dict.fromkeys(e.method for e in picture.explained))
 

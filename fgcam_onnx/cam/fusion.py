@@ -9,7 +9,7 @@ import numpy as np
 
 from ..errors import OptionError, check_known
 from ..graph.value import Array
-from ..matrices import resize_matrix
+from ..matrices import along, resize_matrix
 
 FUSIONS: dict[str, Callable[[Array, Array], Array]] = {
     "mean": lambda a, b: a + b,
@@ -20,24 +20,33 @@ FUSIONS: dict[str, Callable[[Array, Array], Array]] = {
 
 
 def scaled(maps: Array) -> Array:
-    """Return the positive part of each map of (N, h, w), its lowest value taken off, over its largest.
+    """Return the positive part of each map of (N, ...), its lowest value taken off, over its largest.
 
     A map that is constant there is 0.
     """
+    space = tuple(range(1, len(maps.shape)))
     positive = np.maximum(maps, 0)
-    raised = positive - positive.min(axis=(1, 2), keepdims=True)
-    top = raised.max(axis=(1, 2), keepdims=True)
+    raised = positive - positive.min(axis=space, keepdims=True)
+    top = raised.max(axis=space, keepdims=True)
     return raised / np.where(top > 0, top, 1)
 
 
-def resized(maps: Array, size: tuple[int, int]) -> Array:
-    """Return maps of (N, h, w) at ``size``, bilinear with half-pixel centres, not smoothed where smaller."""
-    height, width = maps.shape[1:]
-    if (height, width) == tuple(size):
+def resized(maps: Array, size: tuple[int, ...]) -> Array:
+    """Return maps of (N, ...) at ``size``, linear along each axis with half-pixel centres, not smoothed where smaller.
+
+    Raises
+    ------
+    OptionError
+        The size is of another number of axes.
+    """
+    own = maps.shape[1:]
+    if tuple(own) == tuple(size):
         return maps
-    rows = resize_matrix(height, size[0]).astype(np.float32)
-    columns = resize_matrix(width, size[1]).astype(np.float32)
-    return np.matmul(np.matmul(rows, maps), columns.T.copy())
+    if len(own) != len(size):
+        told = [" x ".join(map(str, s)) for s in (own, size)]
+        raise OptionError(f"maps of {told[0]} positions cannot be brought to {told[1]}: they have other axes")
+    ways = [resize_matrix(n, wide).astype(np.float32) for n, wide in zip(own, size, strict=True)]
+    return along(maps, dict(enumerate(ways, 1)))
 
 
 def check_fusion(how: str) -> None:
@@ -51,8 +60,8 @@ def check_fusion(how: str) -> None:
     check_known("fusion", how, FUSIONS)
 
 
-def fuse(maps: Sequence[Array], how: str, *, size: tuple[int, int]) -> Array:
-    """Return one map of (N, H, W) in [0, 1] from several of (N, h, w).
+def fuse(maps: Sequence[Array], how: str, *, size: tuple[int, ...]) -> Array:
+    """Return one map of (N, *size) in [0, 1] from several of (N, ...).
 
     Each map's positive part is scaled to [0, 1] for each image and resized to ``size``; they are combined, and
     the result is scaled again. For a product each resized map is scaled once more, as RefineCAM has it in

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..graph.value import Array
-from ..matrices import resize_matrix
+from ..matrices import along, resize_matrix
 
 Progress = Callable[[int, int], None]
 Floats = NDArray[np.float32]
@@ -23,26 +23,27 @@ def softmax(scores: Floats, axis: int = 1) -> Floats:
 
 
 def upsampling(size: tuple[int, ...], wide: tuple[int, ...], *, coordinates: str = "half_pixel") -> tuple[Floats, ...]:
-    """Return the matrices, one for each axis, that bring maps of ``size`` to ``wide`` bilinearly."""
+    """Return the matrices, one for each axis, that bring maps of ``size`` to ``wide`` linearly."""
     return tuple(
         resize_matrix(n, w, coordinates=coordinates).astype(np.float32) for n, w in zip(size, wide, strict=True)
     )
 
 
-def upsampled(maps: Array, rows: Array, columns: Array) -> Array:
-    """Return (..., h, w) maps as (..., H, W), ``rows`` being (H, h) and ``columns`` (w, W)."""
-    return rows @ maps @ columns
+def upsampled(maps: Array, ways: Sequence[Array]) -> Array:
+    """Return maps of which the last axes are multiplied by a matrix (new size, size) each."""
+    first = len(maps.shape) - len(ways)
+    return along(maps, dict(enumerate(ways, first)))
 
 
-def stretched(maps: Array) -> Array:
-    """Bring each of (..., h, w) maps to 0 to 1; one that is constant becomes 0."""
-    low, high = maps.min((-2, -1), keepdims=True), maps.max((-2, -1), keepdims=True)
+def stretched(maps: Array, space: tuple[int, ...]) -> Array:
+    """Bring each map over the axes ``space`` to 0 to 1; one that is constant becomes 0."""
+    low, high = maps.min(space, keepdims=True), maps.max(space, keepdims=True)
     return (maps - low) / np.where(high == low, 1, high - low)
 
 
-def without_constant(maps: Array) -> Array:
-    """Return (..., h, w) maps, those that are constant as zeros."""
-    low, high = maps.min((-2, -1), keepdims=True), maps.max((-2, -1), keepdims=True)
+def without_constant(maps: Array, space: tuple[int, ...]) -> Array:
+    """Return maps over the axes ``space``, those that are constant as zeros."""
+    low, high = maps.min(space, keepdims=True), maps.max(space, keepdims=True)
     return np.where(high == low, np.float32(0), maps)
 
 
@@ -52,7 +53,7 @@ class Live:
 
     Attributes
     ----------
-    maps : ndarray of shape (n, h, w)
+    maps : ndarray of shape (n, ...)
         The channels that are run, a constant one as zeros.
     place : ndarray of shape (C,)
         Which of them stands for each channel.
@@ -61,14 +62,19 @@ class Live:
     maps: Floats
     place: NDArray[np.int64]
 
+    @property
+    def space(self) -> tuple[int, ...]:
+        """The axes of a map."""
+        return tuple(range(1, self.maps.ndim))
+
     def spread(self, found: NDArray[Any]) -> NDArray[Any]:
         """Return (n, ...) values of the runs as (C, ...) values of the channels."""
         return found[self.place]
 
 
 def live_channels(activations: Floats) -> Live:
-    """Return the channels of (C, h, w) ``activations`` whose masks differ: constant ones all make the same."""
-    varies = np.ptp(activations, axis=(1, 2)) != 0
+    """Return the channels of (C, ...) ``activations`` whose masks differ: constant ones all make the same."""
+    varies = np.ptp(activations, axis=tuple(range(1, activations.ndim))) != 0
     place = np.where(varies, np.cumsum(varies) - 1, varies.sum())
     maps = activations[varies]
     return Live(maps if varies.all() else np.concatenate([maps, np.zeros_like(activations[:1])]), place)
@@ -94,8 +100,8 @@ def drop(scores: Array, whole: Array) -> Array:
 def neighbourhood(size: int, *, gaussian: bool) -> Floats:
     """Return the (size, size) matrix whose row i says how much of each place along an axis is kept at place i.
 
-    With ``gaussian`` 1/4, 1/2, 1/4 around i: the product over both axes is the 3 x 3 kernel of Recipro-CAM
-    (Byun & Lee, 2022, arXiv:2209.14074). Without, only i itself.
+    With ``gaussian`` 1/4, 1/2, 1/4 around i: the product over two axes is the 3 x 3 kernel of Recipro-CAM
+    (Byun & Lee, 2022, arXiv:2209.14074). Without, or on an axis of one place, only i itself.
     """
     near = np.eye(size, k=-1) + np.eye(size, k=1)
-    return np.asarray(np.eye(size) / 2 + near / 4 if gaussian else np.eye(size), np.float32)
+    return np.asarray(np.eye(size) / 2 + near / 4 if gaussian and size > 1 else np.eye(size), np.float32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -26,13 +27,13 @@ def principal(components: NDArray[Any]) -> NDArray[np.float32]:
 
     Parameters
     ----------
-    components : ndarray of shape (N, C, h, w)
+    components : ndarray of shape (N, C, ...)
 
     Returns
     -------
-    ndarray of shape (N, C, h, w), which sums to 0 over the positions
+    ndarray of that shape, which sums to 0 over the positions
     """
-    parts = np.empty((*components.shape[:2], components.shape[2] * components.shape[3]))
+    parts = np.empty((*components.shape[:2], math.prod(components.shape[2:])))
     for part, image in zip(parts, components.reshape(parts.shape).astype(np.float64), strict=True):
         centred = image - image.mean(axis=1, keepdims=True)
         if len(image) <= image.shape[1]:
@@ -64,11 +65,11 @@ def kernel_principal(activations: NDArray[Any]) -> NDArray[np.float32]:
 
     Parameters
     ----------
-    activations : ndarray of shape (N, C, h, w)
+    activations : ndarray of shape (N, C, ...)
 
     Returns
     -------
-    ndarray of shape (N, 1, h, w)
+    ndarray of shape (N, 1, ...)
 
     Raises
     ------
@@ -76,10 +77,10 @@ def kernel_principal(activations: NDArray[Any]) -> NDArray[np.float32]:
         The layer has more than 4096 positions.
     """
     count, channels, *size = activations.shape
-    positions = size[0] * size[1]
+    positions = math.prod(size)
     if positions > POSITIONS:
         raise LayerError(
-            f"kpcacam compares every two positions: a layer of {size[0]} x {size[1]} is too large "
+            f"kpcacam compares every two positions: a layer of {' x '.join(map(str, size))} is too large "
             f"(at most {POSITIONS} positions). Choose a deeper layer."
         )
     maps = np.zeros((count, positions))

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ..errors import OptionError, check_known
 from ..graph.value import Array
-from ..matrices import resize_matrix
+from ..matrices import along, resize_matrix
 
 Floats = NDArray[np.float64]
 
@@ -74,25 +74,27 @@ def window_starts(length: int, window: int, stride: int) -> list[int]:
 
 
 def rise_masks(
-    size: tuple[int, int], numbers: Sequence[int], *, cells: int, p: float, seed: int
+    size: tuple[int, ...], numbers: Sequence[int], *, cells: int, p: float, seed: int
 ) -> NDArray[np.float32]:
     """Return RISE's masks: random cells, upsampled bilinearly and shifted by less than a cell.
 
-    Petsiuk, Das & Saenko, 2018, arXiv:1806.07421: ``cells`` x ``cells``, each 1 with probability ``p``,
-    enlarged to ``cells`` + 1 a side and cut to ``size`` at a random place.
+    Petsiuk, Das & Saenko, 2018, arXiv:1806.07421: ``cells`` a side, at most as many as there are positions, each 1
+    with probability ``p``, enlarged to one more a side and cut to ``size`` at a random place.
 
     Returns
     -------
     ndarray of shape (n, *size), values in [0, 1]
     """
-    sides = [-(-s // cells) for s in size]
-    ways = [resize_matrix(cells, (cells + 1) * s) for s in sides]
+    counts = [min(cells, s) for s in size]
+    sides = [-(-s // n) for s, n in zip(size, counts, strict=True)]
+    ways = [resize_matrix(n, (n + 1) * s) for s, n in zip(sides, counts, strict=True)]
     masks = np.empty((len(numbers), *size), np.float32)
     for mask, m in zip(masks, numbers, strict=True):
         rng = generator(seed, m)
-        kept = (rng.random((cells, cells)) < p).astype(np.float64)
-        top, left = (int(rng.integers(s)) for s in sides)
-        mask[:] = ways[0][top : top + size[0]] @ kept @ ways[1][left : left + size[1]].T
+        kept = (rng.random(counts) < p).astype(np.float64)
+        starts = [int(rng.integers(s)) for s in sides]
+        cut = [way[at : at + wide] for way, at, wide in zip(ways, starts, size, strict=True)]
+        mask[:] = along(kept, dict(enumerate(cut)))
     return masks
 
 
@@ -106,11 +108,11 @@ def smooth_grad_cam_pp(
 
     Parameters
     ----------
-    a : array of shape (..., C, h, w)
+    a : array of shape (N, C, ...)
         Activations of the clean input.
     moments : three arrays of that shape
         Means of the gradient, its square and its cube.
-    space : the axes of h and w
+    space : the spatial axes
 
     Returns
     -------

@@ -82,12 +82,13 @@ PASSED_ON = "layers grid aug_smooth int8 device threads batch".split()
 @click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
 @click.pass_context
 def command(ctx: click.Context, /, **options: Any) -> None:
-    """Explain what MODEL sees in IMAGES: files, folders or globs.
+    """Explain what MODEL sees in IMAGES: files, folders or globs; of clips, folders of frames.
 
     Writes an overlay for each picture, layer and target, and explanations.json with targets, scores,
     conservation (sum of the map over sum of the components it was refined from) and all that is needed to
-    repeat the run. The exit code is 1 when a picture failed; the others are still done. A run that was stopped, or
-    killed, goes on where it was when the same command is given again.
+    repeat the run. Arrays (.npy, .npz), sounds (.wav) and scans (.nii) are taken as they are: signals are drawn as
+    curves, volumes and clips as slices and an animated PNG. The exit code is 1 when a picture failed; the others are
+    still done. A run that was stopped, or killed, goes on where it was when the same command is given again.
 
     \b
     fgcam explain model.onnx photos/ --labels labels.txt
@@ -100,9 +101,9 @@ def command(ctx: click.Context, /, **options: Any) -> None:
     from ..arguments import image_input
     from ..arithmetic import arithmetic_of
     from ..arithmetic import told as saturating
-    from ..errors import OptionError
-    from ..feeding import is_array
-    from ..imaging import find_images, make_folder
+    from ..feeding import clip_of, sources
+    from ..imaging import make_folder
+    from ..imaging.arrays import is_array
     from ..loading.loading import load
     from ..pictures import explain_pictures, unique_stems
     from ..stream import Item
@@ -118,18 +119,19 @@ def command(ctx: click.Context, /, **options: Any) -> None:
     model, images = options.pop("model"), options.pop("images")
     if model is None or not images:
         raise click.UsageError("Name a MODEL and IMAGES, or a record with --from.", ctx)
-    paths = find_images(images) if record is None else [Path(i["image"]) for i in record["images"]]
     loaded = load(model)
     for note in loaded.notes:
         say(f"note: {note}", err=True)
     image = pictured(loaded, image_input(loaded.inputs, options["input_name"]))
+    clip = clip_of(image, loaded)
+    paths = sources(images, clips=clip is not None) if record is None else [Path(i["image"]) for i in record["images"]]
     overrides = {k: options[k] for k in OVERRIDES}
     if record is not None:
         prepared = recorded(record["preprocess"])
     elif all(map(is_array, paths)) and options["spec"] is None and _liked(options["target"]) is None:
         prepared = untouched()
     else:
-        prepared = prepare(loaded, options["spec"], image=image, **overrides)
+        prepared = prepare(loaded, options["spec"], image=image if clip is None else clip[1], **overrides)
     labels_file = labels_file_of(model, options["labels_file"])
     meant = stated(options, labels_file)
     feeds = read_feeds(options["feeds"], model=loaded, image=image, spec=options["spec"], **overrides)
@@ -139,8 +141,6 @@ def command(ctx: click.Context, /, **options: Any) -> None:
     head = explainers[0].head
     labels = head.labels or meant.labels
     noted(head)
-    if (frame := explainers[0].frame) is not None and frame.flat and options["overlay"]:
-        raise OptionError(f"input {image.name!r} is a vector, and nothing is drawn on one: pass --raw")
     targets, top = read_targets(
         options["target"], labels=labels, explainer=explainers[0], preprocess=prepared.preprocess,
         seed=options["seed"], boxes=options["boxes"],

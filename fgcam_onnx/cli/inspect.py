@@ -62,7 +62,7 @@ def report_on(
     *,
     input_name: str | None = None,
     output_name: str | None = None,
-    grid: tuple[int, int] | None = None,
+    grid: tuple[int, ...] | None = None,
     head: Stated | None = None,
 ) -> dict[str, Any]:
     """Return what is known of a model as plain values; what is not, as None and a line in ``notes``."""
@@ -96,7 +96,7 @@ def report_on(
             raise
         notes.append(str(error))
     if score is not None and not layers:
-        notes.append("no layer has channels and spatial extent: there is nothing to draw a map of")
+        notes.append("no layer has channels and spatial extent: what can be explained is the input")
     sidecar = find_sidecar(path)
     return {
         "model": str(path),
@@ -106,6 +106,7 @@ def report_on(
         "parameters": sum(int(a.size) for a in model.constants.values()),
         "preprocess": sidecar.name if sidecar else None,
         "guess": None if sidecar else _guess(model, input_name),
+        "takes": _takes(model, image) if image else None,
         "inputs": _tensors(model.inputs),
         "outputs": _tensors(model.outputs),
         "score": _score(model, score, image.name if image else None) if score else None,
@@ -120,6 +121,15 @@ def report_on(
         "explanation": explanation,
         "notes": notes,
     }
+
+
+def _takes(model: Model, image: TensorSpec) -> str:
+    """Return what `fgcam explain` takes for an input: ``pictures``, ``clips``, or ``arrays`` as they are."""
+    from ..feeding import clip_of
+    from ..surgery.framing import pictured
+
+    framed = pictured(model, image)
+    return "pictures" if len(framed.shape) == 4 else "clips" if clip_of(framed, model) is not None else "arrays"
 
 
 def _guess(model: Model, input_name: str | None) -> str | None:
@@ -197,7 +207,7 @@ def _tokens(grid: Grid | None) -> dict[str, Any] | None:
     """Return how tokens lie in the picture: how many are left out in front and behind, and the grid."""
     if grid is None:
         return None
-    return {"before": grid.before, "after": grid.after, "grid": [grid.height, grid.width], "axis": grid.axis}
+    return {"before": grid.before, "after": grid.after, "grid": list(grid.size), "axis": grid.axis}
 
 
 def _tensors(specs: Sequence[TensorSpec]) -> list[dict[str, Any]]:

@@ -89,7 +89,10 @@ def prepare(model: Model, spec: str | None, *, image: TensorSpec, **overrides: A
 
     if len(image.shape) != 4:
         sizes = " x ".join(map(str, image.shape))
-        raise OptionError(f"input {image.name!r} is {sizes}: pictures need N x C x H x W or N x H x W x C")
+        raise OptionError(
+            f"input {image.name!r} is {sizes}: pictures need N x C x H x W or N x H x W x C. `fgcam explain` takes "
+            "signals, volumes and clips as arrays (.npy), sounds (.wav) and scans (.nii)"
+        )
     changes = {k: v for k, v in overrides.items() if v is not None}
     flags = " ".join(f"--{k}" for k in changes)
     sidecar = find_sidecar(model.path) if spec is None and model.path is not None else None

@@ -98,7 +98,9 @@ def inspection(report: dict[str, Any], *, shown: int | None) -> None:
         out.print(Text(line), soft_wrap=True)
     guess = f" (a guess is {report['guess']})" if report["guess"] else ""
     beside = report["preprocess"] or f"no preprocessing file beside the model; pass --preprocess to explain{guess}"
-    out.print(Text(f"pictures: {beside}"), soft_wrap=True)
+    taken = "arrays (.npy, .npz), sounds (.wav) and scans (.nii), as they are"
+    told = f"input: {taken}" if report["takes"] == "arrays" else f"{report['takes'] or 'pictures'}: {beside}"
+    out.print(Text(told), soft_wrap=True)
     if auto := report["auto"]:
         start = f"{auto['base']} at {auto['layer']}, {auto['why']}; refined to the input"
         out.print(Text(f"auto: {start if auto['base'] else auto['why']}"))

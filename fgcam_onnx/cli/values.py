@@ -12,21 +12,21 @@ from ..errors import OptionError, TargetError
 
 
 class Size(click.ParamType):  # type: ignore[type-arg, unused-ignore]
-    """``HEIGHTxWIDTH`` or one number for a square."""
+    """``HEIGHTxWIDTH``, as many sides as there are axes, or one number for all."""
 
     name = "HxW"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
-        """Return (height, width)."""
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        """Return the sides."""
         if isinstance(value, tuple):
             return value
         try:
             sides = [int(s) for s in str(value).lower().split("x")]
         except ValueError:
             sides = []
-        if len(sides) not in (1, 2) or min(sides) < 1:
+        if not sides or min(sides) < 1:
             self.fail(f"{value!r} is not a size such as 224 or 192x256", param, ctx)
-        return sides[0], sides[-1]
+        return tuple(sides)
 
 
 class Numbers(click.ParamType):  # type: ignore[type-arg, unused-ignore]

@@ -9,11 +9,14 @@ import numpy as np
 from onnx import NodeProto, helper
 
 from .memo import once
-from .model import Model, dims_of
+from .model import Model, TensorSpec, dims_of
 from .operators import (
+    ELEMENTWISE,
     KEEPS_SIGN,
     LINEAR_PREPROCESSING,
     NON_NEGATIVE,
+    NORMALIZES,
+    PRODUCTS,
     REARRANGES,
     SHAPES,
     SPATIAL,
@@ -152,8 +155,46 @@ def _channel_axes(model: Model, varying: set[str]) -> dict[str, int]:
                     if ranks[name] == ranks[known]:
                         axis.setdefault(name, axis[known])
     for spec in model.inputs:
-        axis.setdefault(spec.name, _axis_by_size(spec.shape))
+        if spec.name not in axis:
+            axis[spec.name] = (
+                _axis_by_size(spec.shape) if len(spec.shape) == 4 else _axis_of(model, spec, axis, varying)
+            )
     return {name: a for name, a in axis.items() if a >= 0}
+
+
+def _axis_of(model: Model, spec: TensorSpec, known: Mapping[str, int], varying: set[str]) -> int:
+    """Return where the channels are of an input of other than four axes that no spatial operator reads; -1 if unclear.
+
+    Frames (N, T, C, H, W) are folded into the batch of pictures, whose channels are known; a product with weights sums
+    over the last axis of (N, T, C), step by step or of all; and a signal (N, 1, L) has one channel.
+    """
+    rank, same = len(spec.shape), {spec.name}
+    if rank < 3:
+        return -1
+    for node in model.nodes:
+        if same.isdisjoint(node.input) or not node.output:
+            continue
+        name, after = node.output[0], _shape(model, node.output[0]) or ()
+        if node.op_type == "Reshape" and name in known:
+            folded = (
+                len(after) == rank - 1 and after[1:] == spec.shape[2:] and all(isinstance(d, int) for d in after[1:])
+            )
+            return known[name] + 1 if folded else -1
+        if node.op_type in PRODUCTS:
+            a, b = (node.input[i] for i in PRODUCTS[node.op_type])
+            if a in same and b not in varying:
+                return rank - 1
+        elif node.op_type in ELEMENTWISE or node.op_type in NORMALIZES or _keeps_last(node):
+            same.update(o for o in node.output if (_shape(model, o) or ())[-1:] == spec.shape[-1:])
+    return 1 if rank == 3 and spec.shape[1] == 1 else -1
+
+
+def _keeps_last(node: Node) -> bool:
+    """Tell an operator that moves elements and may leave the last axis as it is."""
+    perm = next((list(a.ints) for a in node.attribute if a.name == "perm"), [1, 0])
+    if node.op_type == "Transpose":
+        return perm[-1] == max(perm)
+    return node.op_type in VIEWS or node.op_type in ("Gather", "Slice", "Split")
 
 
 def _through_transpose(node: NodeProto, axis: dict[str, int]) -> None:
@@ -169,5 +210,5 @@ def _through_transpose(node: NodeProto, axis: dict[str, int]) -> None:
 
 def _axis_by_size(shape: Shape) -> int:
     """Return where a picture's 1, 3 or 4 channels are, for inputs that no spatial operator reads; -1 if unclear."""
-    few = [a for a in (1, 3) if len(shape) == 4 and shape[a] in (1, 3, 4)]
+    few = [a for a in (1, 3) if shape[a] in (1, 3, 4)]
     return few[0] if few else -1

@@ -7,11 +7,18 @@ from typing import Any
 from ..graph.facts import facts_of, producers_of
 from ..graph.model import Model
 from ..graph.operators import VIEWS
+from ..graph.shapes import Shape
 from .head import Head
 from .names import metadata_of
 
 NUMBERS = ("depth",)
 """Ultralytics' tasks whose output is a number at each place."""
+
+
+def may_be_map(model: Model, shape: Shape, *, source: str) -> bool:
+    """Tell whether an answer of ``shape`` has the axes of a map of classes: those of a picture, or of the input."""
+    axes = [len(i.shape) - 2 for i in model.inputs if i.name == source and source in facts_of(model).channel_axis]
+    return len(shape) - 1 in (2, *axes)
 
 
 def doubt_of_map(model: Model, output: str, head: Head, end: str, *, source: str, names: int | None) -> dict[str, Any]:
@@ -30,7 +37,7 @@ def doubt_of_map(model: Model, output: str, head: Head, end: str, *, source: str
         return {"guessed": True, "why": "places of a picture, the class where its one channel is above 0"}
     shape = next(i.shape for i in model.inputs if i.name == source)
     axis = facts_of(model).channel_axis.get(source, 1)
-    one = shape[1:] if len(shape) == 4 else ()
+    one = shape[1:] if len(shape) == len(head.shape) + 1 else ()
     channels = one[axis - 1] if one and axis else None
     sides = [d for a, d in enumerate(one, 1) if a != axis]
     own = [d for a, d in enumerate(head.shape) if a != head.axis]

@@ -15,7 +15,7 @@ from ..graph.shapes import Shape
 from ..layers.flow import Flow, flow_of
 from .background import STANDS, by_softmax, stands_at, with_background
 from .columns import Columns, columns_of, form_of
-from .doubts import doubt_of_map
+from .doubts import doubt_of_map, may_be_map
 from .ends import answer_axis, embeds, end_of, refuse_chosen, refuse_index
 from .head import KINDS, Head
 from .names import fitted_labels, metadata_of, own_labels
@@ -199,7 +199,7 @@ def _told(seen: _Seen) -> Head:
         cells = boxes is not None and not _cells(seen).isdisjoint({d for d in shape if isinstance(d, int)})
         if (several := _several(seen)) is not None and (labels == several.count or (several.why and not cells)):
             return several
-    if len(shape) == 3 and not _raw_grids(seen) and (found := _map(seen)) is not None:
+    if len(shape) > 2 and not _raw_grids(seen) and (found := _map(seen)) is not None:
         doubt = doubt_of_map(seen.model, seen.score.output, found, seen.end, source=seen.source, names=labels)
         return replace(found, **doubt) if doubt else found
     why = embeds(seen.model, seen.score.output)
@@ -257,21 +257,22 @@ def _product_axis(seen: _Seen) -> int | None:
 
 
 def _map(seen: _Seen) -> Head | None:
-    """Return a map of classes, (classes, h, w) or (h, w, classes)."""
+    """Return a map of classes, (classes, h, w) or (h, w, classes), or of as many axes as the input has."""
     shape = seen.shape
-    if len(shape) != 3:
+    if not may_be_map(seen.model, shape, source=seen.source):
         return None
-    axis = None if seen.over not in (0, 2) else seen.over
+    last = len(shape) - 1
+    axis = None if seen.over not in (0, last) else seen.over
     if axis is None and seen.labels is not None:
-        fits = [a for a in (0, 2) if shape[a] == seen.labels]
+        fits = [a for a in (0, last) if shape[a] == seen.labels]
         axis = fits[0] if len(fits) == 1 else None
     if axis is None:
         known = facts_of(seen.model).channel_axis.get(seen.score.logits)
         axis = answer_axis(known, seen.flow) if known is not None and known < len(seen.flow.shape) else None
-    guessed = axis not in (0, 2)
-    if axis not in (0, 2):
+    guessed = axis not in (0, last)
+    if axis not in (0, last):
         sizes = [d if isinstance(d, int) else math.inf for d in shape]
-        axis = 0 if sizes[0] <= sizes[2] else 2
+        axis = 0 if sizes[0] <= sizes[last] else last
     size = shape[axis]
     why = "places of a picture" + (", the classes at the shorter axis" if guessed else "")
     return Head("map", shape, axis, size if isinstance(size, int) else None, why=why, guessed=guessed)

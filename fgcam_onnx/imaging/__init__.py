@@ -1,6 +1,6 @@
 """Pictures in and out: reading, preprocessing, labels, overlays and files. Knows nothing of graphs.
 
-Imports asked, emptiness and errors.
+Imports asked, emptiness, errors and matrices.
 """
 
 from fgcam_onnx.imaging.drawing import Seen, Style, drawn
@@ -12,6 +12,7 @@ from fgcam_onnx.imaging.overlay import coloured, heatmap, normalize, overlay
 from fgcam_onnx.imaging.placing import Placement, Prepared, placements_of
 from fgcam_onnx.imaging.preprocess import PRESETS, Preprocess
 from fgcam_onnx.imaging.reading import read_image
+from fgcam_onnx.imaging.sampled import Sampled
 from fgcam_onnx.imaging.shading import Shades, shaded
 from fgcam_onnx.imaging.sheets import contact_sheet, panel
 from fgcam_onnx.imaging.sidecar import find_sidecar, preprocess_from, sidecar_labels
@@ -22,6 +23,7 @@ __all__ = [
     "Placement",
     "Prepared",
     "Preprocess",
+    "Sampled",
     "Seen",
     "Shades",
     "Style",

@@ -11,15 +11,21 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fgcam_onnx.errors import ImageError
+from fgcam_onnx.imaging.recordings import SCANS, SOUNDS, read_scan, read_sound
 
-ARRAYS = (".npy", ".npz")
-"""Extensions of files that hold arrays."""
+ARRAYS = (".npy", ".npz", *SOUNDS, *SCANS)
+"""Extensions of files that hold arrays, sounds and scans, which are taken as they are."""
 LARGEST = 2**30
 """Bytes of such a file."""
 
 
+def is_array(path: Path) -> bool:
+    """Tell whether a file holds arrays, by its name."""
+    return path.name.lower().endswith(ARRAYS)
+
+
 def read_arrays(path: str | Path) -> dict[str, NDArray[Any]]:
-    """Read a ``.npy`` file, whose array is called ``""``, or a ``.npz`` file; nothing in it is executed.
+    """Read a ``.npy`` file, a sound or a scan, whose array is called ``""``, or a ``.npz`` file; nothing is executed.
 
     Raises
     ------
@@ -27,6 +33,9 @@ def read_arrays(path: str | Path) -> dict[str, NDArray[Any]]:
         The file is missing, too large, or holds no arrays of numbers.
     """
     where = Path(path)
+    for endings, read in ((SOUNDS, read_sound), (SCANS, read_scan)):
+        if where.name.lower().endswith(endings):
+            return {"": read(where)}
     try:
         if where.stat().st_size > LARGEST:
             raise ImageError(f"{where}: above {LARGEST // 2**20} MB, too large for an array")

@@ -70,6 +70,6 @@ def checked_size(size: object) -> tuple[int, int]:
         whole = size_of(size, "size")
     except OptionError:
         whole = None
-    if whole is None or max(whole) > MAX_SIDE:
+    if whole is None or len(whole) > 2 or max(whole) > MAX_SIDE:
         raise OptionError(f"Preprocessing size {size!r} must be (height, width), whole numbers in 1..{MAX_SIDE} each.")
-    return whole
+    return whole[0], whole[-1]

@@ -6,13 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from fgcam_onnx.errors import OptionError
 from fgcam_onnx.imaging.footers import footed
 from fgcam_onnx.imaging.overlay import laid
 from fgcam_onnx.imaging.placing import Placement
-from fgcam_onnx.imaging.shading import PERCENTILE, shaded
+from fgcam_onnx.imaging.sampled import Sampled
+from fgcam_onnx.imaging.shading import PERCENTILE, Shades, shaded
 from fgcam_onnx.imaging.sheets import fitted
 
 LARGEST = 2000
@@ -53,6 +56,15 @@ class Seen:
     view: Image.Image
     placement: Placement
 
+    @property
+    def size(self) -> tuple[int, ...]:
+        """The sizes of the axes that the model saw."""
+        return self.placement.view
+
+    def summary(self) -> dict[str, Any]:
+        """Return where the view lies as plain values."""
+        return {"placement": self.placement.summary()}
+
     def shown(self, style: Style) -> tuple[Image.Image, Placement]:
         """Return what maps are drawn over, at most 2000 pixels of a photograph, and where they lie in it."""
         if style.on == "model":
@@ -66,8 +78,30 @@ class Seen:
         return smaller, Placement((smaller.height, smaller.width), self.placement.view, box)
 
 
+def ground(seen: Seen | Sampled, style: Style) -> Image.Image:
+    """Return what maps are drawn over, without one."""
+    if isinstance(seen, Seen):
+        return seen.shown(style)[0]
+    return seen.under(seen.shaded(np.zeros(seen.size)), alpha=0)
+
+
+def shades_of(seen: Sampled, values: NDArray[Any], *, style: Style, relative: bool = False) -> Shades:
+    """Return a map of what is no picture as shares of a colour scale.
+
+    Raises
+    ------
+    InputError, OptionError
+        The map has other axes, or the style is for pictures.
+    """
+    if style.on == "model" or style.smooth is not None:
+        raise OptionError("--on model and --smooth (on=, smooth=) are for pictures: leave them out")
+    return seen.shaded(
+        values, signed=style.signed, percentile=style.percentile, relative=relative, gamma=style.gamma or 1.0
+    )
+
+
 def drawn(
-    seen: Seen,
+    seen: Seen | Sampled,
     values: NDArray[Any],
     *,
     style: Style,
@@ -79,8 +113,8 @@ def drawn(
 
     Parameters
     ----------
-    seen : Seen
-    values : ndarray, (h, w)
+    seen : Seen or Sampled
+    values : ndarray, (h, w), or of the axes of what was seen
     style : Style
     relative : bool
         Of `shaded`.
@@ -94,6 +128,10 @@ def drawn(
     InputError, OptionError
         As for `overlay`.
     """
+    if isinstance(seen, Sampled):
+        shades = shades_of(seen, values, style=style, relative=relative)
+        over = seen.under(shades, colormap=style.colormap, alpha=style.alpha)
+        return _told(fitted(over, tile=tile) if tile is not None else over, shades, style, notes)
     picture, placement = seen.shown(style)
     shades = shaded(
         values, view=placement.view, signed=style.signed, percentile=style.percentile, smooth=style.smooth,
@@ -102,5 +140,9 @@ def drawn(
     over = laid(picture, shades, placement=placement, colormap=style.colormap, alpha=style.alpha)
     if tile is not None:
         over = fitted(over, tile=tile)
+    return _told(over, shades, style, notes)
+
+
+def _told(over: Image.Image, shades: Shades, style: Style, notes: Sequence[str]) -> Image.Image:
     told = (*shades.notes, *notes)
     return footed(over, scale=shades if style.bar else None, colormap=style.colormap, notes=told)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fgcam_onnx.imaging.resampling import resized
+from fgcam_onnx.matrices import along, resize_matrix
 
 ALIKE = 0.9
 """Maps that correlate at least so much look the same."""
@@ -18,19 +19,27 @@ Names = tuple[str, str]
 
 
 def likeness(a: NDArray[Any], b: NDArray[Any]) -> float | None:
-    """Return Pearson's correlation of two raw maps; the smaller is brought to the larger's size bilinearly.
+    """Return Pearson's correlation of two raw maps; the smaller is brought to the larger's size linearly.
 
     Returns
     -------
     float or None
-        -1..1; None where a map is constant.
+        -1..1; None where a map is constant, or they have other axes.
     """
+    if a.ndim != b.ndim:
+        return None
     larger = a.shape if a.size >= b.size else b.shape
-    size = (int(larger[0]), int(larger[1]))
-    first, second = (_centred(resized(m, size=size)) for m in (a, b))
+    first, second = (_centred(_brought(m, larger)) for m in (a, b))
     if first is None or second is None:
         return None
     return float(np.clip(first @ second, -1, 1))
+
+
+def _brought(values: NDArray[Any], size: tuple[int, ...]) -> NDArray[np.float64]:
+    if len(size) == 2:
+        return resized(values, size=(size[0], size[1]))
+    ways = [resize_matrix(n, wide) for n, wide in zip(values.shape, size, strict=True)]
+    return np.asarray(along(values, dict(enumerate(ways))), np.float64)
 
 
 def _centred(values: NDArray[np.float64]) -> NDArray[np.float64] | None:

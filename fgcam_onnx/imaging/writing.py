@@ -7,7 +7,7 @@ import json
 import os
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path, PurePath
 from typing import Any, BinaryIO
 
@@ -131,6 +131,15 @@ def save_png(path: str | Path, image: Image.Image, *, ours: bool = False) -> Pat
     return write_atomically(path, lambda file: image.save(file, format="PNG", pnginfo=told))
 
 
+def save_moving(path: str | Path, pictures: Sequence[Image.Image], *, rate: float = 6.0) -> Path:
+    """Write pictures as one animated PNG, ``rate`` of them a second, which browsers play; see `write_atomically`."""
+    told = PngInfo()
+    told.add_text("Software", "fgcam_onnx")
+    first, *rest = pictures
+    options: dict[str, Any] = {"save_all": True, "append_images": rest, "duration": 1000 / rate, "loop": 0}
+    return write_atomically(path, lambda file: first.save(file, format="PNG", pnginfo=told, **options))
+
+
 def is_ours(path: str | Path) -> bool:
     """Tell whether a file is a picture of a map, written by `save_png`."""
     try:
@@ -159,6 +168,15 @@ def save_npy(path: str | Path, array: NDArray[Any]) -> Path:
     if values.dtype.hasobject:
         raise OutputError(f"{path}: an array of Python objects is not written. Convert it to numbers first.")
     return write_atomically(path, lambda file: np.save(file, values, allow_pickle=False))
+
+
+def save_text(path: str | Path, text: str) -> Path:
+    """Write text in UTF-8; see `write_atomically`."""
+
+    def write(file: BinaryIO) -> None:
+        file.write(text.encode())
+
+    return write_atomically(path, write)
 
 
 def save_json(path: str | Path, obj: object) -> Path:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..graph.facts import producers_of, reached_from
+from ..graph.facts import facts_of, producers_of, reached_from
 from ..graph.memo import once
 from ..graph.model import Model, dims_of
 from ..graph.operators import ELEMENTWISE, VIEWS
@@ -30,7 +30,8 @@ def answer_itself(model: Model, logits: str) -> frozenset[str]:
     They are followed back from the logits through what moves, resizes, changes or adds them element by element.
     """
     kind = model.types.get(logits)
-    if kind is None or len(dims_of(kind)) != 4 or not has_places(model, logits):
+    ranks = {4, *(len(i.shape) for i in model.inputs if i.name in facts_of(model).channel_axis)}
+    if kind is None or len(dims_of(kind)) not in ranks or not has_places(model, logits):
         return frozenset()
     producers, varying = producers_of(model), reached_from(model, *(i.name for i in model.inputs))
     found, waiting = {logits}, [logits]

@@ -79,13 +79,13 @@ def tokens_of(
     """
     count = _dims(model, weights)[-1]
     grids = [*(x.grid for x in candidate_layers(model, logits=logits, source=source)), grid]
-    fitting = [g for g in grids if g is not None and g.extra + g.height * g.width == count]
+    fitting = [g for g in grids if g is not None and g.extra + g.count == count]
     if not isinstance(count, int) or not fitting:
         raise LayerError(
             f"the graph does not show how the {count} tokens of {weights!r} lie in the picture; say so (--grid HxW)"
         )
     found = fitting[-1]
-    patches = range(found.before, found.before + found.height * found.width)
+    patches = range(found.before, found.before + found.count)
     picked = {i % count for i in _picked(model, count)}.difference(patches)
     return Tokens(count, found, tuple(sorted(picked)) or tuple(patches))
 

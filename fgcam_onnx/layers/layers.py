@@ -85,10 +85,15 @@ class Layer:
         """Size of the map."""
         return tuple(_size(self.folded_shape[a]) for a in self.spatial_axes)
 
+    @property
+    def by_channel(self) -> tuple[int | None, ...]:
+        """The shape of numbers (N, C), one for each channel, that are to be multiplied with folded activations."""
+        return (None, *(self.channels if a == self.channel_axis else 1 for a in range(1, len(self.folded_shape))))
+
     def folded(self, v: Array) -> Array:
         """Return ``v``, of the tensor's shape, with channels and space on axes of their own.
 
-        Tokens (N, T, C) become a picture (N, h, w, C); those beside the grid are dropped.
+        Tokens (N, T, C) become a picture (N, h, w, C), or of other axes; those beside the grid are dropped.
         """
         return v if self.grid is None else self.grid.fold(v)
 
@@ -122,7 +127,8 @@ def candidate_layers(model: Model, *, logits: str, source: str | None = None, gr
     """Return every layer on a path from an input to ``logits``, from the input to the deepest.
 
     ``source`` is the input whose picture is explained, where there are several: only what depends on it is a layer
-    of it. ``grid`` is the (height, width) of the tokens, where the graph does not show it or is to be overruled.
+    of it. ``grid`` is the size of the tokens' grid, such as (height, width), where the graph does not show it or is to
+    be overruled.
     """
     return list(_layers(model, logits, source, grid).values())
 
@@ -206,8 +212,9 @@ def default_base(model: Model, *, logits: str, source: str | None = None, grid: 
     if not layers:
         way = "on the way" if source is None or len(model.inputs) == 1 else f"on the way from input {source!r}"
         raise LayerError(
-            f"no tensor {way} to the score has channels and spatial extent: a picture (N, C, H, W), "
-            "or tokens of a grid (N, T, C), which --grid HxW (grid=) names where the graph does not show it"
+            f"no tensor {way} to the score has channels and spatial extent: a signal (N, C, L), a picture "
+            "(N, C, H, W), a volume (N, C, D, H, W), or tokens of a grid (N, T, C), which --grid HxW (grid=) names "
+            "where the graph does not show it. Methods that explain the input need none, such as auto and saliency"
         )
     return layers[0]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 
 from ..errors import LayerError
@@ -12,7 +13,8 @@ from ..graph.shapes import Shape
 from .places import Places, places_of
 from .tokens import Grid, grid_given, grid_of, picture_axis, shows_picture
 
-Size = tuple[int, int]
+Size = tuple[int, ...]
+"""Of a grid, along each of its axes."""
 Layout = tuple[int, Grid | None]
 """The channel axis of a tensor when folded, and the grid of its tokens; None for a picture."""
 
@@ -25,8 +27,8 @@ def layouts_of(model: Model, given: Size | None = None, source: str | None = Non
     ----------
     source : str, optional
         The input whose picture is meant; default any.
-    given : (height, width), optional
-        The grid of the tokens, which are the last ``height * width`` of a sequence; overrules what the graph
+    given : tuple of int, optional
+        The size of the grid, such as (height, width), that the last tokens of a sequence are; overrules what the graph
         shows.
 
     Raises
@@ -45,17 +47,26 @@ def layouts_of(model: Model, given: Size | None = None, source: str | None = Non
 
 
 def _shown(shape: Shape, channel_axis: int | None, places: Places | None) -> Layout | None:
-    """Return the layout that the graph shows."""
-    batch = shape[0] if shape and isinstance(shape[0], int) else 1
-    if len(shape) == 3:
-        grid = grid_of(places, batch=batch) if places is not None else None
-        return (3, grid) if grid is not None else None
-    if len(shape) != 4:
+    """Return the layout that the graph shows.
+
+    Of three axes a tensor may be a signal, tokens, or neither: places have to tell it.
+    """
+    batch, sides = shape[0] if shape and isinstance(shape[0], int) else 1, len(shape) - 2
+    fits = places if places is not None and len(places.size) == sides else None
+    axis = picture_axis(fits, batch=batch) if fits is not None else None
+    known = channel_axis if fits is None or channel_axis is None else _held(fits, channel_axis, batch)
+    if sides > 1 or (sides == 1 and fits is not None):
+        found = axis if known is None else known
+        if found is not None:
+            return found, None
+    if sides != 1 or places is None:
         return None
-    axis = picture_axis(places, batch=batch) if places is not None else None
-    if channel_axis is None or (places is not None and not shows_picture(places, channel_axis, batch=batch)):
-        return (axis, None) if axis is not None else None
-    return channel_axis, None
+    grid = grid_of(places, batch=batch)
+    return (len(grid.size) + 1, grid) if grid is not None else None
+
+
+def _held(places: Places, channel_axis: int, batch: int) -> int | None:
+    return channel_axis if shows_picture(places, channel_axis, batch=batch) else None
 
 
 def _sequences(model: Model, shapes: Mapping[str, Shape]) -> Iterator[tuple[str, int]]:
@@ -68,13 +79,13 @@ def _sequences(model: Model, shapes: Mapping[str, Shape]) -> Iterator[tuple[str,
 
 def _given(model: Model, shapes: Mapping[str, Shape], size: Size, shown: Mapping[str, Layout]) -> dict[str, Layout]:
     """Return the layouts that follow from a grid of ``size``; sequences whose channels come first stay as shown."""
+    if len(size) == 1:
+        size *= max((len(p.size) for p in places_of(model).values()), default=2)
     lengths = dict(_sequences(model, shapes))
     fits = {n: grid for n, t in lengths.items() if (grid := grid_given(t, size)) is not None}
     kept = {n for n in fits if n in shown and (g := shown[n][1]) is not None and g.axis == 2}
     if not fits:
         every = ", ".join(map(str, sorted(set(lengths.values())))) or "none"
-        count = size[0] * size[1]
-        raise LayerError(
-            f"no sequence has {size[0]} x {size[1]} = {count} tokens, or a few more; the lengths there are: {every}"
-        )
-    return {n: (3, grid) for n, grid in fits.items() if n not in kept}
+        count = " x ".join(map(str, size)) + (f" = {math.prod(size)}" if len(size) > 1 else "")
+        raise LayerError(f"no sequence has {count} tokens, or a few more; the lengths there are: {every}")
+    return {n: (len(size) + 1, grid) for n, grid in fits.items() if n not in kept}

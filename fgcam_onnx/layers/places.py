@@ -1,6 +1,6 @@
 """Places: where in the picture each element of a tensor lies, as far as the graph shows it.
 
-Every element carries the index of its place in a grid of ``height x width``, row by row; it is handed from
+Every element carries the index of its place in a grid, whose last axis runs fastest; it is handed from
 the graph's input to the logits. Operators that only move elements are run on these labels, so flattening,
 windows, cyclic shifts, patch merging and extra tokens need no patterns. What mixes places (attention over
 its keys, a mean over tokens) ends a label; a residual sum takes it up again from the other operand.
@@ -9,6 +9,7 @@ its keys, a mean over tokens) ends a label; a residual sum takes it up again fro
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -29,15 +30,27 @@ class Places:
 
     Attributes
     ----------
-    height, width : int
-        Size of the grid.
+    size : tuple of int
+        Size of the grid along each of its axes: those of a picture are two.
     at : ndarray of int32, of the tensor's shape with a free batch of 1
-        Index into the grid, row by row; -1 for what is not of it.
+        Index into the grid, whose last axis runs fastest; -1 for what is not of it.
     """
 
-    height: int
-    width: int
+    size: Sizes
     at: Labels
+
+    @property
+    def count(self) -> int:
+        """How many places the grid has."""
+        return math.prod(self.size)
+
+    def along(self, at: Labels) -> list[Labels]:
+        """Return where labels lie along each axis of the grid; of what is not of it, anything."""
+        found: list[Labels] = []
+        for side in reversed(self.size):
+            at, position = np.divmod(at, np.int32(side))
+            found.insert(0, position)
+        return found
 
 
 @once
@@ -52,7 +65,7 @@ def places_of(model: Model, source: str | None = None) -> Mapping[str, Places]:
     varying = reached_from(model, *(i.name for i in read))
     for spec in read:
         axis = facts.channel_axis.get(spec.name)
-        if axis is not None and len(spec.shape) == 4 and (found := in_order(_one(spec.shape), axis)) is not None:
+        if axis is not None and (found := in_order(_one(spec.shape), axis)) is not None:
             places[spec.name] = found
     for node in model.nodes:
         if any(o in varying for o in node.output):
@@ -68,14 +81,14 @@ def _one(shape: Shape) -> Sizes:
 
 @functools.lru_cache(maxsize=256)
 def in_order(sizes: Sizes, channel_axis: int) -> Places | None:
-    """Return the places of a picture (N, C, h, w), or with its channels elsewhere, row by row."""
-    if len(sizes) != 4 or -1 in sizes[1:]:
+    """Return the places of a picture (N, C, h, w), or of other axes, its channels at ``channel_axis``, in order."""
+    if len(sizes) < 3 or -1 in sizes[1:]:
         return None
-    height, width = (s for a, s in enumerate(sizes) if a not in (0, channel_axis))
-    at = np.arange(height * width, dtype=np.int32).reshape(
+    size = tuple(s for a, s in enumerate(sizes) if a not in (0, channel_axis))
+    at = np.arange(math.prod(size), dtype=np.int32).reshape(
         [1 if a in (0, channel_axis) else s for a, s in enumerate(sizes)]
     )
-    return Places(height, width, np.broadcast_to(at, (max(sizes[0], 1), *sizes[1:])))
+    return Places(size, np.broadcast_to(at, (max(sizes[0], 1), *sizes[1:])))
 
 
 def _after(model: Model, node: NodeProto, places: Mapping[str, Places]) -> Sequence[Places | None]:
@@ -106,9 +119,14 @@ def _after(model: Model, node: NodeProto, places: Mapping[str, Places]) -> Seque
     return []
 
 
+def first_along(at: Labels, axis: int) -> Labels:
+    """Return the first labels along ``axis``, which stays, as a view: `take` copies all that a broadcast holds once."""
+    return at[(slice(None),) * (axis % at.ndim) + (slice(0, 1),)]
+
+
 def constant_along(at: Labels, axis: int) -> bool:
     """Tell whether labels do not change along ``axis``."""
-    return at.shape[axis] == 1 or at.strides[axis] == 0 or bool((at == at.take([0], axis)).all())
+    return at.shape[axis] == 1 or at.strides[axis] == 0 or bool((at == first_along(at, axis)).all())
 
 
 def settled(places: Places, axis: int) -> Places | None:
@@ -118,21 +136,26 @@ def settled(places: Places, axis: int) -> Places | None:
     """
     at = places.at
     if constant_along(at, axis):
-        return replace(places, at=at.take([0], axis))
+        return replace(places, at=first_along(at, axis))
     if (at == NOWHERE).any():
         return None
-    y, x = np.divmod(at, np.int32(places.width))
     low, sizes = [], []
-    for position, full in ((y, places.height), (x, places.width)):
+    for position, full in zip(places.along(at), places.size, strict=True):
         start = position.min(axis, keepdims=True)
         size = int(position.max(axis, keepdims=True).ravel()[0] - start.ravel()[0]) + 1
         if full % size or ((position // size) != start // size).any() or (start % size).any():
             return None
         low.append(start // size)
         sizes.append(full // size)
-    if sizes[0] * sizes[1] == 1:
-        return None
-    return Places(sizes[0], sizes[1], low[0] * np.int32(sizes[1]) + low[1])
+    return _placed(tuple(sizes), low) if math.prod(sizes) > 1 else None
+
+
+def _placed(size: Sizes, along: Sequence[Labels]) -> Places:
+    """Return places of a grid of ``size`` by where they lie along each of its axes."""
+    at = along[0]
+    for side, position in zip(size[1:], along[1:], strict=True):
+        at = at * np.int32(side) + position
+    return Places(size, at)
 
 
 def _spread(places: Places | None, sizes: Sizes | None) -> Places | None:
@@ -154,20 +177,22 @@ def merged(known: Sequence[Places], sizes: Sizes | None) -> Places | None:
     The finer grid counts; of two orders of one grid, that of a picture.
     """
     found = [p for p in (_spread(p, sizes) for p in known) if p is not None]
-    finest = max((p.height * p.width for p in found), default=0)
+    finest = max((p.count for p in found), default=0)
     best: Places | None = None
-    for places in (p for p in found if p.height * p.width == finest):
+    for places in (p for p in found if p.count == finest):
         if best is None or best is places:
             best = places
             continue
-        if (best.height, best.width) != (places.height, places.width):
+        if best.size != places.size:
             return None
         if best.at.shape != places.at.shape:
             best = best if best.at.size > places.at.size else places
             continue
-        clash = (best.at != places.at) & (best.at != NOWHERE) & (places.at != NOWHERE)
-        if not clash.any():
-            best = best if (best.at != NOWHERE).sum() >= (places.at != NOWHERE).sum() else places
+        alike = zip(best.at.strides, places.at.strides, strict=True)
+        once_each = tuple(slice(0, 1) if a == b == 0 else slice(None) for a, b in alike)
+        one, other = best.at[once_each], places.at[once_each]
+        if not ((one != other) & (one != NOWHERE) & (other != NOWHERE)).any():
+            best = best if (one != NOWHERE).sum() >= (other != NOWHERE).sum() else places
         elif not _is_ordered(best):
             best = places if _is_ordered(places) else None
     return best
@@ -182,15 +207,17 @@ def _is_ordered(places: Places) -> bool:
 
 def _concatenated(model: Model, node: NodeProto, known: Sequence[Places | None]) -> Places | None:
     """Lay labels beside each other; an operand without is nowhere, unless only features are added."""
+    inside = [p for p in known if p is not None and (p.at != NOWHERE).any()]
+    known = [p if p in inside else None for p in known] if inside else known
     sizes, labelled = sizes_of(model, node.output[0]), [p for p in known if p is not None]
     if not labelled or sizes is None or len(sizes) != labelled[0].at.ndim:
         return None
     first = labelled[0]
-    if any((p.height, p.width, p.at.ndim) != (first.height, first.width, first.at.ndim) for p in labelled):
+    if any((p.size, p.at.ndim) != (first.size, first.at.ndim) for p in labelled):
         return None
     axis = attributes(node)["axis"] % len(sizes)
     if first.at.shape[axis] > 1 and all(constant_along(p.at, axis) for p in labelled):
-        lines = [p.at.take([0], axis) for p in labelled]
+        lines = [first_along(p.at, axis) for p in labelled]
         if all(np.array_equal(lines[0], line) for line in lines[1:]):
             return _spread(replace(first, at=lines[0]), sizes)
     parts = []
@@ -211,33 +238,33 @@ def _windowed(model: Model, node: NodeProto, places: Places | None) -> Places | 
     if sizes is None or len(sizes) < 3:
         return None
     if places is None:
-        return in_order(sizes, 1) if len(sizes) == 4 and sizes[0] in (-1, 1) and sizes[2:] != (1, 1) else None
+        return in_order(sizes, 1) if len(sizes) > 3 and sizes[0] in (-1, 1) and set(sizes[2:]) != {1} else None
     line = settled(places, 1)
     if line is None or len(sizes) != line.at.ndim:
         return None
     if sizes[2:] == line.at.shape[2:]:
         return _spread(line, sizes)
-    if len(sizes) != 4 or sizes[2:] == (1, 1):
+    if len(sizes) != len(line.size) + 2 or set(sizes[2:]) == {1}:
         return None
-    pooled = _strided(line, (sizes[2], sizes[3]))
+    pooled = _strided(line, sizes[2:])
     if pooled is not None:
         return _spread(pooled, sizes)
     before = np.arange(line.at[0].size, dtype=np.int32).reshape(line.at.shape[1:])
-    picture = line.at[0].size == line.height * line.width and (line.at == before).all()
+    picture = line.at[0].size == line.count and (line.at == before).all()
     return in_order((line.at.shape[0], *sizes[1:]), 1) if picture else None
 
 
-def _strided(places: Places, size: tuple[int, int]) -> Places | None:
+def _strided(places: Places, size: Sizes) -> Places | None:
     """Return the places of windows that were pooled to ``size`` by whole steps; None where they do not divide."""
-    (rows, columns), at = places.at.shape[2:], places.at
-    down, right = rows // max(size[0], 1), columns // max(size[1], 1)
-    if min(size) < 1 or (down * size[0], right * size[1]) != (rows, columns) or (at == NOWHERE).any():
+    full, at = places.at.shape[2:], places.at
+    if min(size) < 1 or any(a % b for a, b in zip(full, size, strict=True)) or (at == NOWHERE).any():
         return None
-    y, x = np.divmod(at[:, :, ::down, ::right], np.int32(places.width))
-    if places.height % down or places.width % right or (y % down).any() or (x % right).any():
+    steps = [a // b for a, b in zip(full, size, strict=True)]
+    found = places.along(at[(slice(None), slice(None), *(slice(None, None, s) for s in steps))])
+    if any(n % s or (c % s).any() for n, s, c in zip(places.size, steps, found, strict=True)):
         return None
-    height, width = places.height // down, places.width // right
-    return Places(height, width, y // down * np.int32(width) + x // right) if height * width > 1 else None
+    grid = tuple(n // s for n, s in zip(places.size, steps, strict=True))
+    return _placed(grid, [c // s for c, s in zip(found, steps, strict=True)]) if math.prod(grid) > 1 else None
 
 
 def _product(model: Model, node: NodeProto, a: Places | None, b: Places | None) -> Places | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -22,40 +23,44 @@ class Grid:
     ----------
     before, after : int
         Tokens in front of the grid and behind it that are not part of it.
-    height, width : int
-        Size of the grid; tokens run row by row.
+    size : tuple of int
+        Size of the grid along each of its axes, such as height and width; the last runs fastest.
     axis : {1, 2}
         The axis of the tokens.
     """
 
     before: int
     after: int
-    height: int
-    width: int
+    size: tuple[int, ...]
     axis: int = 1
+
+    @property
+    def count(self) -> int:
+        """How many tokens are part of it."""
+        return math.prod(self.size)
 
     @property
     def extra(self) -> int:
         """How many tokens are not part of the grid."""
         return self.before + self.after
 
-    def folded_shape(self, shape: Shape) -> tuple[Dim, int, int, Dim]:
-        """Return the shape (N, h, w, C) of a tensor of ``shape`` when it is folded."""
-        return (shape[0], self.height, self.width, shape[3 - self.axis])
+    def folded_shape(self, shape: Shape) -> tuple[Dim, ...]:
+        """Return the shape (N, *size, C) of a tensor of ``shape`` when it is folded."""
+        return (shape[0], *self.size, shape[3 - self.axis])
 
     def fold(self, v: Array) -> Array:
-        """Return the tokens of ``v`` as a picture (N, h, w, C), those beside the grid dropped."""
+        """Return the tokens of ``v`` as a picture (N, *size, C), those beside the grid dropped."""
         if self.axis == 2:
             v = v.transpose((0, 2, 1))
         if self.extra:
-            v = _between(v, self.before, self.before + self.height * self.width)
+            v = _between(v, self.before, self.before + self.count)
         batch = v.shape[0] if not isinstance(v, Value) or isinstance(v.shape[0], int) else None
-        return v.reshape((batch, self.height, self.width, v.shape[2]))
+        return v.reshape((batch, *self.size, v.shape[2]))
 
     def unfold(self, v: Array) -> Array:
-        """Return a picture (N, h, w, C) as tokens in their axes, 0 beside the grid."""
+        """Return a picture (N, *size, C) as tokens in their axes, 0 beside the grid."""
         batch = v.shape[0] if not isinstance(v, Value) or isinstance(v.shape[0], int) else None
-        v = v.reshape((batch, self.height * self.width, v.shape[3]))
+        v = v.reshape((batch, self.count, v.shape[-1]))
         if self.extra:
             v = _padded(v, self.before, self.after)
         return v.transpose((0, 2, 1)) if self.axis == 2 else v
@@ -85,26 +90,28 @@ def grid_of(places: Places, *, batch: int) -> Grid | None:
         other = 3 - axis
         if at.shape[axis] < 2 or not _same(at, (0, other)):
             continue
-        tokens = at[0].take(0, other - 1)
+        tokens = np.moveaxis(at[0], other - 1, 0)[0]
         inside = np.flatnonzero(tokens != NOWHERE)
         if len(inside) < 2 or inside[-1] - inside[0] + 1 != len(inside):
             continue
         size = lattice(places, tokens[inside])
         if size is not None:
-            return Grid(int(inside[0]), len(tokens) - 1 - int(inside[-1]), *size, axis)
+            return Grid(int(inside[0]), len(tokens) - 1 - int(inside[-1]), size, axis)
     return None
 
 
-def lattice(places: Places, at: Labels) -> tuple[int, int] | None:
-    """Return the (height, width) of labels that are the grid, or every n-th row and column of it, row by row."""
-    y, x = np.divmod(at, np.int32(places.width))
-    rows, columns = (np.flatnonzero(np.bincount(v)).astype(np.int32) for v in (y, x))
-    if len(rows) * len(columns) != at.size or not np.array_equal(
-        at, np.add.outer(rows * places.width, columns).ravel()
-    ):
+def lattice(places: Places, at: Labels) -> tuple[int, ...] | None:
+    """Return the size of labels that are the grid, or every n-th row and column of it, in order."""
+    lines = [np.flatnonzero(np.bincount(along)).astype(np.int32) for along in places.along(at)]
+    if math.prod(map(len, lines)) != at.size:
         return None
-    even = _even(rows, places.height) and _even(columns, places.width)
-    return (len(rows), len(columns)) if even else None
+    whole = lines[0]
+    for line, side in zip(lines[1:], places.size[1:], strict=True):
+        whole = np.add.outer(whole * side, line)
+    if not np.array_equal(at, whole.ravel()):
+        return None
+    even = all(_even(line, side) for line, side in zip(lines, places.size, strict=True))
+    return tuple(map(len, lines)) if even else None
 
 
 def _even(positions: Labels, size: int) -> bool:
@@ -113,40 +120,44 @@ def _even(positions: Labels, size: int) -> bool:
     return bool((np.diff(positions) == step).all()) and int(positions[0]) < step and size - positions[-1] <= step
 
 
-def grid_given(length: int, size: tuple[int, int]) -> Grid | None:
+def grid_given(length: int, size: tuple[int, ...]) -> Grid | None:
     """Return a grid of ``size`` in a sequence, all other tokens in front; None where they would be the larger part."""
-    count = size[0] * size[1]
-    return Grid(length - count, 0, *size) if count <= length < 2 * count else None
+    count = math.prod(size)
+    return Grid(length - count, 0, size) if count <= length < 2 * count else None
 
 
 def picture_axis(places: Places, *, batch: int) -> int | None:
-    """Return the channel axis of a tensor of rank 4 with ``places``: 1 or 3; None where it is no picture."""
+    """Return the channel axis of a tensor that is a picture by its ``places``; None where it is none.
+
+    Channels come first or last, or behind the frames of a video, (N, T, C, H, W).
+    """
     at = places.at
-    if at.ndim != 4 or at.shape[0] != batch:
+    if at.ndim != len(places.size) + 2 or at.shape[0] != batch:
         return None
-    for axis in (1, 3):
+    for axis in (1, 2, 4) if at.ndim == 5 else (1, at.ndim - 1):
         if _same(at, (0, axis)):
-            picture = at[0].take(0, axis - 1)
+            picture = np.moveaxis(at[0], axis - 1, 0)[0]
             if (picture != NOWHERE).all() and lattice(places, picture.ravel()) == picture.shape:
                 return axis
     return None
 
 
 def shows_picture(places: Places, channel_axis: int, *, batch: int) -> bool:
-    """Tell whether a tensor of rank 4 may have its channels at ``channel_axis``: places rise along the other axes."""
+    """Tell whether a tensor may have its channels at ``channel_axis``: places rise along the other axes."""
     at = places.at
-    if at.ndim != 4 or at.shape[0] != batch or not constant_along(at, channel_axis):
+    if at.ndim != len(places.size) + 2 or at.shape[0] != batch or not constant_along(at, channel_axis):
         return False
-    picture = at[0].take(0, channel_axis - 1)
+    picture = np.moveaxis(at[0], channel_axis - 1, 0)[0]
     nowhere = picture == NOWHERE
-    return _rises(picture // places.width, nowhere) and _rises((picture % places.width).T, nowhere.T)
+    return all(_rises(along, axis, nowhere) for axis, along in enumerate(places.along(picture)))
 
 
-def _rises(position: Labels, nowhere: NDArray[np.bool_]) -> bool:
-    """Tell whether a coordinate is one number in each row, and rises from row to row, what is nowhere aside."""
-    rows = ~nowhere.all(axis=1)
-    most = np.where(nowhere, NOWHERE, position).max(axis=1)[rows]
-    least = np.where(nowhere, np.iinfo(np.int32).max, position).min(axis=1)[rows]
+def _rises(position: Labels, axis: int, nowhere: NDArray[np.bool_]) -> bool:
+    """Tell whether a coordinate is one number across ``axis``, and rises along it, what is nowhere aside."""
+    across = tuple(a for a in range(nowhere.ndim) if a != axis)
+    rows = ~nowhere.all(axis=across)
+    most = np.where(nowhere, NOWHERE, position).max(axis=across)[rows]
+    least = np.where(nowhere, np.iinfo(np.int32).max, position).min(axis=across)[rows]
     return bool((most == least).all()) and bool((np.diff(most) > 0).all())
 
 

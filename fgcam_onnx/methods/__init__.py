@@ -15,6 +15,7 @@ from ..errors import OptionError, check_known, suggest
 from .ablated import ABLATED_CAMS
 from .attention import ATTENTION
 from .augment import augmented as augmented
+from .augment import check_augmented as check_augmented
 from .blackbox import BLACK_BOX
 from .cams import GRADIENT_CAMS, Cam, cam_method
 from .fullgrad import FULLGRAD

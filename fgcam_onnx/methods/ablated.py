@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -55,7 +57,7 @@ def without_each_channel(options: Options, layer: Layer) -> Callable[[Feeds, Arr
     def weigh(feeds: Feeds, found: Arrays, activations: Components) -> Components:
         weighed = []
         for i, (a, seed) in enumerate(zip(activations, found["seed"], strict=True)):
-            live = np.flatnonzero(a.any(axis=(1, 2)))
+            live = np.flatnonzero(a.any(axis=tuple(range(1, a.ndim))))
             chosen = np.append(live, -1)
             scores = run(
                 run.image(feeds, found, i),
@@ -67,7 +69,7 @@ def without_each_channel(options: Options, layer: Layer) -> Callable[[Feeds, Arr
                 raise NumericsError("the score is exactly 0: Ablation-CAM weighs channels by shares of it")
             weights = np.zeros(len(a), np.float32)
             weights[live] = drop(scores[:-1], scores[-1])
-            weighed.append(a * weights[:, None, None])
+            weighed.append(a * weights.reshape(-1, *[1] * (a.ndim - 1)))
         return np.stack(weighed)
 
     return weigh
@@ -84,23 +86,27 @@ def append_without_each(options: Options, scored: Scored, layer: Layer, activati
     scores = append_copies(options, scored, channels_at(options, layer), change, count=channels + 1)
     found, whole = scores.emitter.emit_many("Split", scores, scores.emitter.ints([channels, 1]), axis=1, count=2)
     weights: Value = drop(found, whole)
-    shape = [None, 1, 1, 1]
-    shape[layer.channel_axis] = channels
-    return activations * weights.reshape(shape)
+    return activations * weights.reshape(layer.by_channel)
 
 
-def _keeping(options: Options, layer: Layer) -> Callable[[Value, Value, Value], Value]:
-    """Return what keeps the neighbourhood of a place in copy after copy of the layer's tensor."""
-    height, width = layer.spatial
-    near = [neighbourhood(n, gaussian=options.settings["gaussian"]) for n in layer.spatial]
+def _keeping(options: Options, layer: Layer) -> Callable[[Value, Value], Value]:
+    """Return what keeps the neighbourhood of a place, by its number, in copy after copy of the layer's tensor."""
+    size = layer.spatial
+    near = [neighbourhood(n, gaussian=options.settings["gaussian"]) for n in size]
+    at = [i.ravel() for i in np.indices(size)]
 
-    def keep(x: Value, row: Value, column: Value) -> Value:
+    def keep(x: Value, place: Value) -> Value:
         emitter = x.emitter
-        tall, broad = (emitter.emit("Gather", emitter.constant(m), i) for m, i in zip(near, (row, column), strict=True))
-        kept = tall.reshape((None, height, 1)) * broad.reshape((None, 1, width))
+
+        def line(axis: int) -> Value:
+            where = emitter.emit("Gather", emitter.constant(at[axis]), place)
+            kept = emitter.emit("Gather", emitter.constant(near[axis]), where)
+            return kept.reshape((None, *(n if a == axis else 1 for a, n in enumerate(size))))
+
+        kept = functools.reduce(lambda whole, axis: whole * line(axis), range(1, len(size)), line(0))
         axis = layer.channel_axis
         if (grid := layer.grid) is not None:
-            tokens, extra = kept.reshape((None, height * width)), emitter.ints([0, grid.before, 0, grid.after])
+            tokens, extra = kept.reshape((None, math.prod(size))), emitter.ints([0, grid.before, 0, grid.after])
             kept, axis = emitter.emit("Pad", tokens, extra, emitter.constant(np.asarray(1, np.float32))), 3 - grid.axis
         return x * emitter.emit("Unsqueeze", kept, emitter.ints([axis]))
 
@@ -109,33 +115,24 @@ def _keeping(options: Options, layer: Layer) -> Callable[[Value, Value, Value], 
 
 def only_each_place(options: Options, layer: Layer) -> Callable[[Feeds, Arrays, Components], Components]:
     """Return the map of the scores when the features of one place and its neighbourhood are all there is."""
-    height, width = layer.spatial
-    given = {"row": (np.int64, ()), "column": (np.int64, ())}
-    run = rerun(options, places_at(options, layer), _keeping(options, layer), each=given)
-    rows, columns = (i.ravel() for i in np.indices((height, width)))
+    run = rerun(options, places_at(options, layer), _keeping(options, layer), each={"place": (np.int64, ())})
+    each = {"place": np.arange(math.prod(layer.spatial))}
 
     def score(feeds: Feeds, found: Arrays, activations: Components) -> Components:
-        each = {"row": rows, "column": columns}
         maps = [
             run(run.image(feeds, found, i), each, read=by_target(options.head, seed), progress=options.progress)
             for i, seed in enumerate(found["seed"])
         ]
-        return np.stack(maps).reshape(-1, 1, height, width)
+        return np.stack(maps).reshape(-1, 1, *layer.spatial)
 
     return score
 
 
 def append_each_place(options: Options, scored: Scored, layer: Layer, activations: Value) -> Value:
     """Append the same."""
-    (height, width), keep = layer.spatial, _keeping(options, layer)
-    rows, columns = (i.ravel() for i in np.indices((height, width)))
-
-    def change(x: Value, numbers: Value) -> Value:
-        emitter = x.emitter
-        return keep(x, *(emitter.emit("Gather", emitter.constant(i), numbers) for i in (rows, columns)))
-
-    scores = append_copies(options, scored, places_at(options, layer), change, count=height * width)
-    shape = [None, height, width]
+    keep, count = _keeping(options, layer), math.prod(layer.spatial)
+    scores = append_copies(options, scored, places_at(options, layer), keep, count=count)
+    shape = [None, *layer.spatial]
     shape.insert(layer.channel_axis, 1)
     return scores.reshape(shape)
 

@@ -45,7 +45,7 @@ def append_chefer(options: Options, emitter: Emitter, scored: Scored) -> Outputs
     rows = emitter.emit("Gather", total, emitter.ints(tokens.read), axis=1).mean(axis=1)
     batch = options.flow.answers
     column = rows.reshape((batch if isinstance(batch, int) else None, tokens.count, 1))
-    return {"map/0": tokens.grid.fold(column).sum(3)}
+    return {"map/0": tokens.grid.fold(column).sum(len(tokens.grid.size) + 1)}
 
 
 def _by_head(v: Value, options: Options, *, first: Dim) -> Value:

@@ -15,8 +15,22 @@ from .sampling import like_input
 FACTORS = (0.9, 1.0, 1.1)
 
 
+def check_augmented(*, trace: bool, flat: bool) -> None:
+    """Refuse what cannot be averaged over mirror images.
+
+    Raises
+    ------
+    OptionError
+        A trace is wanted, or the input is ``flat``, a row of numbers in no order.
+    """
+    if trace:
+        raise OptionError("a trace is of one run, aug_smooth averages several: choose one")
+    if flat:
+        raise OptionError("aug_smooth averages over mirror images: a row of numbers has no mirror image")
+
+
 def augmented(run: Run, options: Options) -> Run:
-    """Return ``run`` averaged over the image and its mirror image, each times 0.9, 1 and 1.1.
+    """Return ``run`` averaged over the image and its mirror image along the last axis, each times 0.9, 1 and 1.1.
 
     These are pytorch-grad-cam's augmentations (``aug_smooth``). The target is that of the image as it is; the maps
     of mirror images are mirrored back. Values of models that take whole numbers are rounded and cut to the type's
@@ -35,7 +49,7 @@ def augmented(run: Run, options: Options) -> Run:
             f"aug_smooth is for outputs of one score a class, not of {sizes}: a mirror image has it elsewhere"
         )
     channels = facts_of(options.model).channel_axis.get(name, 1)
-    width = 2 if channels == 3 else 3
+    width = max(a for a in range(1, Emitter(options.model).value(name).rank) if a != channels)
 
     def smooth(feeds: Feeds) -> Arrays:
         found = run(feeds)

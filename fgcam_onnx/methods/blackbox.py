@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 from numpy.typing import NDArray
 
 from ..cam.sampling import rise_masks, window_starts
 from ..errors import OptionError
-from ..layers.layers import Layer
 from .method import Arrays, Feeds, Method, Options, Run
 from .sampling import at_least, first_program, only_input, score_program, stream
 
 
 def occlusion(options: Options) -> Run:
-    """Return occlusion: at each pixel, how much the score drops on average under the windows that cover it."""
+    """Return occlusion: at each pixel, how much the score drops on average under the windows that cover it.
+
+    A window is as wide along every axis of more than one position.
+    """
     layer, settings = only_input(options, "occlusion"), options.settings
     window, stride, baseline = settings["window"], settings["stride"], settings["baseline"]
     at_least(1, window=window, stride=stride)
-    height, width = layer.spatial
-    if window > min(height, width):
-        raise OptionError(f"a window of {window} is larger than the input, {height} x {width}")
+    size = layer.spatial
+    if any(window > n for n in size if n > 1) or window > max(size):
+        raise OptionError(f"a window of {window} is larger than the input, {' x '.join(map(str, size))}")
     if stride > window:
         raise OptionError(f"stride {stride} is larger than the window {window}: pixels between windows are left out")
-    starts = [(r, c) for r in window_starts(height, window, stride) for c in window_starts(width, window, stride)]
-    places = [(slice(r, r + window), slice(c, c + window)) for r, c in starts]
+    starts = itertools.product(*(window_starts(n, min(window, n), stride) for n in size))
+    places = [tuple(slice(i, i + window) for i in at) for at in starts]
     first, second = first_program(options), score_program(options)
 
     def covered(x: NDArray[np.float32], numbers: list[int]) -> NDArray[np.float32]:
@@ -34,7 +38,7 @@ def occlusion(options: Options) -> Run:
 
     def run(feeds: Feeds) -> Arrays:
         found = first(feeds)
-        drops, covers = np.zeros((len(found["score"]), height, width)), np.zeros((height, width))
+        drops, covers = np.zeros((len(found["score"]), *size)), np.zeros(size)
         for place in places:
             covers[place] += 1
         for part in stream(second, feeds, options, count=len(places), draw=list, vary=covered):
@@ -61,7 +65,7 @@ def rise(options: Options) -> Run:
     if not 0 < p <= 1:
         raise OptionError(f"p is the share of cells that stay and must be above 0 and at most 1, not {p}")
     first, second = first_program(options), score_program(options)
-    size = _sides(layer)
+    size = layer.spatial
 
     def masked(x: NDArray[np.float32], masks: NDArray[np.float32]) -> NDArray[np.float32]:
         wide = np.expand_dims(masks, layer.channel_axis)
@@ -84,15 +88,10 @@ def rise(options: Options) -> Run:
             if part.image == 0:
                 seen += part.drawn.sum(axis=0, dtype=np.float64)
         if settings["centred"]:
-            total -= mean[:, None, None] * seen
+            total -= np.multiply.outer(mean, seen)
         return found | {"map/0": total / (count * p)}
 
     return run
-
-
-def _sides(layer: Layer) -> tuple[int, int]:
-    height, width = layer.spatial
-    return height, width
 
 
 BLACK_BOX = {

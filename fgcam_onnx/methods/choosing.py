@@ -73,7 +73,7 @@ def chosen_layers(
     base: Layer,
     logits: str,
     source: str,
-    grid: tuple[int, int] | None,
+    grid: tuple[int, ...] | None,
 ) -> dict[str, Layer]:
     """Return the layers asked for, by the names they were asked by; by default where ``method`` has its map.
 

@@ -24,8 +24,8 @@ def append(options: Options, emitter: Emitter, scored: Scored) -> Outputs:
     """Append FullGrad: magnitudes of input times gradient and of every bias times its gradient, added up.
 
     Each is rescaled to 0..1 over all its channels (``layer``, as published), each channel for itself
-    (``channel``, as pytorch-grad-cam does) or not (``none``), and enlarged bilinearly. Biases of tensors without
-    channels and space count in the completeness only.
+    (``channel``, as pytorch-grad-cam does) or not (``none``), and enlarged linearly. Biases of tensors without
+    channels and the input's axes count in the completeness only.
     """
     layer, rescale = only_input(options, "fullgrad"), options.settings["rescale"]
     check_known("rescale", rescale, RESCALES)
@@ -35,7 +35,7 @@ def append(options: Options, emitter: Emitter, scored: Scored) -> Outputs:
         axis = _channel_axis(emitter, record.output)
         for term in biases_of(record, given, returned):
             # the name of a free batch gets lost where shapes are computed, as in MaxPool's gradient
-            same = term.rank == 4 and term.shape[1:] == record.output.shape[1:]
+            same = term.rank == len(layer.folded_shape) and term.shape[1:] == record.output.shape[1:]
             terms.append((term, axis if same else None))
 
     tape = tape_between(emitter, sources=[layer.name], output=options.score.logits)
@@ -63,7 +63,7 @@ def _sum(values: Sequence[Value]) -> Value:
 
 def _channel_axis(emitter: Emitter, value: Value) -> int | None:
     axis = facts_of(emitter.model).channel_axis.get(emitter.origin(value))
-    spread = value.rank == 4 and any(d != 1 for a, d in enumerate(value.shape) if a not in (0, axis))
+    spread = value.rank > 2 and any(d != 1 for a, d in enumerate(value.shape) if a not in (0, axis))
     return axis if spread else None
 
 

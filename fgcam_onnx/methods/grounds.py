@@ -75,7 +75,8 @@ def ground_of(
 ) -> Ground:
     """Return the ground: ``base`` at the layer named, else as the kind of net has it, else at the deepest.
 
-    Where no layer has spatial extent, methods that have their map at the input and no base get the input.
+    Where no layer has spatial extent, methods that have their map at the input, and refine no base that is named, get
+    the input.
 
     Raises
     ------
@@ -89,7 +90,7 @@ def ground_of(
     try:
         return (by_kind if row.base == "" else deepest)(model, base=base, logits=logits, source=source, grid=grid)
     except LayerError:
-        if row.at != "input" or "base_layer" in row.takes:
+        if row.at != "input" or ("base_layer" in row.takes and (base or row.base)):
             raise
         found = find_layer(model, INPUT, logits=logits, source=source, grid=grid)
         return Ground(base, found, "no layer has spatial extent")

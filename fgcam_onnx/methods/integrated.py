@@ -51,7 +51,7 @@ def build(options: Options) -> Run:
         score = found["score"]
         return found | {
             "map/0": components.sum(axis=layer.channel_axis),
-            "sum/0": components.sum(axis=(1, 2, 3)),
+            "sum/0": components.sum(axis=tuple(range(1, components.ndim))),
             "total": score - start,
             "magnitude": np.abs(score) + np.abs(start),
         }

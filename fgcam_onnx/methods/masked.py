@@ -18,6 +18,7 @@ from ..cam.perturbation import (
     upsampling,
     without_constant,
 )
+from ..errors import LayerError
 from ..graph.facts import facts_of
 from ..graph.value import Value
 from ..heads import Head
@@ -86,7 +87,7 @@ def masked_by(
                 scores = live.spread(
                     masking.scores(options, run, run.image(feeds, found, i), live, by(options.head, seed))
                 )
-                weighed.append(a * weights(scores)[:, None, None])
+                weighed.append(a * weights(scores).reshape(-1, *[1] * (a.ndim - 1)))
             return np.stack(weighed)
 
         return weigh
@@ -102,25 +103,41 @@ def _runs(options: Options, layer: Layer, masking: Masking) -> Rerun:
 
 
 def _picture(options: Options) -> tuple[int, tuple[int, ...]]:
-    """Return the channel axis of the image input, and its height and width."""
+    """Return the channel axis of the image input, and the sizes of its spatial axes."""
     axis = facts_of(options.model).channel_axis.get(options.input, 1)
     shape = next(i.shape for i in options.model.inputs if i.name == options.input)
     return axis, tuple(d for a, d in enumerate(shape) if a not in (0, axis) and isinstance(d, int))
 
 
 def _mask(options: Options, layer: Layer, masking: Masking) -> Callable[..., Value]:
-    """Return what multiplies images (..., C, H, W) by maps (..., h, w) that are made masks of."""
+    """Return what multiplies images (..., C, H, W) by maps (..., h, w) that are made masks of.
+
+    Raises
+    ------
+    LayerError
+        The layer has other axes than the input, so that its maps are no masks of it.
+    """
     axis, wide = _picture(options)
-    rows, columns = upsampling(layer.spatial, wide, coordinates=masking.coordinates)
+    if len(layer.spatial) != len(wide):
+        sizes = [" x ".join(map(str, s)) for s in (layer.spatial, wide)]
+        raise LayerError(
+            f"the {sizes[0]} positions of layer {layer.name!r} are no masks of an input of {sizes[1]}. Choose another "
+            "layer, or a method that does not mask the input, such as gradcam or ablationcam"
+        )
+    ways = upsampling(layer.spatial, wide, coordinates=masking.coordinates)
 
     def mask(x: Value, maps: Value, noise: Value | None = None) -> Value:
-        constant = x.emitter.constant
-        masks = upsampled(maps, constant(rows), constant(np.ascontiguousarray(columns.T)))
-        masks = stretched(masks) if masking.stretch else masks
+        masks = upsampled(maps, [x.emitter.constant(way) for way in ways])
+        masks = stretched(masks, _space(layer)) if masking.stretch else masks
         masks = masks if noise is None else masks + noise
         return x * x.emitter.emit("Unsqueeze", masks, x.emitter.ints([axis - len(wide) - 2]))
 
     return mask
+
+
+def _space(layer: Layer) -> tuple[int, ...]:
+    """Return the axes of a map at ``layer``, counted from the end."""
+    return tuple(range(-len(layer.spatial), 0))
 
 
 def masked_inside(
@@ -146,8 +163,8 @@ def masked_inside(
         times, channels = factors(options), layer.channels
         mask = _mask(options, layer, masking)
 
-        maps = without_constant(components.transpose((0, layer.channel_axis, *layer.spatial_axes)))
-        maps = maps if masking.stretch else stretched(maps)
+        maps = without_constant(components.transpose((0, layer.channel_axis, *layer.spatial_axes)), _space(layer))
+        maps = maps if masking.stretch else stretched(maps, _space(layer))
 
         def change(x: Value, numbers: Value) -> Value:
             channel, factor = (
@@ -155,13 +172,11 @@ def masked_inside(
                 for table in (np.arange(channels).repeat(len(times)), np.tile(times, channels))
             )
             chosen = x.emitter.emit("Gather", maps, channel, axis=1)
-            return mask(x, chosen if len(times) == 1 else chosen * factor.reshape((None, 1, 1)))
+            return mask(x, chosen if len(times) == 1 else chosen * factor.reshape((None, *[1] * len(layer.spatial))))
 
         count = channels * len(times)
         scores = append_copies(options, scored, [options.input], change, count=count, read=read)
-        shape: list[int | None] = [None, 1, 1, 1]
-        shape[layer.channel_axis] = channels
-        return components * weights(scores.reshape((None, channels, len(times))).mean(2)).reshape(shape)
+        return components * weights(scores.reshape((None, channels, len(times))).mean(2)).reshape(layer.by_channel)
 
     return inside
 
@@ -175,7 +190,7 @@ def noisy(options: Options, run: Rerun, image: Arrays, live: Live, read: Read) -
     """Average the scores under masks with noise, the same for all channels, drawn anew for each sample."""
     samples, rng = options.settings["samples"], np.random.default_rng(options.settings["seed"])
     _, size = run.shared["noise"]
-    maps, total = stretched(live.maps), np.zeros(())
+    maps, total = stretched(live.maps, live.space), np.zeros(())
     for i in range(samples):
         noise = (options.settings["std"] * rng.standard_normal(size)).astype(np.float32)
         progress = _part(options.progress, i, samples)
@@ -186,7 +201,7 @@ def noisy(options: Options, run: Rerun, image: Arrays, live: Live, read: Read) -
 def integrated(options: Options, run: Rerun, image: Arrays, live: Live, read: Read) -> Floats:
     """Average the scores under masks that grow: the i-th is the mask times the sum of 1/n to i/n."""
     samples = options.settings["samples"]
-    maps, total = stretched(live.maps), np.zeros(())
+    maps, total = stretched(live.maps, live.space), np.zeros(())
     for i, factor in enumerate(growing(options)):
         grown = factor * maps
         total = total + run(image, {"maps": grown}, read=read, progress=_part(options.progress, i, samples))

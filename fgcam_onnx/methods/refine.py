@@ -26,8 +26,7 @@ def append_refine_cam(options: Options, emitter: Emitter, scored: Scored) -> Out
         maps[name] = append_map(emitter, layer, grad_cam_plus_plus(a, g, layer.spatial_axes))
     found = {}
     for i, group in enumerate(groups):
-        height, width = group[0].spatial
-        found[f"map/{i}"] = fuse([maps[x.name] for x in group], "product", size=(height, width))
+        found[f"map/{i}"] = fuse([maps[x.name] for x in group], "product", size=group[0].spatial)
     return found
 
 

@@ -93,14 +93,14 @@ def refining(bases: dict[str, Cam]) -> tuple[Append, Callable[[Options], Run]]:
 
 
 def suited(refine: Append) -> Append:
-    """Return ``refine`` for nets with a base, and AttnLRP from the score for transformers, where none is named."""
+    """Return ``refine`` for nets with a base, else AttnLRP from the score: for transformers and perceptrons."""
 
     def append(options: Options, emitter: Emitter, scored: Scored) -> Outputs:
         if options.base:
             return refine(options, emitter, scored)
         if options.denoise or options.eigen_smooth or not options.saturation:
             raise OptionError(
-                "auto refines no CAM of a transformer, so there is nothing to denoise or smooth and no gradient to let "
+                "auto refines no CAM here, so there is nothing to denoise or smooth and no gradient to let "
                 "pass: name one with base="
             )
         settings = {"composite": "attnlrp", "gamma": GAMMA, **options.settings}

@@ -86,7 +86,7 @@ def smooth_cam(options: Options, layer: Layer) -> Callable[[Feeds, Arrays, Compo
     def weigh(feeds: Feeds, found: Arrays, activations: Components) -> Components:
         (taken,) = moments(run, seeded(feeds, found), options, settings, 3)
         g1, g2, g3 = (np.moveaxis(m, layer.channel_axis, 1) for m in taken)
-        return np.asarray(smooth_grad_cam_pp(activations, (g1, g2, g3), (2, 3)), np.float32)
+        return np.asarray(smooth_grad_cam_pp(activations, (g1, g2, g3), range(2, g1.ndim)), np.float32)
 
     return weigh
 

@@ -1,4 +1,4 @@
 """Programs as files of their own: packed, checked, portable, in half precision, with pixels in and pictures out.
 
-Imports errors, graph and loading.
+Imports errors, graph, loading and matrices.
 """

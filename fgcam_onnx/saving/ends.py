@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..graph.value import Array, Value
+from ..matrices import along
 
 if TYPE_CHECKING:
     from ..imaging import Preprocess
@@ -47,15 +48,14 @@ def prepared(pixels: Value, preprocess: Preprocess) -> Value:
 
 
 def widened(m: Array, size: Sequence[int]) -> Array:
-    """Resize maps (N, h, w) to ``size`` bilinearly, pixel centres at half steps, the edge repeated beyond it.
+    """Resize maps (N, ...) to ``size`` linearly along each axis, centres at half steps, the edge repeated beyond it.
 
-    Two products with matrices ``max(0, 1 - |x_o - i|)``, which need no room in a file.
+    Products with matrices ``max(0, 1 - |x_o - i|)``, which need no room in a file.
     """
-    h, w = m.shape[-2:]
-    if (h, w) == tuple(size):
+    own = m.shape[1:]
+    if tuple(own) == tuple(size):
         return m
-    rows, columns = tent(h, size[0], like=m), tent(w, size[1], like=m)
-    return np.matmul(np.matmul(rows, m), columns.transpose((1, 0)))
+    return along(m, {a: tent(n, wide, like=m) for a, (n, wide) in enumerate(zip(own, size, strict=True), 1)})
 
 
 def tent(size: int, out: int, *, like: Array) -> Array:
@@ -67,18 +67,18 @@ def tent(size: int, out: int, *, like: Array) -> Array:
 
 
 def min_max(m: Array) -> Array:
-    """Return the positive part of maps (N, h, w), each from its least value at 0 to its largest at 1.
+    """Return the positive part of maps (N, ...), each from its least value at 0 to its largest at 1.
 
     All 0 where a map has no positive value, or one value throughout.
     """
     positive = np.maximum(m, np.float32(0))
-    low, high = (getattr(positive, end)(axis=(1, 2), keepdims=True) for end in ("min", "max"))
+    low, high = (getattr(positive, end)(axis=tuple(range(1, len(m.shape))), keepdims=True) for end in ("min", "max"))
     span = high - low
     return (positive - low) / np.where(span > 0, span, np.float32(1))
 
 
 def eight_bit(m: Array) -> Array:
-    """Return `min_max` of maps (N, h, w) in whole steps from 0 to 255, uint8."""
+    """Return `min_max` of maps (N, ...) in whole steps from 0 to 255, uint8."""
     return np.floor(min_max(m) * np.float32(255) + np.float32(0.5)).astype(np.uint8)
 
 

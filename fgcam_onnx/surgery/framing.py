@@ -1,6 +1,7 @@
 """Framing: an input that is a picture in another shape, or no picture at all, as a batch of pictures.
 
-Everything else may then take for granted that the input is (N, C, H, W), or has its channels last.
+Everything else may then take for granted that the input has a batch, channels and any number of spatial axes, such as
+(N, C, L), (N, C, H, W), (N, C, D, H, W), or its channels elsewhere.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ class Frame:
     steps : tuple of Step
         The views that make a picture of it.
     flat : bool
-        Whether it is a vector, framed as a picture of one row.
+        Whether it is a vector, framed as a signal of one channel.
     """
 
     given: TensorSpec
@@ -74,12 +75,12 @@ class Frame:
 def framed(model: Model, source: str) -> tuple[Model, Frame | None]:
     """Return ``model`` with input ``source`` as a batch of pictures, and how it is framed; None where it is one.
 
-    The graph shows it: by views it makes a picture of (C, H, W), (H, W, C) or (N, C * H * W). A vector (N, K) of
-    which it makes none is a picture of one row and one channel.
+    The graph shows it: by views it makes a picture of (C, H, W), (H, W, C) or (N, C * H * W), and likewise of
+    fewer or more spatial axes. A vector (N, K) of which it makes none is a signal of one channel.
     """
     spec = next(i for i in model.inputs if i.name == source)
     hidden = any(source in reads(n) and source not in n.input for n in model.nodes)
-    if not spec.shape or len(spec.shape) == 4 or hidden:
+    if not spec.shape or len(spec.shape) == 4 or hidden or source in facts_of(model).channel_axis:
         return model, None
     found = _picture(model, spec)
     if found is not None:
@@ -88,7 +89,7 @@ def framed(model: Model, source: str) -> tuple[Model, Frame | None]:
     if len(spec.shape) > 2 or not all(isinstance(d, int) for d in spec.shape[-1:]):
         return model, None
     sizes = _sizes(spec.shape)
-    wide = (sizes[0] if len(sizes) == 2 else 1, 1, 1, sizes[-1])
+    wide = (sizes[0] if len(sizes) == 2 else 1, 1, sizes[-1])
     steps = [Step(sizes, wide)]
     return _replaced(model, spec, steps, None), Frame(spec, tuple(steps), flat=True)
 
@@ -115,8 +116,8 @@ def _picture(model: Model, spec: TensorSpec) -> tuple[list[Step], str | None] | 
     axes, name, steps, plain = facts_of(model).channel_axis, spec.name, list[Step](), True
     while True:
         shape = dims_of(model.types[name])
-        if len(shape) == 4 and name in axes:
-            batch = (1,) if len(spec.shape) < 4 else ()
+        if len(shape) > 2 and name in axes:
+            batch = (1,) if len(spec.shape) < len(shape) else ()
             return (steps, name if plain else None) if shape[0] in (*spec.shape[:1], *batch) else None
         readers = [n for n in model.nodes if name in reads(n) and n.op_type not in SHAPES]
         if len(readers) != 1 or name in {o.name for o in model.outputs}:

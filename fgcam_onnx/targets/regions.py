@@ -16,16 +16,17 @@ from .objective import Aim, Objective, Predicted, box_text, checked_box, checked
 class Region(Objective):
     """The sum of a category's logits over a region of a segmentation output.
 
-    The output is (N, classes, h, w) or (N, h, w, classes). It is pytorch-grad-cam's SemanticSegmentationTarget.
+    The output is (N, classes, h, w) or (N, h, w, classes), or of as many axes as the input has. It is
+    pytorch-grad-cam's SemanticSegmentationTarget.
 
     Attributes
     ----------
     category : int
-    mask : array of shape (h, w) or (N, h, w), optional
+    mask : array of shape (h, w) or (N, h, w), or of the output's axes, optional
         How much each position counts. Default: where the category is the top one; with one class only, where
         its logit is positive.
     box : (x0, y0, x1, y1), optional
-        Counts the positions inside, in place of a mask; in pixels of the model's input.
+        Of pictures: counts the positions inside, in place of a mask; in pixels of the model's input.
     axis : int, optional
         The axis of the classes, where it is not told by the graph or the mask; else the smaller one is taken.
     """
@@ -44,10 +45,12 @@ class Region(Objective):
             The category is nowhere the top one.
         """
         logits = predicted.logits
-        if logits.ndim != 4:
+        if logits.ndim < 3:
             raise TargetError(
                 f"a region needs an output of (N, classes, h, w) or (N, h, w, classes), not {list(logits.shape)}"
             )
+        if self.box is not None and logits.ndim != 4:
+            raise TargetError(f"a box is of pictures, and the output is {list(logits.shape)}: give a mask")
         if self.mask is not None and self.box is not None:
             raise TargetError("give a mask or a box, not both")
         axis = self._axis(predicted)
@@ -62,34 +65,36 @@ class Region(Objective):
 
     def _axis(self, predicted: Predicted) -> int:
         shape = predicted.logits.shape
+        last = len(shape) - 1
         if self.axis is not None:
-            if self.axis not in (1, 3, -1):
-                raise TargetError(f"the classes are on axis 1 or 3, not {self.axis}")
-            return self.axis % 4
+            if self.axis not in (1, last, -1):
+                raise TargetError(f"the classes are on axis 1 or {last}, not {self.axis}")
+            return self.axis % len(shape)
         if self.mask is not None:
-            fits = [a for a in (1, 3) if np.delete(shape, (0, a)).tolist() == list(np.shape(self.mask))[-2:]]
+            sides = list(np.shape(self.mask))[-(last - 1) :]
+            fits = [a for a in (1, last) if np.delete(shape, (0, a)).tolist() == sides]
             if len(fits) == 1:
                 return fits[0]
-        if predicted.channel_axis in (1, 3):
+        if predicted.channel_axis in (1, last):
             return predicted.channel_axis
-        return 1 if shape[1] <= shape[3] else 3
+        return 1 if shape[1] <= shape[last] else last
 
     def _inside(self, by_class: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
-        count, classes, height, width = by_class.shape
+        count, classes, *sides = by_class.shape
+        told = " x ".join(map(str, sides))
         if self.mask is not None:
             mask = np.asarray(self.mask)
-            if mask.shape not in ((height, width), (count, height, width)):
+            if mask.shape not in (tuple(sides), (count, *sides)):
                 raise TargetError(
-                    f"a mask of shape {mask.shape} does not fit the output, which is {height} x {width}; "
-                    "resize the mask to it"
+                    f"a mask of shape {mask.shape} does not fit the output, which is {told}; resize the mask to it"
                 )
             if mask.dtype.kind not in "fiub" or not np.isfinite(mask).all():
                 raise TargetError("a mask holds finite numbers")
-            inside = np.broadcast_to(mask, (count, height, width)).astype(np.float32)
+            inside = np.broadcast_to(mask, (count, *sides)).astype(np.float32)
             why = "the mask is empty"
         elif self.box is not None:
-            inside = np.broadcast_to(_box_mask(checked_box(self.box), size, (height, width)), (count, height, width))
-            why = f"no position of the {height} x {width} output lies in {box_text(self.box)}"
+            inside = np.broadcast_to(_box_mask(checked_box(self.box), size, (sides[0], sides[1])), (count, *sides))
+            why = f"no position of the {told} output lies in {box_text(self.box)}"
         else:
             top = by_class.argmax(1) == self.category if classes > 1 else by_class[:, 0] > 0
             inside = top.astype(np.float32)

@@ -1,6 +1,6 @@
 """Gradient rules: one table, merged from the families, an operator in one family only.
 
-Imports errors and graph.
+Imports errors, graph and matrices.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ import numpy as np
 
 from ..errors import FgcamError
 from ..graph.value import Value
+from ..matrices import along
 
 LARGEST = 2**26
 """Most elements of a matrix: an axis of 8192 in and out."""
@@ -44,15 +45,5 @@ def windows(g: Value, op: str, sizes: tuple[int, int], **attrs: Any) -> Value:
 
 def apply_along(g: Value, matrices: Mapping[int, Value]) -> Value:
     """Multiply every axis in ``matrices`` by the transpose of its matrix, which is (in, out) of the operator."""
-    e = g.emitter
-    for axis, matrix in sorted(matrices.items(), reverse=True):
-        matrix = matrix.astype(g.dtype)
-        if axis == g.rank - 1:
-            g = g @ matrix.transpose([1, 0])
-        elif axis == g.rank - 2:
-            g = e.emit("MatMul", matrix, g)
-        else:
-            order = [a for a in range(g.rank) if a != axis] + [axis]
-            back = [order.index(a) for a in range(g.rank)]
-            g = (g.transpose(order) @ matrix.transpose([1, 0])).transpose(back)
-    return g
+    found: Value = along(g, {axis: matrix.astype(g.dtype) for axis, matrix in sorted(matrices.items(), reverse=True)})
+    return found

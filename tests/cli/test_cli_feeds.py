@@ -129,7 +129,8 @@ def test_a_vector_is_explained_from_an_array_without_pictures(fgcam: Any, tmp_pa
     x = {"v": v, "left": prepared(tmp_path / "a.png"), "right": np.full((1, 3, 12, 10), 0.5)}
     expected = explain(towers(), x, method="inputxgradient", input="v", target=1).map
     assert_allclose(maps_in(Path("out")), expected, rtol=1e-4, atol=1e-7)
-    assert "pass --raw" in fgcam(*common, "-o", "out").err
+    assert fgcam(*common, "--target", 1, "-o", "drawn").code == 0
+    assert sorted(p.suffix for p in Path("drawn").iterdir()) == [".csv", ".json", ".png"]
 
 
 def test_a_run_with_further_inputs_is_repeated_from_its_record(fgcam: Any, tmp_path: Path) -> None:

@@ -43,23 +43,23 @@ def layers_of(proto: ModelProto, **options: Any) -> dict[str, Layer]:
     ids=str,
 )
 def test_tokens_have_the_grid_of_their_patches_and_the_extra_ones_are_known(options: dict[str, Any]) -> None:
-    height, width = options.get("grid", (2, 3))
+    size = options.get("grid", (2, 3))
     found = layers_of(transformer(**options))
-    wanted = Grid(options.get("before", 1), options.get("after", 0), height, width)
+    wanted = Grid(options.get("before", 1), options.get("after", 0), size)
     for name in (
         "/embed/Add_output_0", "/blocks.0/norm1_output_0", "/blocks.0/q_output_0", "/blocks.0/av_output_0",
         "/blocks.0/Add_output_0", "/blocks.0/Relu_output_0", "/blocks.1/Add_1_output_0", "/norm/norm_output_0",
     ):  # fmt: skip
         layer = found[name]
         assert layer.grid == wanted, name
-        assert (layer.spatial, layer.channel_axis, layer.spatial_axes) == ((height, width), 3, (1, 2))
+        assert (layer.spatial, layer.channel_axis, layer.spatial_axes) == (size, 3, (1, 2))
         assert layer.channels == (8 if "Relu" in name else WIDTH)
-    assert found["tokens"].grid == Grid(0, 0, height, width)
+    assert found["tokens"].grid == Grid(0, 0, size)
 
 
 def test_channels_in_front_of_the_tokens_are_seen() -> None:
     found = layers_of(transformer())
-    assert found["flat_output_0"].grid == Grid(0, 0, 2, 3, axis=2)
+    assert found["flat_output_0"].grid == Grid(0, 0, (2, 3), axis=2)
     assert found["flat_output_0"].folded_shape == ("N", 2, 3, WIDTH)
     assert "/blocks.0/kt_output_0" in found
 
@@ -88,7 +88,7 @@ def test_windows_and_shifts_are_followed_and_only_the_picture_is_a_layer() -> No
     for name in ("/there/rolled2_output_0", "/block/windows_output_0", "/block/av_output_0", "/block/picture_output_0"):
         assert name not in found
     assert (found["/merge/MatMul_output_0"].channel_axis, found["/merge/MatMul_output_0"].spatial) == (3, (2, 3))
-    assert found["/tail/norm_output_0"].grid == Grid(0, 0, 2, 3)
+    assert found["/tail/norm_output_0"].grid == Grid(0, 0, (2, 3))
 
 
 def test_a_wrong_way_back_from_windows_is_no_picture() -> None:
@@ -103,7 +103,7 @@ def test_a_wrong_way_back_from_windows_is_no_picture() -> None:
 
 def test_a_mix_along_the_tokens_ends_and_the_residual_sum_takes_it_up() -> None:
     found = layers_of(mixing())
-    assert found["/block/norm1_output_0"].grid == found["/block/Add_output_0"].grid == Grid(0, 0, 2, 3)
+    assert found["/block/norm1_output_0"].grid == found["/block/Add_output_0"].grid == Grid(0, 0, (2, 3))
     assert "/block/mix1_output_0" not in found
     assert "/block/back_output_0" not in found
 
@@ -121,23 +121,26 @@ def test_shuffled_or_missing_tokens_are_no_grid() -> None:
             position = next(t for t in proto.graph.initializer if t.name == "position")
             position.CopyFrom(numpy_helper.from_array(np.ones((1, 5, WIDTH), np.float32), "position"))
         found = layers_of(proto)
-        assert found["tokens"].grid == Grid(0, 0, 2, 3)
+        assert found["tokens"].grid == Grid(0, 0, (2, 3))
         assert not any(name.startswith(("/blocks", "shuffled")) for name in found)
 
 
 # ---- folding
 
 
-@pytest.mark.parametrize("grid", [Grid(0, 0, 2, 3), Grid(1, 0, 2, 3), Grid(2, 1, 3, 2), Grid(1, 2, 2, 2, axis=2)])
+@pytest.mark.parametrize(
+    "grid", [Grid(0, 0, (2, 3)), Grid(1, 0, (2, 3)), Grid(2, 1, (3, 2)), Grid(1, 2, (2, 2), axis=2)]
+)
 def test_folding_is_undone_but_for_the_extra_tokens(grid: Grid) -> None:
     """On arrays and on graph values, against loops."""
-    count = grid.height * grid.width
+    count = grid.count
     shape = (2, grid.extra + count, 5) if grid.axis == 1 else (2, 5, grid.extra + count)
     v = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
-    folded, kept = np.zeros((2, grid.height, grid.width, 5), np.float32), np.zeros_like(v)
-    for y in range(grid.height):
-        for x in range(grid.width):
-            t = grid.before + y * grid.width + x
+    folded, kept = np.zeros((2, *grid.size, 5), np.float32), np.zeros_like(v)
+    (height, width) = grid.size
+    for y in range(height):
+        for x in range(width):
+            t = grid.before + y * width + x
             folded[:, y, x] = v[:, t] if grid.axis == 1 else v[:, :, t]
             kept[(slice(None), t) if grid.axis == 1 else (slice(None), slice(None), t)] = folded[:, y, x]
     np.testing.assert_array_equal(grid.fold(v), folded)

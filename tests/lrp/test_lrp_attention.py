@@ -60,7 +60,7 @@ def test_tokens_that_the_score_is_read_from_are_found() -> None:
         names = attention_weights(model, logits="logits")
         assert names == ["A0", "A1"]
         tokens = tokens_of(model, names[0], logits="logits")
-        assert (tokens.grid.before, tokens.grid.height, tokens.grid.width, tokens.read) == (prefix, 4, 4, read)
+        assert (tokens.grid.before, tokens.grid.size, tokens.read) == (prefix, (4, 4), read)
 
 
 def test_attention_that_an_older_operator_set_flattens_is_found() -> None:

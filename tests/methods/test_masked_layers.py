@@ -148,7 +148,7 @@ def test_a_constant_channel_makes_a_mask_of_zeros() -> None:
     channels = np.stack([np.full((3, 3), 0.7), np.arange(9.0).reshape(3, 3), np.zeros((3, 3))]).astype(np.float32)
     live = live_channels(channels)
     rows, columns = upsampling((3, 3), (7, 5))
-    masks = live.spread(stretched(upsampled(live.maps, rows, columns.T)))
+    masks = live.spread(stretched(upsampled(live.maps, (rows, columns)), (1, 2)))
     assert len(live.maps) == 2
     assert not masks[0].any()
     assert not masks[2].any()

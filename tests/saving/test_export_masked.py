@@ -144,7 +144,7 @@ def test_dead_and_constant_channels_weigh_what_they_do_outside(tmp_path: Path, m
 
 def test_a_constant_channel_that_is_stretched_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Negative control: rounding alone would make a mask of it."""
-    monkeypatch.setattr(masked, "without_constant", lambda maps: maps)
+    monkeypatch.setattr(masked, "without_constant", lambda maps, space: maps)
     explainer = fgcam_onnx.Explainer(dead_and_constant(), method="scorecam", layers=BASE)
     found = ran(export(explainer, tmp_path / "e.onnx", target=2).path, {"input": images(3)})["explanation"]
     assert off(found, explainer(images(3), target=2).map) > 1e-4
