@@ -20,7 +20,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("program", "runtime", "subspace"),
     ("arguments", "arithmetic", "fgcam", "opening", "sizes", "support"),
     ("explanation", "guessing"),
-    ("heads",),
+    ("heads", "preparing"),
     ("targets",),
     ("methods",),
     ("assembling", "forward"),

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..preparing import OVERRIDES, prepare
 from .meaning import labels_file_of, noted
 from .options import DEVICE, INT8, PICTURES, together
-from .preparing import OVERRIDES, prepare
 from .record import hashes, made_now, options_given, read_record, repeated
 from .saying import say
 
@@ -184,12 +184,12 @@ def _prepared(reference: Path, candidate: Path, options: dict[str, Any]) -> tupl
 
 def _target(text: str | None, labels: Sequence[str]) -> Any:
     from ..errors import OptionError
-    from .values import parse_target
+    from ..targets.said import target_of
 
-    targets, top = parse_target(text, labels)
-    if top:
+    asked = None if text is None else target_of(text, labels=labels)
+    if asked is not None and not isinstance(asked, int):
         raise OptionError("an audit explains one thing of each picture: name a class, or leave --target out")
-    return targets[0]
+    return asked
 
 
 def parse_thresholds(flag: str, pairs: Sequence[str]) -> dict[str, float]:

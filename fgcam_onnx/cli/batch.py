@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..defaults import METHOD
+from ..preparing import OVERRIDES, prepare
 from .meaning import MEANING, labels_file_of, noted, stated
 from .options import DRAWN, INT8, PICTURES, RULES, STYLE
-from .preparing import OVERRIDES, prepare
 from .saying import say
 from .targets import HELP, read_targets
 from .values import Size, settings_by_method

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..preparing import OVERRIDES, prepare
 from .meaning import labels_file_of, noted
 from .options import DEVICE, PICTURES
-from .preparing import OVERRIDES, prepare
 from .saying import say
 from .values import SWITCHES, parse_settings
 

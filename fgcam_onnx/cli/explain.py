@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..defaults import METHOD
+from ..preparing import OVERRIDES, prepare, recorded, untouched
 from .feeding import FEED, check_fed, files_of, read_feeds
 from .meaning import MEANING, labels_file_of, noted, stated
 from .options import DEVICE, DRAWN, INT8, PICTURES, RULES, STYLE
-from .preparing import OVERRIDES, prepare, recorded, untouched
 from .record import hashes, options_given, read_record, repeated, weights_beside
 from .saying import say
 from .targets import HELP, read_targets

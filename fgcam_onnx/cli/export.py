@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..defaults import METHOD
+from ..preparing import prepare
 from .meaning import MEANING, labels_file_of, noted, stated
 from .options import ENDS, INT8, PIXELS, RULES
-from .preparing import prepare
 from .saying import say
-from .values import Size, parse_target, settings_by_method
+from .values import Size, settings_by_method
 
 if TYPE_CHECKING:
     from ..exporter import Choice, Exported
@@ -119,16 +119,14 @@ def command(model: Path, out: Path, **options: Any) -> None:
 
 def _target(text: str, labels: Sequence[str]) -> Choice:
     from ..errors import TargetError
-    from .targets import FORMS
+    from ..targets.said import target_of
 
     if text == "argmax":
         return "argmax"
     if text == "input":
         return "input"
-    form, colon, _ = text.partition(":")
-    places = bool(colon) and form in FORMS and text not in labels
-    chosen = None if places else parse_target(text, labels)[0][0]
-    if chosen is None:
+    chosen = target_of(text, labels=labels)
+    if not isinstance(chosen, int):
         raise TargetError(f"--target {text}: a file explains argmax, input, or one class by index or label")
     return chosen
 

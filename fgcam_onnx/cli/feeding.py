@@ -101,7 +101,7 @@ def _read(path: Path, model: Model, spec: TensorSpec, preset: str | None, overri
     from ..feeding import is_array
     from ..imaging import read_image
     from ..imaging.arrays import read_arrays
-    from .preparing import prepare
+    from ..preparing import prepare
 
     if is_array(path):
         arrays = read_arrays(path)

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..preparing import OVERRIDES, Preparation, prepare, recorded
 from .feeding import FEED, check_fed, files_of, read_feeds
 from .meaning import MEANING, labels_file_of, noted, stated
 from .options import DEVICE, DRAWN, INT8, PICTURES, STYLE
-from .preparing import OVERRIDES, Preparation, prepare, recorded
 from .record import hashes, made_now, options_given, read_record, repeated, weights_beside
 from .saying import say
 from .targets import HELP, read_targets
