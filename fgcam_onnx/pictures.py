@@ -16,10 +16,11 @@ from .cam.fusion import check_fusion, fuse
 from .emptiness import emptiness
 from .errors import concerns_all, reason
 from .explainer import Explainer
-from .explanation import Explanation, raised
+from .explanation import Explanation
 from .feeding import Read, joined, read_file
 from .imaging import Preprocess, Seen, likenesses
 from .imaging.likeness import Names
+from .maps import raised
 from .targets import AnyTarget
 from .text import STEM, unused
 

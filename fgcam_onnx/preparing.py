@@ -76,7 +76,9 @@ def untouched() -> Preparation:
     return Preparation(Preprocess(), "none, arrays are taken as they are")
 
 
-def prepare(model: Model, spec: str | None, *, image: TensorSpec, **overrides: Any) -> Preparation:
+def prepare(
+    model: Model, spec: str | Path | Mapping[str, Any] | None, *, image: TensorSpec, **overrides: Any
+) -> Preparation:
     """Return the preprocessing and where it comes from: ``spec``, a sidecar, the numbers given, or a guess.
 
     Raises
@@ -95,7 +97,7 @@ def prepare(model: Model, spec: str | None, *, image: TensorSpec, **overrides: A
     sidecar = find_sidecar(model.path) if spec is None and model.path is not None else None
     why = ""
     if spec is not None:
-        found, origin = preprocess_from(spec), Path(spec).name if Path(spec).suffix else spec
+        found, origin = preprocess_from(spec), _origin(spec)
     elif sidecar is not None:
         found, origin = preprocess_from(sidecar), sidecar.name
     elif set(NUMBERS) <= changes.keys():
@@ -105,3 +107,17 @@ def prepare(model: Model, spec: str | None, *, image: TensorSpec, **overrides: A
         found, origin, why = guessed.preprocess, f"{guessed.name}, a guess", guessed.evidence
     changed = replace(found, **changes) if changes else found
     return Preparation(changed.bound(image.shape, image.dtype), f"{origin} with {flags}" if flags else origin, why)
+
+
+def _origin(spec: str | Path | Mapping[str, Any]) -> str:
+    if isinstance(spec, Mapping):
+        return "as given"
+    return Path(spec).name if Path(spec).suffix else str(spec)
+
+
+def labels_file_of(model: Path, given: Path | None) -> Path | None:
+    """Return the file of class names: the one given, or the one that the model's sidecar names."""
+    from .imaging import find_sidecar, sidecar_labels
+
+    sidecar = find_sidecar(model) if given is None else None
+    return given if sidecar is None else sidecar_labels(sidecar)

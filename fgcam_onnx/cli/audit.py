@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..preparing import OVERRIDES, prepare
-from .meaning import labels_file_of, noted
+from ..preparing import OVERRIDES, labels_file_of, prepare
+from .meaning import noted
 from .options import DEVICE, INT8, PICTURES, together
 from .record import hashes, made_now, options_given, read_record, repeated
 from .saying import say

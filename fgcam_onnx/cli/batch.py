@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..defaults import METHOD
-from ..preparing import OVERRIDES, prepare
-from .meaning import MEANING, labels_file_of, noted, stated
+from ..preparing import OVERRIDES, labels_file_of, prepare
+from .meaning import MEANING, noted, stated
 from .options import DRAWN, INT8, PICTURES, RULES, STYLE
 from .saying import say
 from .targets import HELP, read_targets

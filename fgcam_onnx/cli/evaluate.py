@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..preparing import OVERRIDES, prepare
-from .meaning import labels_file_of, noted
+from ..preparing import OVERRIDES, labels_file_of, prepare
+from .meaning import noted
 from .options import DEVICE, PICTURES
 from .saying import say
 from .values import SWITCHES, parse_settings

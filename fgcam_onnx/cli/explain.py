@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..defaults import METHOD
-from ..preparing import OVERRIDES, prepare, recorded, untouched
+from ..preparing import OVERRIDES, labels_file_of, prepare, recorded, untouched
 from .feeding import FEED, check_fed, files_of, read_feeds
-from .meaning import MEANING, labels_file_of, noted, stated
+from .meaning import MEANING, noted, stated
 from .options import DEVICE, DRAWN, INT8, PICTURES, RULES, STYLE
 from .record import hashes, options_given, read_record, repeated, weights_beside
 from .saying import say

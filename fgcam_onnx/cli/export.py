@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..defaults import METHOD
-from ..preparing import prepare
-from .meaning import MEANING, labels_file_of, noted, stated
+from ..preparing import labels_file_of, prepare
+from .meaning import MEANING, noted, stated
 from .options import ENDS, INT8, PIXELS, RULES
 from .saying import say
 from .values import Size, settings_by_method

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .meaning import MEANING, labels_file_of, stated
+from ..preparing import labels_file_of
+from .meaning import MEANING, stated
 from .options import ENDS
 from .saying import say
 from .values import Size

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..preparing import OVERRIDES, Preparation, prepare, recorded
+from ..preparing import OVERRIDES, Preparation, labels_file_of, prepare, recorded
 from .feeding import FEED, check_fed, files_of, read_feeds
-from .meaning import MEANING, labels_file_of, noted, stated
+from .meaning import MEANING, noted, stated
 from .options import DEVICE, DRAWN, INT8, PICTURES, STYLE
 from .record import hashes, made_now, options_given, read_record, repeated, weights_beside
 from .saying import say

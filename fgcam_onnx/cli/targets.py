@@ -60,7 +60,8 @@ def read_targets(
 
         if len(explainer.model.inputs) > 1:
             raise InputError("--target like:PICTURE needs a model whose only input is the picture")
-        return explainer.predict(preprocess(read_image(path)))[0]
+        found: NDArray[np.float32] = explainer.predict(preprocess(read_image(path)))[0]
+        return found
 
     asked = target_of(text, labels=labels, boxes=boxes, embed=embed)
     return ((None,), asked.count) if isinstance(asked, Top) else ((asked,), 0)
