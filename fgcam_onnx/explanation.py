@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from .asked import path_of
-from .errors import InputError, OptionError, check_known
+from .errors import InputError, OptionError
 from .maps import Maps
 from .ranking import Ranked
 from .traced import Traced, traces_kept, traces_read
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from .gallery import Row
-    from .imaging import Preprocess, Style
+    from .imaging import Preprocess
 
 __all__ = ["Explanation", "Ranked", "Traced"]
 
@@ -80,12 +80,12 @@ class Explanation(Maps):
             No such style.
         """
         from .gallery import placed
-        from .imaging import footed, overlay
+        from .imaging import Style, footed, overlay
         from .imaging.overlay import laid
 
         if (image is not None and not hasattr(image, "size")) or not hasattr(index, "__index__"):
             raise InputError(f"a picture and the index of a map are wanted, not {image!r:.60} and {index!r:.60}")
-        name, row, drawn = self._layer(layer), self._row(index), self._style(style)
+        name, row, drawn = self._layer(layer), self._row(index), Style.of(style)
         seen = self.seen[row // self.each] if self.seen else None
         if image is None:
             if seen is None:
@@ -115,9 +115,10 @@ class Explanation(Maps):
             As for `overlay`.
         """
         from .gallery import alone
+        from .imaging import Style
 
         name, row = self._layer(layer), self._row(index)
-        return alone(self._gallery_row(row, {name}), name, self._style({"on": "model", **style}))
+        return alone(self._gallery_row(row, {name}), name, Style.of({"on": "model", **style}))
 
     def sheet(self, *, title: str = "", tile: int = 224, **style: Any) -> Image:
         """Return all maps on one sheet: a row for each picture and target, a column for each layer.
@@ -136,8 +137,9 @@ class Explanation(Maps):
             No such style, or a sheet too large to make.
         """
         from .gallery import sheet
+        from .imaging import Style
 
-        how: dict[str, Any] = {"columns": list(self.maps), "style": self._style(style), "notes": self.notes}
+        how: dict[str, Any] = {"columns": list(self.maps), "style": Style.of(style), "notes": self.notes}
         return sheet(self.gallery(), title=title, tile=tile, **how)
 
     def figure(self, **style: Any) -> Figure:
@@ -154,8 +156,9 @@ class Explanation(Maps):
             No such style.
         """
         from .gallery import drawn_figure
+        from .imaging import Style
 
-        return drawn_figure(self.gallery(), columns=list(self.maps), style=self._style(style), notes=self.notes)
+        return drawn_figure(self.gallery(), columns=list(self.maps), style=Style.of(style), notes=self.notes)
 
     def to_dataframe(self) -> DataFrame:
         """Return a row for each map: picture, class, score, probability, layer, range, sum and conservation.
@@ -210,15 +213,6 @@ class Explanation(Maps):
             frozenset(maps) if self._whole[row] else frozenset(),
         )
 
-    @staticmethod
-    def _style(given: dict[str, Any]) -> Style:
-        from .imaging import Style
-
-        known = [f.name for f in fields(Style)]
-        for name in given:
-            check_known("style", name, known)
-        return Style(**given)
-
     def save(self, folder: str | Path) -> list[Path]:
         """Write everything into a folder: ``<layer>.npy`` for each layer, pictures, numbers, ``explanation.json``.
 
@@ -269,17 +263,19 @@ class Explanation(Maps):
 
     def _repr_html_(self) -> str:
         from .gallery import fragment
+        from .imaging import Style
 
         how = f"{self.method} of " if self.method else ""
         count = len(self._whole)
         title = f"{how}{count} row{'s' * (count != 1)}"
-        return fragment(self.gallery(), columns=list(self.maps), style=self._style({}), title=title, about=self.notes)
+        return fragment(self.gallery(), columns=list(self.maps), style=Style(), title=title, about=self.notes)
 
     def _repr_png_(self) -> bytes:
         from io import BytesIO
 
         from .gallery import sheet
+        from .imaging import Style
 
         buffer = BytesIO()
-        sheet(self.gallery()[:MOST_SHOWN], columns=list(self.maps), style=self._style({})).save(buffer, "PNG")
+        sheet(self.gallery()[:MOST_SHOWN], columns=list(self.maps), style=Style()).save(buffer, "PNG")
         return buffer.getvalue()

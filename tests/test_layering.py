@@ -29,7 +29,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("adapters", "blame", "compat", "exporter", "feeding"),
     ("hand", "pictures"),
     ("sweep",),
-    ("evaluation", "written"),
+    ("evaluation", "notebook", "written"),
     ("auditing", "batch"),
     ("cli",),
     ("__main__",),

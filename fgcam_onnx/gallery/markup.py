@@ -11,10 +11,11 @@ from PIL import Image
 from ..imaging import Shades, Style
 from ..imaging.overlay import colors_of
 from ..report import embedded, render
-from .rows import Row
+from .rows import Row, larger
 
 SIDE, MOST = 200, 48
 """Pixels of the longer side of a picture, and how many rows are shown."""
+NO_MAP = {"image": "", "note": "", "stops": "", "low": "", "high": "", "failure": ""}
 STOPS = 17
 """Colours of a scale."""
 
@@ -58,14 +59,16 @@ def _row(row: Row, columns: Sequence[str], style: Style) -> dict[str, Any]:
     cells = []
     for column in columns:
         if column not in row.maps:
-            cells.append({"failure": row.failures.get(column, "")})
+            cells.append(NO_MAP | {"failure": row.failures.get(column, "")})
             continue
         over, shades = row.over(column, style)
-        cells.append({"image": _embedded(over), "note": shades.note, **(_scale(shades, style) if style.bar else {})})
+        scale = scale_of(shades, style) if style.bar else {}
+        cells.append(NO_MAP | {"image": _embedded(over), "note": shades.note} | scale)
     return {"title": row.title, "told": row.told, "cells": cells}
 
 
-def _scale(shades: Shades, style: Style) -> dict[str, str]:
+def scale_of(shades: Shades, style: Style) -> dict[str, str]:
+    """Return the colours of a scale as CSS has them, and what its ends stand for; nothing where all is 0."""
     if not shades.top:
         return {}
     table = colors_of(style.colormap, signed=shades.signed)
@@ -76,4 +79,4 @@ def _scale(shades: Shades, style: Style) -> dict[str, str]:
 
 
 def _embedded(image: Image.Image) -> str:
-    return embedded(image, side=SIDE)
+    return embedded(larger(image), side=SIDE)

@@ -20,6 +20,7 @@ from ..heads import NOTHING, Stated
 from ..imaging import read_labels
 from ..loading.loading import load
 from ..preparing import labels_file_of
+from ..report import render
 from ..targets import Against, AnyTarget, Classes, Objective, Top, target_of
 from .intake import Given, Intake
 from .progress import Bar
@@ -127,6 +128,22 @@ class Explainer(engine.Explainer):
         """Class names by index; empty where none are known."""
         return self.head.labels or self.stated.labels
 
+    def _repr_html_(self) -> str:
+        said = self.intake.told(self.input)
+        facts = [
+            ("method", self.method),
+            ("settings", ", ".join(f"{n}={v}" for n, v in self.choices.settings.items())),
+            ("base", self.base or ""),
+            ("layers", ", ".join(self.layers or ()) or "as the method has them"),
+            ("output", self.head.told),
+            ("targets", self.head.choices()),
+            ("classes", few(self.labels) if self.labels else "no names"),
+            ("pictures", said),
+            *(("note", remark) for remark in self.remarks),
+        ]
+        title = f"Explainer of {self.intake.model.path or 'a model in memory'}"
+        return render("facts.html", title=title, facts=[(n, v) for n, v in facts if v])
+
     def _asked(self, target: Any, truth: Any, x: Any) -> Any:
         """Return a target as an explainer of arrays takes it."""
         if truth is not None and target is not None:
@@ -177,6 +194,12 @@ class Explainer(engine.Explainer):
             return found
 
         return target_of(text, labels=self.labels, embed=embed)
+
+
+def few(names: Sequence[str]) -> str:
+    """Return how many names there are, and the first of them."""
+    first = ", ".join(name.split(",")[0] for name in names[:8])
+    return f"{len(names)}: {first}{', …' if len(names) > 8 else ''}"
 
 
 def _texts(target: Sequence[Any]) -> bool:

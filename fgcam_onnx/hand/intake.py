@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageOps
 
-from ..errors import InputError, OptionError
+from ..errors import FgcamError, InputError, OptionError
 from ..feeding import Read, array_read, is_array, joined
 from ..graph.model import Model, TensorSpec
 from ..imaging import Placement, Preprocess, Seen, read_image
@@ -201,6 +201,16 @@ class Intake:
             self._bound[name] = self._found(name)
         found: Preparation | Prepare = self._bound[name]
         return found
+
+    def told(self, name: str) -> str:
+        """Return how pictures are prepared, for people; what is in the way where they are not."""
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", GuessWarning)
+                found = self._bound.get(name) or self._found(name)
+        except FgcamError as error:
+            return str(error)
+        return found.told if isinstance(found, Preparation) else "prepared by a callable"
 
     def _found(self, name: str) -> Preparation | Prepare:
         image = self._spec(name)

@@ -15,7 +15,7 @@ from ..graph.shapes import Shape
 from ..heads import Head, Stated, meaning_of
 from ..loading import loading
 from ..report import render
-from .explainer import Explainer, Target, explain, named
+from .explainer import Explainer, Target, explain, few, named
 from .intake import Given, Picture
 from .prediction import Prediction
 
@@ -85,7 +85,7 @@ class Model(graph.Model):
             head = meaning_of(self, None, source=self.inputs[0].name, stated=Stated(labels=labels))[1]
             facts += [("meaning", head.told), ("can be asked", head.choices())]
             if head.labels or labels:
-                facts.append(("classes", _few(head.labels or labels)))
+                facts.append(("classes", few(head.labels or labels)))
         except (FgcamError, IndexError) as error:
             facts.append(("note", str(error)))
         weights = sum(int(a.size) for a in self.constants.values())
@@ -111,11 +111,6 @@ class _Predictor(Explainer):
 @once
 def _predictor(model: graph.Model) -> _Predictor:
     return _Predictor(model)
-
-
-def _few(names: tuple[str, ...]) -> str:
-    first = ", ".join(name.split(",")[0] for name in names[:8])
-    return f"{len(names)}: {first}{', …' if len(names) > 8 else ''}"
 
 
 def load(path: str | Path | ModelProto, *, shapes: Mapping[str, Shape] | None = None) -> Model:
