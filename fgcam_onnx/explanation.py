@@ -27,8 +27,6 @@ __all__ = ["Explanation", "Ranked", "Traced"]
 ARRAYS = ("target", "score", "scores", "probabilities")
 PLAIN = ("described", "each", "int8", "relative", "method", "kind", "labels", "names", "notes")
 """Fields that are kept as arrays, and as plain values."""
-MOST_SHOWN = 4
-"""How many rows are shown of a batch where a notebook shows no HTML."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -265,17 +263,6 @@ class Explanation(Maps):
         from .gallery import fragment
         from .imaging import Style
 
-        how = f"{self.method} of " if self.method else ""
-        count = len(self._whole)
-        title = f"{how}{count} row{'s' * (count != 1)}"
+        count = len(self._whole) * len(self.maps)
+        title = f"{self.method}{': ' if self.method else ''}{count} map{'s' * (count != 1)}"
         return fragment(self.gallery(), columns=list(self.maps), style=Style(), title=title, about=self.notes)
-
-    def _repr_png_(self) -> bytes:
-        from io import BytesIO
-
-        from .gallery import sheet
-        from .imaging import Style
-
-        buffer = BytesIO()
-        sheet(self.gallery()[:MOST_SHOWN], columns=list(self.maps), style=Style()).save(buffer, "PNG")
-        return buffer.getvalue()

@@ -3,3 +3,12 @@
 Imports cam, errors, explainer, explanation, feeding, graph, heads, imaging, loading, preparing, ranking, report,
 surgery and targets.
 """
+
+from __future__ import annotations
+
+from .explainer import Explainer, explain
+from .intake import GuessWarning
+from .model import Model, load
+from .prediction import Prediction
+
+__all__ = ["Explainer", "GuessWarning", "Model", "Prediction", "explain", "load"]

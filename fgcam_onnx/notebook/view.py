@@ -7,7 +7,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -23,9 +23,6 @@ from ..imaging import Seen, Shades, Style, shaded
 from ..imaging.overlay import colors_of
 from ..methods import find_method
 from ..sweep import USUAL, stage_names
-
-if TYPE_CHECKING:
-    from anywidget import AnyWidget
 
 LARGEST, MOST = 512, 200
 """Pixels of the picture's longer side, and how many classes can be chosen from a list."""
@@ -159,27 +156,3 @@ def _address(image: Image.Image, *, form: str) -> str:
     buffer = io.BytesIO()
     image.save(buffer, form)
     return f"data:image/{form.lower()};base64,{base64.b64encode(buffer.getvalue()).decode()}"
-
-
-def viewer(model: graph.Model | str | Path, picture: Picture, **options: Any) -> AnyWidget:
-    """Return a widget that shows maps of a picture: class, layer, method and opacity are chosen in it.
-
-    Parameters
-    ----------
-    model, picture
-        As for `View`.
-    **options
-        Of `View`: ``methods``, ``layers``, and those of an :class:`fgcam_onnx.Explainer`.
-
-    Raises
-    ------
-    OptionError
-        anywidget is not there: ``pip install "fgcam-onnx[notebook]"``.
-    FgcamError
-        As for `View`.
-    """
-    try:
-        from .widget import Viewer
-    except ImportError as error:
-        raise OptionError(f'the viewer needs anywidget ({error}): pip install "fgcam-onnx[notebook]"') from error
-    return Viewer(View(model, picture, **options))

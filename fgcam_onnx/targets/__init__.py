@@ -82,7 +82,7 @@ def _rows(target: Any) -> list[Sequence[Any]]:
 
 
 def _objective(target: Any, head: Head) -> Objective:
-    return target if isinstance(target, Objective) else asked_of(head, target) or Class(target)
+    return target if isinstance(target, Objective) else asked_of(head, target) or Class(target, labels=head.labels)
 
 
 def _by_class(target: Any, count: int, head: Head) -> tuple[tuple[Objective, ...], int]:

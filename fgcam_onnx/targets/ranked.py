@@ -56,7 +56,7 @@ class Told(Objective):
 class Against:
     """What an image was taken for, what it was not, and why the one rather than the other: three maps.
 
-    The first is of the predicted class; the second of the true one or, where the prediction is true, of the next; the
+    The first is of the predicted class; the second of the true one or, where the prediction is true, of the runner-up; the
     third of the first's logit less the second's.
 
     Attributes
@@ -92,7 +92,7 @@ class Against:
             found.append(
                 (
                     Told(Class(first, labels=labels), "predicted, true" if right else "predicted"),
-                    Told(Class(other, labels=labels), "next" if right else "true"),
+                    Told(Class(other, labels=labels), "runner-up" if right else "true"),
                     Difference(first, other, labels=labels),
                 )
             )

@@ -69,7 +69,9 @@ def class_of(text: str, labels: Sequence[str]) -> int:
     if not text.strip():
         raise TargetError(f"{text!r} is not a class; give an index or a label")
     if not labels:
-        raise TargetError(f"target {text!r} is a label, but there are no labels; pass labels= (--labels FILE)")
+        raise TargetError(
+            f"target {text!r} is a label, no class index, and there are no labels; pass labels= (--labels FILE)"
+        )
     return find_label(labels, text)
 
 
