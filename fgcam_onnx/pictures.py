@@ -73,6 +73,11 @@ class Explained:
         return self.label.split(",")[0]
 
     @property
+    def told(self) -> str:
+        """How sure the model is of it."""
+        return f"score {self.score:.4g}" if self.probability is None else f"probability {self.probability:.3f}"
+
+    @property
     def empty(self) -> dict[str, str]:
         """What is to be said of the maps that show nothing, by layer (`emptiness`)."""
         found = {name: emptiness(values, relative=self.whole(name)) for name, values in self.maps.items()}

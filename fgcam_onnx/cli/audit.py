@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..preparing import OVERRIDES, labels_file_of, prepare
+from .grouping import Command
 from .meaning import noted
 from .options import DEVICE, INT8, PICTURES, together
 from .record import hashes, made_now, options_given, read_record, repeated
@@ -50,7 +51,7 @@ class NotJudged(click.ClickException):
         say(self.message, err=True, title="error", colour="red")
 
 
-@click.command(name="audit", context_settings={"show_default": True})
+@click.command(name="audit", cls=Command, context_settings={"show_default": True})
 @click.argument("reference", type=click.Path(path_type=Path), required=False)
 @click.argument("candidate", type=click.Path(path_type=Path), required=False)
 @click.argument("images", nargs=-1)

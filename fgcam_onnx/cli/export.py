@@ -12,6 +12,7 @@ import click
 
 from ..defaults import METHOD
 from ..preparing import labels_file_of, prepare
+from .grouping import Command
 from .meaning import MEANING, noted, stated
 from .options import ENDS, INT8, PIXELS, RULES
 from .saying import say
@@ -31,7 +32,7 @@ WRITTEN = "resize normalize size fp16".split()
 OVERRIDES = "layout channels scale mean std".split()
 
 
-@click.command(name="export", context_settings={"show_default": True})
+@click.command(name="export", cls=Command, context_settings={"show_default": True})
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help="The ONNX file to write.")
 @click.option("--method", default=METHOD, help="Any method that is one graph; fgcam refines a CAM to the input's size.")

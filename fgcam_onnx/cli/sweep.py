@@ -11,6 +11,7 @@ import click
 
 from ..preparing import OVERRIDES, Preparation, labels_file_of, prepare, recorded
 from .feeding import FEED, check_fed, files_of, read_feeds
+from .grouping import Command
 from .meaning import MEANING, noted, stated
 from .options import DEVICE, DRAWN, INT8, PICTURES, STYLE
 from .record import hashes, made_now, options_given, read_record, repeated, weights_beside
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from ..sweep import Sweep
 
 
-@click.command(name="sweep", context_settings={"show_default": True})
+@click.command(name="sweep", cls=Command, context_settings={"show_default": True})
 @click.argument("model", type=click.Path(path_type=Path), required=False)
 @click.argument("picture", type=click.Path(path_type=Path), required=False)
 @click.option(

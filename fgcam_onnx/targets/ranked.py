@@ -56,8 +56,8 @@ class Told(Objective):
 class Against:
     """What an image was taken for, what it was not, and why the one rather than the other: three maps.
 
-    The first is of the predicted class; the second of the true one or, where the prediction is true, of the runner-up; the
-    third of the first's logit less the second's.
+    The first is of the predicted class; the second of the true one or, where the prediction is true, of the
+    runner-up; the third of the first's logit less the second's.
 
     Attributes
     ----------
