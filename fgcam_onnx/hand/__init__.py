@@ -1,7 +1,7 @@
 """Pictures in, answers out: the explainer and the model as people hold them.
 
-Imports cam, errors, explainer, explanation, feeding, graph, heads, imaging, loading, preparing, ranking, report,
-surgery and targets.
+Imports cam, errors, explainer, explanation, feeding, graph, heads, imaging, loading, methods, preparing, ranking,
+report, surgery and targets.
 """
 
 from __future__ import annotations

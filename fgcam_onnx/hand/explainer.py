@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 
 from .. import explainer as engine
 from ..cam.perturbation import Progress
-from ..errors import OptionError, TargetError
+from ..errors import OptionError, TargetError, suggest
 from ..explanation import Explanation
 from ..graph import model as graph
 from ..heads import NOTHING, Stated
 from ..imaging import read_labels
 from ..loading.loading import load
+from ..methods import METHODS
 from ..preparing import labels_file_of
 from ..report import render
 from ..targets import Against, AnyTarget, Classes, Objective, Top, target_of
@@ -70,6 +71,7 @@ class Explainer(engine.Explainer):
         progress: Progress | bool | None = True,
         **options: Any,
     ) -> None:
+        _check_names(options)
         loaded = model if isinstance(model, graph.Model) else load(model)
         stated = head if isinstance(head, Stated) else Stated(head)
         if stated.labels and labels is not None:
@@ -200,6 +202,15 @@ def few(names: Sequence[str]) -> str:
     """Return how many names there are, and the first of them."""
     first = ", ".join(name.split(",")[0] for name in names[:8])
     return f"{len(names)}: {first}{', …' if len(names) > 8 else ''}"
+
+
+def _check_names(options: Mapping[str, Any]) -> None:
+    """Refuse an option that no explainer and no method has, but that is near one."""
+    known = inspect.signature(Explainer).parameters.keys() - {"settings"}
+    settings = {name for method in METHODS.values() for name in method.settings}
+    for name in options.keys() - known - settings:
+        if near := suggest(name, known):
+            raise OptionError(f"there is no option {name!r}.{near}")
 
 
 def _texts(target: Sequence[Any]) -> bool:

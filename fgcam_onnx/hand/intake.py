@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageOps
 
-from ..errors import FgcamError, InputError, OptionError
+from ..errors import FgcamError, ImageError, InputError, OptionError
 from ..feeding import Read, array_read, is_array, joined
 from ..graph.model import Model, TensorSpec
 from ..imaging import Placement, Preprocess, Seen, read_image
@@ -74,7 +74,35 @@ def is_picture(value: object, spec: TensorSpec) -> bool:
 
 
 def _takes(value: NDArray[Any], spec: TensorSpec) -> bool:
-    return spec.dtype == value.dtype and value.ndim in (len(spec.shape), len(spec.shape) - 1)
+    return bool(spec.dtype == value.dtype) and value.ndim == len(spec.shape)
+
+
+def refuse_neither(value: Any, spec: TensorSpec) -> None:
+    """Refuse what is no picture and no array, and pixels of another form than those that are a picture.
+
+    Raises
+    ------
+    InputError
+        Says what a picture is, or what is to be done to the array.
+    """
+    if not isinstance(value, list | tuple | int | float) and not hasattr(value, "__array__"):
+        raise InputError(
+            f"{value!r:.60} is neither picture nor array: a picture is a path, an image of Pillow's, the bytes of a "
+            "file or a uint8 array (height, width, 3), several are a list; an array is as the model takes it"
+        )
+    array = np.asarray(value) if hasattr(value, "__array__") else None
+    if array is None or array.ndim not in (3, 4) or _takes(array, spec):
+        return
+    if array.dtype.kind == "f" and array.ndim == 3 and array.shape[-1] in CHANNELS and array.ndim != len(spec.shape):
+        raise InputError(
+            f"an array of {array.dtype}, {array.shape}, is no picture, whose pixels are uint8, 0 to 255, and not "
+            f"prepared, which for {spec.name!r} is {list(spec.shape)}"
+        )
+    if array.dtype == np.uint8 and array.shape[-1] not in CHANNELS and array.shape[-3] in CHANNELS:
+        raise InputError(
+            f"pixels of {array.shape} have their colours first: a picture is (height, width, 3), "
+            f"{'array.transpose(1, 2, 0)' if array.ndim == 3 else 'array.transpose(0, 2, 3, 1)'}"
+        )
 
 
 def pictures_of(value: Any, spec: TensorSpec) -> tuple[Any, ...] | None:
@@ -133,6 +161,8 @@ class Intake:
         own = x[name] if isinstance(x, Mapping) and name in x else x
         found = None if isinstance(own, Mapping) else pictures_of(own, self._spec(name))
         beside = {n: v for n, v in x.items() if n != name} if isinstance(x, Mapping) else {}
+        if found is None and not isinstance(own, Mapping):
+            refuse_neither(own, self._spec(name))
         if found is None and not any(pictures_of(v, specs[n]) for n, v in beside.items() if n in specs):
             return Taken(x)
         feeds = {n: self._beside(v, n, explainer) if n in specs else v for n, v in beside.items()}
@@ -235,6 +265,11 @@ class Intake:
 def _read_picture(picture: Any, white: int | None, called: str) -> Image.Image:
     """Return a picture of any kind as upright 8-bit RGB."""
     if isinstance(picture, str | os.PathLike):
+        text = os.fspath(picture)
+        if "://" in text:
+            raise ImageError(f"{text}: an address is not fetched; give the path of a picture, or its bytes")
+        if os.path.isdir(text) or (not os.path.exists(text) and set("*?[") & set(text)):
+            raise ImageError(f"{text}: no picture; imaging.find_images([{text!r}]) lists those that it stands for")
         return read_image(Path(picture), white=white)
     if isinstance(picture, BYTES):
         return decode_image(bytes(picture), name=called, white=white)

@@ -7,7 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
-from ..errors import FgcamError
+from ..errors import FgcamError, check_known
 from ..explanation import Explanation
 from ..graph import model as graph
 from ..graph.memo import once
@@ -21,6 +21,10 @@ from .prediction import Prediction
 
 if TYPE_CHECKING:
     from onnx import ModelProto
+
+
+PREDICTING = ("preprocess", "labels", "input", "output", "head", "device", "threads", "optimization", "int8", "batch")
+"""What a prediction depends on, of an explainer's options."""
 
 
 class Model(graph.Model):
@@ -50,8 +54,8 @@ class Model(graph.Model):
         x : picture, list of pictures, or array of shape (N, C, H, W)
             As an `Explainer` takes them.
         **options
-            ``preprocess`` and ``labels`` of an `Explainer`, and what it is built on: ``input``, ``output``, ``head``,
-            ``device``, ``threads``.
+            Of an `Explainer`: ``preprocess``, ``labels``, ``input``, ``output``, ``head``, ``device``, ``threads``,
+            ``optimization``, ``int8``, ``batch``.
 
         Returns
         -------
@@ -63,6 +67,8 @@ class Model(graph.Model):
         FgcamError
             A picture cannot be read, or does not fit.
         """
+        for name in options:
+            check_known("option of predict", name, PREDICTING)
         predictor = _Predictor(self, **options) if options else _predictor(self)
         taken = predictor.intake.taken(x, predictor)
         scores, head = predictor.predict(taken.x), predictor.meaning_of(taken.x)

@@ -87,6 +87,7 @@ def test_an_array_of_the_models_own_type_and_rank_is_no_picture() -> None:
     graph.node.extend(nodes)
     graph.input.append(helper.make_tensor_value_info("pixels", onnx.TensorProto.UINT8, ["N", 12, 10, 3]))
     explainer = Explainer(proto, method="gradcam", preprocess="none")
+    assert len(explainer(np.zeros((30, 20, 3), np.uint8)).seen) == 1
     batch = np.random.default_rng(1).integers(0, 256, (2, 12, 10, 3), np.uint8)
     e = explainer(batch)
     assert e.seen == ()
@@ -99,11 +100,17 @@ def test_an_array_of_the_models_own_type_and_rank_is_no_picture() -> None:
     ("given", "error", "word"),
     [
         ([STAR, np.zeros((3, 96, 96), np.float32)], InputError, "number 1 of the pictures"),
-        (np.zeros((3, 96, 96), np.uint8), InputError, "4 dimensions"),
+        (np.zeros((3, 96, 96), np.uint8), InputError, r"colours first.*transpose\(1, 2, 0\)"),
+        (np.zeros((2, 3, 96, 96), np.uint8), InputError, r"transpose\(0, 2, 3, 1\)"),
+        (np.zeros((96, 96, 3)), InputError, "pixels are uint8"),
+        (None, InputError, "neither picture nor array"),
+        ({1, 2}, InputError, "neither picture nor array"),
+        ("https://example.org/a.png", ImageError, "not fetched"),
+        ("pictures/*.png", ImageError, "find_images"),
         (np.zeros((0, 96, 3), np.uint8), InputError, "no pixels"),
         ("none.png", ImageError, "no such file"),
         (b"no picture", ImageError, "not a picture"),
-        (str(STAR.parent), ImageError, "a folder"),
+        (str(STAR.parent), ImageError, "find_images"),
         ([], InputError, "dimensions"),
     ],
 )

@@ -14,7 +14,7 @@ from nets import images, small_cnn
 
 import fgcam_onnx
 from fgcam_onnx import Explainer
-from fgcam_onnx.errors import TargetError
+from fgcam_onnx.errors import OptionError, TargetError
 from fgcam_onnx.hand.progress import Bar
 from fgcam_onnx.imaging import preprocess_from, read_image
 from fgcam_onnx.sweep import sweep
@@ -111,6 +111,15 @@ def test_an_explainer_goes_to_another_process() -> None:
     explainer = Explainer(RESNET, method="gradcam", preprocess="unit")
     again = pickle.loads(pickle.dumps(explainer))
     np.testing.assert_array_equal(again(TWO, target="star").map, explainer(TWO, target="star").map)
+
+
+def test_a_misspelt_option_is_named_with_the_one_that_was_meant() -> None:
+    with pytest.raises(OptionError, match=r"'metod'.*method"):
+        Explainer(RESNET, metod="gradcam")
+    with pytest.raises(OptionError, match=r"'label'.*labels"):
+        fgcam_onnx.load(RESNET).predict(TWO, label=["a"])
+    with pytest.raises(OptionError, match="no setting 'masks'"):
+        Explainer(RESNET, method="gradcam", masks=3)
 
 
 # ---- bars
