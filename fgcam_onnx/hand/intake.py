@@ -147,6 +147,7 @@ class Intake:
     model: Model
     spec: Any = None
     _bound: dict[str, Any] = field(default_factory=dict, repr=False)
+    _specs: dict[str, TensorSpec] = field(default_factory=dict, repr=False)
 
     def taken(self, x: Given, explainer: Explainer) -> Taken:
         """Return what the model takes of ``x``.
@@ -182,7 +183,9 @@ class Intake:
         return np.concatenate([self._prepared(_read_picture(p, None, name), name)[0] for p in found])
 
     def _spec(self, name: str) -> TensorSpec:
-        return pictured(self.model, next(i for i in self.model.inputs if i.name == name))
+        if name not in self._specs:
+            self._specs[name] = pictured(self.model, next(i for i in self.model.inputs if i.name == name))
+        return self._specs[name]
 
     def _read(self, picture: Any, called: str, explainer: Explainer) -> Read:
         if isinstance(picture, str | os.PathLike) and is_array(Path(picture)):
