@@ -38,6 +38,10 @@ CHANNELS = (1, 3, 4)
 BYTES = (bytes, bytearray, memoryview)
 
 
+Specs = tuple[TensorSpec, ...]
+"""An input as the file has it, and as a batch of pictures, where it can be seen as one."""
+
+
 class GuessWarning(UserWarning):
     """How pictures are prepared for a model was guessed, since nothing says it."""
 
@@ -61,23 +65,27 @@ class Taken:
     names: tuple[str, ...] = ()
 
 
-def is_picture(value: object, spec: TensorSpec) -> bool:
-    """Tell whether a value is a picture, and not what input ``spec`` takes: by its type alone.
+def is_picture(value: object, specs: Specs) -> bool:
+    """Tell whether a value is a picture, and not what an input takes: by its type alone.
 
     8-bit pixels are a picture, unless the input itself takes 8-bit arrays with as many axes.
     """
     if isinstance(value, (Image.Image, str, os.PathLike, *BYTES)):
         return True
-    if not isinstance(value, np.ndarray) or value.dtype != np.uint8 or _takes(value, spec):
+    if not isinstance(value, np.ndarray) or value.dtype != np.uint8 or _takes(value, specs):
         return False
     return value.ndim == 2 or (value.ndim == 3 and value.shape[-1] in CHANNELS)
 
 
-def _takes(value: NDArray[Any], spec: TensorSpec) -> bool:
-    return bool(spec.dtype == value.dtype) and value.ndim == len(spec.shape)
+def _takes(value: NDArray[Any], specs: Specs) -> bool:
+    return bool(specs[0].dtype == value.dtype) and _ranks(value, specs)
 
 
-def refuse_neither(value: Any, spec: TensorSpec) -> None:
+def _ranks(value: NDArray[Any], specs: Specs) -> bool:
+    return value.ndim in [len(spec.shape) for spec in specs]
+
+
+def refuse_neither(value: Any, specs: Specs) -> None:
     """Refuse what is no picture and no array, and pixels of another form than those that are a picture.
 
     Raises
@@ -91,12 +99,12 @@ def refuse_neither(value: Any, spec: TensorSpec) -> None:
             "file or a uint8 array (height, width, 3), several are a list; an array is as the model takes it"
         )
     array = np.asarray(value) if hasattr(value, "__array__") else None
-    if array is None or array.ndim not in (3, 4) or _takes(array, spec):
+    if array is None or array.ndim not in (3, 4) or _takes(array, specs):
         return
-    if array.dtype.kind == "f" and array.ndim == 3 and array.shape[-1] in CHANNELS and array.ndim != len(spec.shape):
+    if array.dtype.kind == "f" and array.shape[-1] in CHANNELS and not _ranks(array, specs):
         raise InputError(
             f"an array of {array.dtype}, {array.shape}, is no picture, whose pixels are uint8, 0 to 255, and not "
-            f"prepared, which for {spec.name!r} is {list(spec.shape)}"
+            f"prepared, which for {specs[0].name!r} is {list(specs[0].shape)}"
         )
     if array.dtype == np.uint8 and array.shape[-1] not in CHANNELS and array.shape[-3] in CHANNELS:
         raise InputError(
@@ -105,7 +113,7 @@ def refuse_neither(value: Any, spec: TensorSpec) -> None:
         )
 
 
-def pictures_of(value: Any, spec: TensorSpec) -> tuple[Any, ...] | None:
+def pictures_of(value: Any, specs: Specs) -> tuple[Any, ...] | None:
     """Return the pictures that a value is, one or a list of them; None where it is arrays.
 
     Raises
@@ -113,13 +121,13 @@ def pictures_of(value: Any, spec: TensorSpec) -> tuple[Any, ...] | None:
     InputError
         Some of a list are pictures and some are not.
     """
-    if is_picture(value, spec):
+    if is_picture(value, specs):
         return (value,)
-    if isinstance(value, np.ndarray) and value.dtype == np.uint8 and value.ndim == 4 and not _takes(value, spec):
-        return tuple(value) if value.shape[-1] in CHANNELS else None
+    if isinstance(value, np.ndarray) and value.dtype == np.uint8 and value.ndim == 4 and not _takes(value, specs):
+        return tuple(value) if len(value) and value.shape[-1] in CHANNELS else None
     if not isinstance(value, list | tuple) or not value:
         return None
-    kinds = [is_picture(one, spec) for one in value]
+    kinds = [is_picture(one, specs) for one in value]
     if any(kinds) and not all(kinds):
         other = value[kinds.index(False)]
         raise InputError(f"number {kinds.index(False)} of the pictures is none: {_told(other)}")
@@ -160,11 +168,11 @@ class Intake:
         specs = {i.name: i for i in self.model.inputs}
         name = explainer.input
         own = x[name] if isinstance(x, Mapping) and name in x else x
-        found = None if isinstance(own, Mapping) else pictures_of(own, self._spec(name))
+        found = None if isinstance(own, Mapping) else pictures_of(own, self._both(name))
         beside = {n: v for n, v in x.items() if n != name} if isinstance(x, Mapping) else {}
         if found is None and not isinstance(own, Mapping):
-            refuse_neither(own, self._spec(name))
-        if found is None and not any(pictures_of(v, specs[n]) for n, v in beside.items() if n in specs):
+            refuse_neither(own, self._both(name))
+        if found is None and not any(pictures_of(v, self._both(n)) for n, v in beside.items() if n in specs):
             return Taken(x)
         feeds = {n: self._beside(v, n, explainer) if n in specs else v for n, v in beside.items()}
         if found is None:
@@ -177,7 +185,7 @@ class Intake:
         return Taken(arrays, tuple(r.seen for r in rows), tuple(r.path.name for r in rows))
 
     def _beside(self, value: Any, name: str, explainer: Explainer) -> Any:
-        found = pictures_of(value, self._spec(name))
+        found = pictures_of(value, self._both(name))
         if found is None:
             return value
         return np.concatenate([self._prepared(_read_picture(p, None, name), name)[0] for p in found])
@@ -186,6 +194,9 @@ class Intake:
         if name not in self._specs:
             self._specs[name] = pictured(self.model, next(i for i in self.model.inputs if i.name == name))
         return self._specs[name]
+
+    def _both(self, name: str) -> Specs:
+        return next(i for i in self.model.inputs if i.name == name), self._spec(name)
 
     def _read(self, picture: Any, called: str, explainer: Explainer) -> Read:
         if isinstance(picture, str | os.PathLike) and is_array(Path(picture)):

@@ -71,7 +71,7 @@ def foreign(path: Path) -> str:
         form = next((form for begins, form in PICTURES.items() if start.startswith(begins)), "")
         form = "WebP" if start[:4] == b"RIFF" and start[8:] == b"WEBP" else form
         if form and path.suffix.lower() != ".onnx":
-            return f"{path} is a picture ({form}), no model; the model comes first: MODEL, then pictures"
+            return f"{path} is a picture ({form}), not an ONNX file; the model comes first: MODEL, then pictures"
         kind = KINDS.get(path.suffix.lower())
     else:
         kind = None

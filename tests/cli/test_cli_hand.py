@@ -128,7 +128,7 @@ def test_folders_and_swapped_arguments_are_seen(fgcam: Any) -> None:
     assert "name the .onnx file in it" in fgcam("inspect", "empty").err
     ran = fgcam("explain", TWO, RESNET)
     assert ran.code == 1
-    assert "is a picture (PNG), no model; the model comes first" in ran.err
+    assert "is a picture (PNG), not an ONNX file; the model comes first" in ran.err
 
 
 def test_an_onnx_file_is_read_whatever_it_is_called(fgcam: Any) -> None:
