@@ -96,7 +96,7 @@ def refuse_neither(value: Any, specs: Specs) -> None:
     if not isinstance(value, list | tuple | int | float) and not hasattr(value, "__array__"):
         raise InputError(
             f"{value!r:.60} is neither picture nor array: a picture is a path, an image of Pillow's, the bytes of a "
-            "file or a uint8 array (height, width, 3), several are a list; an array is as the model takes it"
+            "file or a uint8 array (height, width, 3), several are a list; an array has the dimensions that the model takes"
         )
     array = np.asarray(value) if hasattr(value, "__array__") else None
     if array is None or array.ndim not in (3, 4) or _takes(array, specs):
@@ -106,10 +106,10 @@ def refuse_neither(value: Any, specs: Specs) -> None:
             f"an array of {array.dtype}, {array.shape}, is no picture, whose pixels are uint8, 0 to 255, and not "
             f"prepared, which for {specs[0].name!r} is {list(specs[0].shape)}"
         )
-    if array.dtype == np.uint8 and array.shape[-1] not in CHANNELS and array.shape[-3] in CHANNELS:
+    if array.dtype == np.uint8 and array.ndim == 3 and array.shape[-1] not in CHANNELS and array.shape[0] in CHANNELS:
         raise InputError(
             f"pixels of {array.shape} have their colours first: a picture is (height, width, 3), "
-            f"{'array.transpose(1, 2, 0)' if array.ndim == 3 else 'array.transpose(0, 2, 3, 1)'}"
+            "array.transpose(1, 2, 0)"
         )
 
 
