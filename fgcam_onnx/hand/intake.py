@@ -96,7 +96,7 @@ def refuse_neither(value: Any, specs: Specs) -> None:
     if not isinstance(value, list | tuple | int | float) and not hasattr(value, "__array__"):
         raise InputError(
             f"{value!r:.60} is neither picture nor array: a picture is a path, an image of Pillow's, the bytes of a "
-            "file or a uint8 array (height, width, 3), several are a list; an array has the dimensions that the model takes"
+            "file or a uint8 array (height, width, 3), several are a list; an array has the model's dimensions"
         )
     array = np.asarray(value) if hasattr(value, "__array__") else None
     if array is None or array.ndim not in (3, 4) or _takes(array, specs):
