@@ -14,7 +14,7 @@ from .view import View
 HERE = Path(__file__).parent
 
 
-class Viewer(anywidget.AnyWidget):  # type: ignore[misc]
+class Viewer(anywidget.AnyWidget):  # type: ignore[misc, unused-ignore]
     """A picture with a map over it; what is chosen is computed here, and drawn there."""
 
     _esm = HERE / "viewer.js"
