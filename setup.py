@@ -9,7 +9,7 @@ setup(
     packages=[*find_packages(include=["fgcam_onnx*"]), MODELS, PICTURES],
     package_dir={MODELS: "exported_models"},
     package_data={
-        "fgcam_onnx": ["py.typed", "page/static/*", "report/templates/*.html"],
+        "fgcam_onnx": ["py.typed", "notebook/viewer.*", "page/static/*", "report/templates/*.html"],
         MODELS: ["README.md", "resnet_shapes.torchscript.*", "shapes.labels.txt", "vgg_shapes.dynamo.*"],
         PICTURES: ["*.png"],
     },

@@ -10,11 +10,10 @@ from .version import __version__
 if TYPE_CHECKING:
     from .auditing import Audit, audit
     from .evaluation import evaluate
-    from .explainer import Explainer, explain
     from .explanation import Explanation
     from .exporter import Exported, export
-    from .graph.model import Model
-    from .loading.loading import load
+    from .hand.explainer import Explainer, explain
+    from .hand.model import Model, load
 
 __all__ = [
     "Audit",
@@ -33,15 +32,15 @@ __all__ = [
 
 _HOMES = {
     "Audit": "auditing",
-    "Explainer": "explainer",
+    "Explainer": "hand.explainer",
     "Explanation": "explanation",
     "Exported": "exporter",
-    "Model": "graph.model",
+    "Model": "hand.model",
     "audit": "auditing",
     "evaluate": "evaluation",
-    "explain": "explainer",
+    "explain": "hand.explainer",
     "export": "exporter",
-    "load": "loading.loading",
+    "load": "hand.model",
 }
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import operator
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+import numpy as np
 
 from .errors import OptionError
 
@@ -27,9 +30,17 @@ def checked(given: Mapping[str, Any]) -> None:
             raise OptionError(f"{name} is a name, not {value!r}")
     for name, least in COUNTS.items():
         value = given[name]
-        if isinstance(value, bool) or not hasattr(value, "__index__") or value < least:
+        if _whole(value) is None or value < least:
             raise OptionError(f"{name} must be at least {least}, a whole number, not {value!r}")
     progress_of(given.get("progress"))
+
+
+def _whole(value: Any) -> int | None:
+    """Return a whole number as it is; None for anything else, a truth value and an array of one included."""
+    try:
+        return None if isinstance(value, bool) or np.ndim(value) else operator.index(value)
+    except TypeError:
+        return None
 
 
 def progress_of(value: Any) -> None:

@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .arithmetic import arithmetic_of
-from .explanation import Explanation, conservation_of, trace_of
+from .explanation import Explanation
 from .methods import find_method
 from .methods.method import Compiled
 from .runtime import check_finite
 from .targets import Aim
+from .traced import conservation_of, trace_of
 
 if TYPE_CHECKING:
     from .imaging.placing import Placement
@@ -55,6 +56,10 @@ def assembled(
         placements,
         arithmetic_of(options.model),
         _relative(method, aim, count * each),
+        method,
+        (head := options.head).kind,
+        head.labels,
+        head.probabilities(found["scores"]) if head.kind == "classes" else None,
     )
 
 

@@ -56,8 +56,7 @@ class Explainer:
         Where maps are wanted: tensors, nodes, exporter scopes, ``input``, or ``all`` between the input and the base
         layer. Default: the input for methods that reach it, the base layer for class activation maps.
     base, base_layer : str, optional
-        The CAM that is refined, a row of ``methods.BASES``, and the layer where; default ``gradcam`` at the deepest
-        layer with spatial extent, of auto what suits the kind of net.
+        The CAM that is refined (``methods.BASES``), and where; default ``gradcam`` at the deepest, of auto what suits.
     grid : tuple of int, optional
         Size of a transformer's grid of tokens, such as (height, width), where the graph does not show it.
     denoise : bool
@@ -97,7 +96,7 @@ class Explainer:
     progress : callable, optional
         Called with (done, total) during long work.
     **settings
-        The method's own options, such as ``samples`` of smoothgrad; ``fgcam methods`` lists them.
+        The method's own options; ``fgcam methods`` lists them.
 
     Raises
     ------
@@ -156,6 +155,9 @@ class Explainer:
         self.output, self.before_softmax = output, before_softmax
         self.stated = head if isinstance(head, Stated) else Stated(head)
         self._forget()
+        self._ready()
+
+    def _ready(self) -> None:
         if not self.sizes_are_free:
             self._compile((), seeded=False)
 
@@ -285,8 +287,8 @@ class Explainer:
                 raise TargetError("a bag of images is explained for one class at a time")
             feeds = repeated(feeds, each, self.model.inputs, image=self.input)
         found = compiled.run(feeds)
-        given = x[self.input] if isinstance(x, Mapping) else x
-        placements = placed_in(given, compiled.options.model, self.input, images)
+        own = x[self.input] if isinstance(x, Mapping) else x
+        placements = placed_in(own, compiled.options.model, self.input, images)
         known: dict[str, Any] = {"aim": aim, "count": count, "each": each, "placements": placements}
         return assembled(found, compiled, method=self.method, **known)
 
@@ -296,7 +298,7 @@ class Explainer:
         Raises
         ------
         InputError
-            The array does not fit the model's input.
+            The array does not fit.
         """
         feeds = self.feeds(x)
         return self._closed(feeds)._forward(feeds, others=False).logits
@@ -325,13 +327,7 @@ class Explainer:
         return self._forwards[size, others](feeds)
 
     def feeds(self, x: ArrayLike | Mapping[str, ArrayLike]) -> dict[str, NDArray[Any]]:
-        """Return ``x`` as the arrays that the model takes, by input.
-
-        Raises
-        ------
-        InputError
-            It does not fit.
-        """
+        """Return ``x`` as the arrays that the model takes, by input; InputError where it does not fit."""
         given = x if isinstance(x, Mapping) else {self.input: x}
         if self.frame is not None and self.input in given:
             given = {**given, self.input: fitted_frame(given[self.input], self.frame)}

@@ -67,6 +67,17 @@ def read_file(path: Path, *, explainer: Explainer, preprocess: Preprocess) -> Re
         image = read_image(path, white=preprocess.white)
         seen = Seen(image, preprocess.view(image), preprocess.placement(image.size))
         return Read(path, seen, preprocess(image), sha256_of(path))
+    return array_read(path, explainer=explainer)
+
+
+def array_read(path: Path, *, explainer: Explainer) -> Read:
+    """Read a file of arrays, which are taken as the model takes them.
+
+    Raises
+    ------
+    FgcamError
+        The file cannot be read, or does not fit.
+    """
     name, arrays = explainer.input, read_arrays(path)
     key = next(iter(arrays)) if len(arrays) == 1 else name
     if key not in arrays:

@@ -16,10 +16,11 @@ from .cam.fusion import check_fusion, fuse
 from .emptiness import emptiness
 from .errors import concerns_all, reason
 from .explainer import Explainer
-from .explanation import Explanation, raised
+from .explanation import Explanation
 from .feeding import Read, joined, read_file
 from .imaging import Preprocess, Sampled, Seen, likenesses
 from .imaging.likeness import Names
+from .maps import raised
 from .targets import AnyTarget
 from .text import STEM, unused
 
@@ -70,6 +71,11 @@ class Explained:
     def name(self) -> str:
         """The first of the label's names."""
         return self.label.split(",")[0]
+
+    @property
+    def told(self) -> str:
+        """How sure the model is of it."""
+        return f"score {self.score:.4g}" if self.probability is None else f"probability {self.probability:.3f}"
 
     @property
     def empty(self) -> dict[str, str]:

@@ -113,10 +113,11 @@ def sheet(picture: Picture, *, style: Style, notes: Sequence[str] = ()) -> Image
         return drawn(picture.seen, explained.maps[layer], style=style, relative=relative, tile=tile)
 
     if len(methods) == 1:
-        tiles = [(f"{e.name} at {layer}", cell(e, layer)) for e in picture.explained for layer in e.maps]
+        tiles = [(f"{e.name}, {e.told}, at {layer}", cell(e, layer)) for e in picture.explained for layer in e.maps]
         whole = panel(shown, tiles)
     else:
         names = list(dict.fromkeys(e.name for e in picture.explained))
+        sure = {e.name: e.told for e in reversed(picture.explained)}
         columns = list(dict.fromkeys((e.method, layer) for e in picture.explained for layer in e.maps))
         cells: dict[tuple[int, int], Image.Image | str] = {
             (names.index(e.name), columns.index((e.method, layer))): cell(e, layer)
@@ -124,8 +125,15 @@ def sheet(picture: Picture, *, style: Style, notes: Sequence[str] = ()) -> Image
             for layer in e.maps
         }
         whole = labelled_grid(
-            cells, rows=[(name, "") for name in names], columns=[f"{m} at {layer}" for m, layer in columns],
+            cells, rows=[(name, sure[name]) for name in names], columns=[f"{m} at {layer}" for m, layer in columns],
             corner=shown, title=picture.path.name, tile=tile,
         )  # fmt: skip
     alike = [line for what, found in picture.likeness.items() for line in told(found, what=what)]
-    return footed(whole, notes=[*alike, *notes])
+    return footed(whole, notes=[legend(style), *alike, *notes])
+
+
+def legend(style: Style) -> str:
+    """Return what the colours of maps mean, in a line."""
+    if style.signed:
+        return "colours: one end of each scale speaks for what is explained, the other against it; clear: neither"
+    return "colours: the further right on a map's scale, the more a place speaks for what is explained; clear: nothing"

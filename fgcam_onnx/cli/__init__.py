@@ -69,6 +69,13 @@ def cli() -> None:
     fgcam inspect model.onnx
     fgcam explain model.onnx cat.jpg --preprocess imagenet --labels labels.txt -o out
     fgcam export model.onnx -o explained.onnx
+
+    
+    Exit codes: 0 done; 1 an error, a picture that failed, an audit that fails; 2 wrong usage, an audit that
+    cannot be judged; 130 stopped with Ctrl-C.
+
+    
+    Completion of options and values: eval "$(_FGCAM_COMPLETE=bash_source fgcam)" (or zsh_source, fish_source)
     """  # noqa: D301
 
 

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .meaning import labels_file_of, noted
+from ..preparing import OVERRIDES, labels_file_of, prepare
+from .grouping import Command
+from .meaning import noted
 from .options import DEVICE, INT8, PICTURES, together
-from .preparing import OVERRIDES, prepare
 from .record import hashes, made_now, options_given, read_record, repeated
 from .saying import say
 
@@ -50,7 +51,7 @@ class NotJudged(click.ClickException):
         say(self.message, err=True, title="error", colour="red")
 
 
-@click.command(name="audit", context_settings={"show_default": True})
+@click.command(name="audit", cls=Command, context_settings={"show_default": True})
 @click.argument("reference", type=click.Path(path_type=Path), required=False)
 @click.argument("candidate", type=click.Path(path_type=Path), required=False)
 @click.argument("images", nargs=-1)
@@ -184,12 +185,12 @@ def _prepared(reference: Path, candidate: Path, options: dict[str, Any]) -> tupl
 
 def _target(text: str | None, labels: Sequence[str]) -> Any:
     from ..errors import OptionError
-    from .values import parse_target
+    from ..targets.said import target_of
 
-    targets, top = parse_target(text, labels)
-    if top:
+    asked = None if text is None else target_of(text, labels=labels)
+    if asked is not None and not isinstance(asked, int):
         raise OptionError("an audit explains one thing of each picture: name a class, or leave --target out")
-    return targets[0]
+    return asked
 
 
 def parse_thresholds(flag: str, pairs: Sequence[str]) -> dict[str, float]:

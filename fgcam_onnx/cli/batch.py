@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..defaults import METHOD
-from .meaning import MEANING, labels_file_of, noted, stated
+from ..preparing import OVERRIDES, labels_file_of, prepare
+from .grouping import Command
+from .meaning import MEANING, noted, stated
 from .options import DRAWN, INT8, PICTURES, RULES, STYLE
-from .preparing import OVERRIDES, prepare
 from .saying import say
 from .targets import HELP, read_targets
 from .values import Size, settings_by_method
@@ -48,7 +49,7 @@ class Count(click.ParamType):  # type: ignore[type-arg, unused-ignore]
         return int(value)
 
 
-@click.command(name="batch", context_settings={"show_default": True})
+@click.command(name="batch", cls=Command, context_settings={"show_default": True})
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("source", nargs=-1, required=True)
 @click.option("-o", "--out", "sink", required=True, metavar="SINK", help="Folder or URL of the Parquet data set.")

@@ -8,6 +8,7 @@ import click
 
 from ..errors import InputError
 from . import explain
+from .grouping import Command
 from .saying import say
 
 PACKAGE = Path(__file__).parents[1]
@@ -29,7 +30,7 @@ def bundled() -> Path:
     return found
 
 
-@click.command(name="demo", context_settings={"show_default": True})
+@click.command(name="demo", cls=Command, context_settings={"show_default": True})
 @click.option("-o", "--out", type=click.Path(path_type=Path), default=Path("demo"), help="Output folder.")
 def command(out: Path) -> None:
     """Explain the bundled pictures with the bundled models, and say where models and overlays are.

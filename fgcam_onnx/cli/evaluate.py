@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .meaning import labels_file_of, noted
+from ..preparing import OVERRIDES, labels_file_of, prepare
+from .grouping import Command
+from .meaning import noted
 from .options import DEVICE, PICTURES
-from .preparing import OVERRIDES, prepare
 from .saying import say
 from .values import SWITCHES, parse_settings
 
@@ -25,7 +26,7 @@ FLAGS = ("denoise", "eigen_smooth", "aug_smooth", "saturation")
 """Options of the explainer that a method may be given by ``+NAME=VALUE``, beside its own settings."""
 
 
-@click.command(name="evaluate", context_settings={"show_default": True})
+@click.command(name="evaluate", cls=Command, context_settings={"show_default": True})
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("images", nargs=-1, required=True)
 @click.option(

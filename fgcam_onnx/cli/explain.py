@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..defaults import METHOD
+from ..preparing import OVERRIDES, labels_file_of, prepare, recorded, untouched
 from .feeding import FEED, check_fed, files_of, read_feeds
-from .meaning import MEANING, labels_file_of, noted, stated
+from .grouping import Command
+from .meaning import MEANING, noted, stated
 from .options import DEVICE, DRAWN, INT8, PICTURES, RULES, STYLE
-from .preparing import OVERRIDES, prepare, recorded, untouched
 from .record import hashes, options_given, read_record, repeated, weights_beside
 from .saying import say
 from .targets import HELP, read_targets
@@ -31,7 +32,7 @@ PASSED_ON = "layers grid aug_smooth int8 device threads batch".split()
 """Options that every explainer knows by the same name; those of some methods only are in ``methods.taking.UNSAID``."""
 
 
-@click.command(name="explain", context_settings={"show_default": True})
+@click.command(name="explain", cls=Command, context_settings={"show_default": True})
 @click.argument("model", type=click.Path(path_type=Path), required=False)
 @click.argument("images", nargs=-1)
 @click.option(

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..defaults import METHOD
-from .meaning import MEANING, labels_file_of, noted, stated
+from ..preparing import labels_file_of, prepare
+from .grouping import Command
+from .meaning import MEANING, noted, stated
 from .options import ENDS, INT8, PIXELS, RULES
-from .preparing import prepare
 from .saying import say
-from .values import Size, parse_target, settings_by_method
+from .values import Size, settings_by_method
 
 if TYPE_CHECKING:
     from ..exporter import Choice, Exported
@@ -31,7 +32,7 @@ WRITTEN = "resize normalize size fp16".split()
 OVERRIDES = "layout channels scale mean std".split()
 
 
-@click.command(name="export", context_settings={"show_default": True})
+@click.command(name="export", cls=Command, context_settings={"show_default": True})
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help="The ONNX file to write.")
 @click.option("--method", default=METHOD, help="Any method that is one graph; fgcam refines a CAM to the input's size.")
@@ -119,16 +120,14 @@ def command(model: Path, out: Path, **options: Any) -> None:
 
 def _target(text: str, labels: Sequence[str]) -> Choice:
     from ..errors import TargetError
-    from .targets import FORMS
+    from ..targets.said import target_of
 
     if text == "argmax":
         return "argmax"
     if text == "input":
         return "input"
-    form, colon, _ = text.partition(":")
-    places = bool(colon) and form in FORMS and text not in labels
-    chosen = None if places else parse_target(text, labels)[0][0]
-    if chosen is None:
+    chosen = target_of(text, labels=labels)
+    if not isinstance(chosen, int):
         raise TargetError(f"--target {text}: a file explains argmax, input, or one class by index or label")
     return chosen
 

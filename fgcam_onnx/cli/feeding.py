@@ -100,7 +100,7 @@ def _filled(number: float, spec: TensorSpec) -> NDArray[Any]:
 def _read(path: Path, model: Model, spec: TensorSpec, preset: str | None, overrides: dict[str, Any]) -> NDArray[Any]:
     from ..imaging import read_image
     from ..imaging.arrays import is_array, read_arrays
-    from .preparing import prepare
+    from ..preparing import prepare
 
     if is_array(path):
         arrays = read_arrays(path)

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .meaning import MEANING, labels_file_of, stated
+from ..preparing import labels_file_of
+from .grouping import Command
+from .meaning import MEANING, stated
 from .options import ENDS
 from .saying import say
 from .values import Size
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 SHOWN = 12
 
 
-@click.command(name="inspect", context_settings={"show_default": True})
+@click.command(name="inspect", cls=Command, context_settings={"show_default": True})
 @click.argument("model", type=click.Path(path_type=Path))
 @ENDS
 @MEANING

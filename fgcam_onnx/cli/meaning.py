@@ -43,14 +43,6 @@ MEANING = together(
 """What the output means, where the model does not tell it."""
 
 
-def labels_file_of(model: Path, given: Path | None) -> Path | None:
-    """Return the file of class names: the one given, or the one that the model's sidecar names."""
-    from ..imaging import find_sidecar, sidecar_labels
-
-    sidecar = find_sidecar(model) if given is None else None
-    return given if sidecar is None else sidecar_labels(sidecar)
-
-
 def stated(options: Mapping[str, Any], labels_file: Path | None) -> Stated:
     """Return what the options say of the output; a sidecar's names are not for what has none."""
     from ..heads import Stated

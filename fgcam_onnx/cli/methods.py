@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from .grouping import Command
 from .saying import say
 
 PLACES = {"base": "layer", "input": "input", "stage": "stage"}
@@ -20,7 +21,7 @@ HEADINGS = {
 }
 
 
-@click.command(name="methods")
+@click.command(name="methods", cls=Command)
 @click.argument("names", nargs=-1, metavar="[METHOD]...")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
 def command(names: tuple[str, ...], as_json: bool) -> None:

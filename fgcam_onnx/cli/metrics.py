@@ -8,10 +8,11 @@ from typing import Any
 
 import click
 
+from .grouping import Command
 from .saying import say
 
 
-@click.command(name="metrics")
+@click.command(name="metrics", cls=Command)
 @click.argument("names", nargs=-1, metavar="[METRIC]...")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
 def command(names: tuple[str, ...], as_json: bool) -> None:

@@ -25,11 +25,19 @@ def together(*options: Decorator) -> Decorator:
 
 
 PIXELS = together(
-    click.option("--layout", type=click.Choice(["NCHW", "NHWC"])),
-    click.option("--channels", type=click.Choice(["RGB", "BGR", "GREY"])),
+    click.option(
+        "--layout",
+        type=click.Choice(["NCHW", "NHWC"]),
+        help="Where the model takes colours.  [default: as its input says]",
+    ),
+    click.option(
+        "--channels",
+        type=click.Choice(["RGB", "BGR", "GREY"]),
+        help="The order in which the model takes them.  [default: RGB, or GREY where it takes one]",
+    ),
     click.option("--scale", type=float, help="Preprocessing is (pixel * scale - mean) / std."),
-    click.option("--mean", type=Numbers()),
-    click.option("--std", type=Numbers()),
+    click.option("--mean", type=Numbers(), help="What is subtracted: one number, or one for each channel."),
+    click.option("--std", type=Numbers(), help="What is divided by: one number, or one for each channel."),
 )
 """How pixels become numbers; overrides of ``--preprocess``."""
 

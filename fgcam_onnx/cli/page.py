@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..defaults import METHOD
-from .meaning import MEANING, labels_file_of, noted, stated
+from ..preparing import OVERRIDES, labels_file_of, prepare
+from .grouping import Command
+from .meaning import MEANING, noted, stated
 from .options import PICTURES
-from .preparing import OVERRIDES, prepare
 from .saying import say
 from .values import settings_by_method
 
@@ -22,7 +23,7 @@ FIRST = (METHOD, "gradcam")
 """What a page shows where no method is named, as far as the model has it."""
 
 
-@click.command(name="page", context_settings={"show_default": True})
+@click.command(name="page", cls=Command, context_settings={"show_default": True})
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("images", nargs=-1, metavar="[PICTURES]...")
 @click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help="The folder to write.")

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ..graph.model import Model
 
 PACKAGES = ("numpy", "onnx", "onnxruntime", "onnxruntime-gpu", "pillow", "scikit-image", "scipy")
-FREE = ("out", "as_json", "record", "resume")
+FREE = ("out", "as_json", "record", "resume", "quiet", "verbose")
 """Options that change nothing of the maps, and may be given beside ``--from``."""
 
 

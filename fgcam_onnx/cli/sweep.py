@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..preparing import OVERRIDES, Preparation, labels_file_of, prepare, recorded
 from .feeding import FEED, check_fed, files_of, read_feeds
-from .meaning import MEANING, labels_file_of, noted, stated
+from .grouping import Command
+from .meaning import MEANING, noted, stated
 from .options import DEVICE, DRAWN, INT8, PICTURES, STYLE
-from .preparing import OVERRIDES, Preparation, prepare, recorded
 from .record import hashes, made_now, options_given, read_record, repeated, weights_beside
 from .saying import say
 from .targets import HELP, read_targets
 
 if TYPE_CHECKING:
-    from PIL import Image
-
-    from ..imaging import Seen, Style
     from ..sweep import Sweep
 
 
-@click.command(name="sweep", context_settings={"show_default": True})
+@click.command(name="sweep", cls=Command, context_settings={"show_default": True})
 @click.argument("model", type=click.Path(path_type=Path), required=False)
 @click.argument("picture", type=click.Path(path_type=Path), required=False)
 @click.option(
@@ -69,7 +68,7 @@ def command(ctx: click.Context, /, **options: Any) -> None:
     from ..arithmetic import arithmetic_of, told
     from ..errors import OptionError
     from ..explainer import Explainer
-    from ..imaging import Seen, Style, footed, read_image, save_json, save_png
+    from ..imaging import Seen, footed, read_image, save_json, save_png
     from ..imaging.writing import sha256_of
     from ..loading.loading import load
     from ..surgery.framing import pictured
@@ -112,10 +111,10 @@ def command(ctx: click.Context, /, **options: Any) -> None:
         **passed,
     )  # fmt: skip
     name = found.described or (labels[found.target] if found.target < len(labels) else str(found.target))
-    style = Style(**{name: options[name] for name in DRAWN})
     seen = Seen(pixels, preprocess.view(pixels), preprocess.placement(pixels.size))
-    title = f"{picture.name}: {name.split(',')[0]}, score {found.score:.4g}"
-    sheet = _drawn(found, seen, title=title, tile=options["tile"], style=style)
+    shown = replace(found, seen=seen)
+    title = f"{picture.name}: {shown.title}"
+    sheet = shown.sheet(title=title, tile=options["tile"], **{name: options[name] for name in DRAWN})
     out.parent.mkdir(parents=True, exist_ok=True)
     path = save_png(out, footed(sheet, notes=(*_alike(found), *prepared.notes)))
     int8 = arithmetic_of(explainer.model)
@@ -144,22 +143,6 @@ def _alike(found: Sweep) -> list[str]:
         maps = {m: found.maps[layer, m] for m in found.methods if (layer, m) in found.maps}
         lines += told(likenesses(maps), what=f"methods at {layer}")
     return lines
-
-
-def _drawn(found: Sweep, seen: Seen, *, title: str, tile: int, style: Style) -> Image.Image:
-    from ..imaging import drawn
-    from ..imaging.grids import labelled_grid
-
-    cells: dict[tuple[int, int], Image.Image | str] = {}
-    for r, layer in enumerate(found.layers):
-        for c, method in enumerate(found.methods):
-            if (layer, method) in found.maps:
-                relative = method in found.relative
-                cells[r, c] = drawn(seen, found.maps[layer, method], style=style, relative=relative, tile=tile)
-            else:
-                cells[r, c] = found.failures.get((layer, method), "at a layer only")
-    rows = list(zip(found.layers, found.places, strict=True))
-    return labelled_grid(cells, rows=rows, columns=found.methods, corner=seen.shown(style)[0], title=title, tile=tile)
 
 
 def _summary(found: Sweep, *, name: str, path: Path, int8: str | None) -> dict[str, Any]:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from ..imaging.likeness import Names
 from ..imaging.likeness import told as alike
-from .saying import console
+from .saying import VERBOSE, console, is_said
 
 Justify = Literal["left", "right"]
 
@@ -22,31 +23,63 @@ PAGE = 1000
 """Pictures in one table; what a run of more prints does not grow in memory."""
 
 
+CONSERVED = "conserved: sum of the map over sum of what it was refined from, or started from; 1: nothing was lost"
+"""What the column says, which stands where more is to be said."""
+
+
 def explanations_table(pictures: Iterable[Mapping[str, Any]], *, preprocess: str, summary: Path) -> None:
-    """Print what was explained of each picture, as ``explanations.json`` tells it, and where the files are."""
-    out, waiting = console(), iter(pictures)
+    """Print what was explained of each picture, as ``explanations.json`` tells it, and where the files are.
+
+    What is too wide for the terminal is printed in lines, so that names of files stay whole.
+    """
+    out, waiting, verbose = console(), iter(pictures), is_said(VERBOSE)
     columns: list[tuple[str, Justify]] = [
         ("picture", "left"), ("method", "left"), ("class", "left"), ("probability", "right"),
         ("conserved", "right"), ("file", "left"),
     ]  # fmt: skip
     while page := list(islice(waiting, PAGE)):
-        out.print(table_of(columns, [row for picture in page for row in _rows(picture)]))
+        rows = [row for picture in page for row in _rows(picture, conserved=verbose)]
+        if _width(columns, rows) <= out.width:
+            out.print(table_of(columns, rows))
+        else:
+            for text in _lines(columns, rows):
+                out.print(text, soft_wrap=True)
         for picture in page:
             for line in (line for what, found in _alike(picture).items() for line in alike(found, what=what)):
                 if "hardly differ" in line:
                     out.print(Text(f"{Path(picture['image']).name}: {line}"), style="dim", soft_wrap=True)
-    out.print(Text(f"preprocessing: {preprocess}"), style="dim", soft_wrap=True)
-    out.print(Text(f"written to {summary.parent}/, summary in {summary.name}"), style="dim", soft_wrap=True)
+    told = [f"preprocessing: {preprocess}", f"written to {summary.parent}/, summary in {summary.name}"]
+    for line in [*([CONSERVED] if verbose else []), *told]:
+        out.print(Text(line), style="dim", soft_wrap=True)
 
 
-def _rows(picture: Mapping[str, Any]) -> list[list[str | Text]]:
+def _width(columns: Sequence[tuple[str, Justify]], rows: Sequence[Sequence[str | Text]]) -> int:
+    """Return how wide a table is in which nothing is broken."""
+    widths = [max(cell_len(str(row[i])) for row in rows) for i in range(len(columns))] if rows else []
+    return sum(max(width, cell_len(title)) + 2 for width, (title, _) in zip(widths, columns, strict=True) if width)
+
+
+def _lines(columns: Sequence[tuple[str, Justify]], rows: Sequence[Sequence[str | Text]]) -> Iterator[Text]:
+    """Yield rows as lines: the picture, what was explained of it, and each file on a line of its own."""
+    for name, method, label, sure, kept, file in rows:
+        if str(name):
+            yield Text(str(name), style="bold")
+        if str(label):
+            title = str(sure) if str(sure).startswith("score") else f"{columns[3][0]} {sure}"
+            parts = [str(part) for part in (method, label) if str(part)]
+            yield Text(f"  {', '.join([*parts, *([title] if str(sure) else [])])}")
+        if str(file):
+            yield Text(f"    {file}{f'  ({columns[4][0]} {kept})' if str(kept) else ''}")
+
+
+def _rows(picture: Mapping[str, Any], *, conserved: bool) -> list[list[str | Text]]:
     name = Path(picture["image"]).name
     if "error" in picture:
         return [[name, "", Text("failed", style="red"), "", "", ""]]
     rows: list[list[str | Text]] = []
     several = len({e["method"] for e in picture["explanations"]}) > 1
     for e in picture["explanations"]:
-        kept = [f"{v:.4f}" if v is not None else "-" for v in e["conservation"].values()]
+        kept = [f"{v:.4f}" if v is not None else "-" for v in e["conservation"].values()] if conserved else []
         label = e["label"].split(",")[0]
         label = f"{e['target']} {label}" if e["target"] >= 0 and label != str(e["target"]) else label
         sure = f"{e['probability']:.3f}" if e["probability"] is not None else f"score {e['score']:.4g}"

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import InputError, OptionError, TargetError
-from .values import parse_target
+from ..errors import InputError, OptionError
 
 if TYPE_CHECKING:
     from ..explainer import Explainer
@@ -46,18 +44,27 @@ def read_targets(
     OptionError
         Both a target and a seed are given, or the file is no array.
     """
-    if seed is not None:
-        from ..targets import Weighted
+    from ..targets import Weighted
+    from ..targets.ranked import Top
+    from ..targets.said import target_of
 
+    if seed is not None:
         if text is not None:
             raise OptionError("--target and --seed both say what to explain; give one")
         return (Weighted(read_weights(seed)),), 0
-    form, colon, rest = (text or "").partition(":")
-    if not colon or form not in _READERS or text in labels:
-        return parse_target(text, labels)
-    if form == "like":
-        return (_like(rest, explainer, preprocess),), 0
-    return (_READERS[form](rest, labels, boxes),), 0
+    if text is None:
+        return (None,), 0
+
+    def embed(path: Path) -> NDArray[np.float32]:
+        from ..imaging import read_image
+
+        if len(explainer.model.inputs) > 1:
+            raise InputError("--target like:PICTURE needs a model whose only input is the picture")
+        found: NDArray[np.float32] = explainer.predict(preprocess(read_image(path)))[0]
+        return found
+
+    asked = target_of(text, labels=labels, boxes=boxes, embed=embed)
+    return ((None,), asked.count) if isinstance(asked, Top) else ((asked,), 0)
 
 
 def read_weights(path: Path) -> NDArray[Any]:
@@ -77,97 +84,3 @@ def read_weights(path: Path) -> NDArray[Any]:
         raise OptionError(f"{path}: cannot be read ({error.strerror or error})") from error
     except (ValueError, TypeError, EOFError, OverflowError, SyntaxError) as error:
         raise OptionError(f"{path}: not an array of numbers as numpy.save writes it ({error})") from error
-
-
-def _class(text: str, labels: Sequence[str]) -> int:
-    text = text.strip()
-    if not text or text == "top" or text.startswith("top:"):
-        raise TargetError(f"{text!r} is not a class; give an index or a label")
-    (index,), _ = parse_target(text, labels)
-    if not isinstance(index, int):
-        raise TargetError(f"{text!r} is not a class; give an index or a label")
-    return index
-
-
-def _classes(text: str, labels: Sequence[str]) -> tuple[int, ...]:
-    return tuple(_class(part, labels) for part in text.split(","))
-
-
-def _box(text: str, form: str) -> tuple[float, ...]:
-    try:
-        box = tuple(float(v) for v in text.split(","))
-    except ValueError:
-        box = ()
-    if len(box) != 4:
-        raise TargetError(f"--target {form}: a box is x0,y0,x1,y1 in pixels of the model's input; got {text!r}")
-    return box
-
-
-def _several(text: str, labels: Sequence[str], boxes: str) -> AnyTarget:
-    from ..targets import Classes
-
-    return Classes(_classes(text, labels))
-
-
-def _sum(text: str, labels: Sequence[str], boxes: str) -> AnyTarget:
-    from ..targets import Sum
-
-    return Sum(_classes(text, labels), labels=labels)
-
-
-def _difference(text: str, labels: Sequence[str], boxes: str) -> AnyTarget:
-    from ..targets import Difference
-
-    pair = _classes(text, labels)
-    if len(pair) != 2:
-        raise TargetError(f"--target diff:{text}: write two classes, such as diff:3,5")
-    return Difference(*pair, labels=labels)
-
-
-def _element(text: str, labels: Sequence[str], boxes: str) -> AnyTarget:
-    from ..targets import Element
-
-    if not re.fullmatch(r"[0-9]{1,18}(,[0-9]{1,18})*", text):
-        raise TargetError(f"--target element:{text}: write indices, such as element:0 or element:3,7")
-    return Element(tuple(int(i) for i in text.split(",")))
-
-
-def _region(text: str, labels: Sequence[str], boxes: str) -> AnyTarget:
-    from ..targets import Region
-
-    name, _, box = text.rpartition("@") if "@" in text and text not in labels else (text, "", "")
-    return Region(_class(name, labels), box=_box(box, "region:CLASS@BOX") if box else None, labels=labels)
-
-
-def _detection(text: str, labels: Sequence[str], boxes: str) -> AnyTarget:
-    from ..targets import Detection
-
-    box, _, name = text.partition("@")
-    category = _class(name, labels) if name else None
-    return Detection(_box(box, "box:BOX[@CLASS]"), category, boxes=boxes, labels=labels)
-
-
-def _like(text: str, explainer: Explainer, preprocess: Preprocess) -> AnyTarget:
-    from ..imaging import read_image
-    from ..targets import Similarity
-
-    if not text:
-        raise TargetError("--target like: write the path of a picture, such as like:other.jpg")
-    if len(explainer.model.inputs) > 1:
-        raise InputError("--target like:PICTURE needs a model whose only input is the picture")
-    path = Path(text)
-    return Similarity(explainer.predict(preprocess(read_image(path)))[0], name=path.stem)
-
-
-_READERS: dict[str, Callable[[str, Sequence[str], str], AnyTarget]] = {
-    "box": _detection,
-    "classes": _several,
-    "diff": _difference,
-    "element": _element,
-    "like": lambda text, labels, boxes: None,
-    "region": _region,
-    "sum": _sum,
-}
-
-FORMS = frozenset(_READERS)
-"""What a target may begin with, before a colon."""

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
 import click
 
-from ..errors import OptionError, TargetError
+from ..errors import OptionError
 
 
 class Size(click.ParamType):  # type: ignore[type-arg, unused-ignore]
@@ -40,30 +39,6 @@ class Numbers(click.ParamType):  # type: ignore[type-arg, unused-ignore]
             return value if isinstance(value, tuple) else tuple(float(v) for v in str(value).split(","))
         except ValueError:
             self.fail(f"{value!r} is not a list of numbers such as 0.485,0.456,0.406", param, ctx)
-
-
-def parse_target(text: str | None, labels: Sequence[str]) -> tuple[tuple[int | None, ...], int]:
-    """Return (targets, top): class indices, or how many top classes to explain.
-
-    Raises
-    ------
-    TargetError
-        A label that is not known, or given without a labels file.
-    """
-    from ..imaging import find_label
-
-    if text is None or text == "top":
-        return (None,), 0
-    if text.startswith("top:"):
-        count = text.removeprefix("top:")
-        if not re.fullmatch(r"0*[1-9][0-9]{0,8}", count):
-            raise TargetError(f"--target {text}: write top:K with K at least 1, such as top:3")
-        return (None,), int(count)
-    if re.fullmatch(r"-?[0-9]{1,18}", text):
-        return (int(text),), 0
-    if not labels:
-        raise TargetError(f"--target {text!r} is a label, but there are no labels; pass --labels FILE")
-    return (find_label(labels, text),), 0
 
 
 SWITCHES = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from fgcam_onnx.errors import OptionError
+from fgcam_onnx.errors import OptionError, check_known
 from fgcam_onnx.imaging.footers import footed
 from fgcam_onnx.imaging.overlay import laid
 from fgcam_onnx.imaging.placing import Placement
@@ -47,6 +47,20 @@ class Style:
     smooth: float | None = None
     gamma: float | None = None
 
+    @classmethod
+    def of(cls, given: Mapping[str, Any]) -> Style:
+        """Return the style with the fields given.
+
+        Raises
+        ------
+        OptionError
+            There is no such field.
+        """
+        known = [f.name for f in fields(cls)]
+        for name in given:
+            check_known("style", name, known)
+        return cls(**given)
+
 
 @dataclass(frozen=True)
 class Seen:
@@ -65,13 +79,13 @@ class Seen:
         """Return where the view lies as plain values."""
         return {"placement": self.placement.summary()}
 
-    def shown(self, style: Style) -> tuple[Image.Image, Placement]:
-        """Return what maps are drawn over, at most 2000 pixels of a photograph, and where they lie in it."""
+    def shown(self, style: Style, *, largest: int = LARGEST) -> tuple[Image.Image, Placement]:
+        """Return what maps are drawn over, its longer side at most ``largest`` pixels, and where they lie in it."""
         if style.on == "model":
             return self.view, Placement.whole(self.placement.view)
-        if max(self.picture.size) <= LARGEST:
+        if max(self.picture.size) <= largest:
             return self.picture, self.placement
-        smaller = fitted(self.picture, tile=LARGEST)
+        smaller = fitted(self.picture, tile=largest)
         left, top, right, bottom = self.placement.box
         sx, sy = smaller.width / self.picture.width, smaller.height / self.picture.height
         box = (left * sx, top * sy, right * sx, bottom * sy)

@@ -22,6 +22,7 @@ from .canonical import canonical_nodes, legacy_nodes, resizes_of_before_11, with
 from .checking import check_extents, check_graph, check_text
 from .contrib import claimed, standardized
 from .folding import closed
+from .foreign import foreign
 from .functions import inlined
 from .inference import BATCH
 from .ordering import import_once, in_order
@@ -109,6 +110,8 @@ def bind(model: Model, shapes: Mapping[str, Shape]) -> Model:
 
 def _read(path: Path) -> ModelProto:
     """Parse ``path`` without its external data."""
+    if path.exists() and (said := foreign(path)):
+        raise ModelError(said)
     if path.is_dir():
         raise ModelError(f"{path} is a folder; name the .onnx file in it")
     if not path.is_file():

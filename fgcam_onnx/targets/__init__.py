@@ -1,6 +1,6 @@
 """What is explained: classes and contrasts, elements, regions, detections, similarity.
 
-Imports arguments, errors and heads.
+Imports arguments, errors, heads and imaging.
 """
 
 from __future__ import annotations
@@ -18,15 +18,18 @@ from .classes import Class, Classes, Difference, Element, Probability, Sum, Weig
 from .detections import Detection
 from .foremost import Foremost, asked_of
 from .objective import Aim, Objective, Predicted
+from .ranked import Against, Top
 from .regions import Region
+from .said import target_of
 from .similarity import Similarity
 
 LARGEST_CLASS = 2**31
 """Stands for the number of classes where it is not known."""
 
-AnyTarget = Target | Classes | Objective | Sequence[int | Objective]
+AnyTarget = Target | Classes | Objective | Sequence[int | Objective] | Sequence[Sequence[int | Objective]]
 
 __all__ = [
+    "Against",
     "Aim",
     "AnyTarget",
     "Class",
@@ -41,12 +44,14 @@ __all__ = [
     "Region",
     "Similarity",
     "Sum",
+    "Top",
     "Weighted",
+    "target_of",
 ]
 
 
 def objectives_of(target: Any, count: int, *, head: Head) -> tuple[tuple[Objective, ...], int]:
-    """Return the objective of all of ``count`` images, or one for each, and how many there are of each.
+    """Return the objective of all of ``count`` images, or one or a row of them for each, and how many of each.
 
     No objective where the target is classes, and a class an element of the output.
 
@@ -57,11 +62,27 @@ def objectives_of(target: Any, count: int, *, head: Head) -> tuple[tuple[Objecti
     """
     if isinstance(target, Objective):
         return (target,), 1
+    if rows := _rows(target):
+        if len(rows) != count or len({len(row) for row in rows}) != 1:
+            sizes = ", ".join(str(len(row)) for row in rows)
+            raise TargetError(f"rows of {sizes} targets for {count} images; give each image a row, all of one length")
+        return tuple(_objective(t, head) for row in rows for t in row), len(rows[0])
     if not isinstance(target, list | tuple) or not any(isinstance(t, Objective) for t in target):
         return _by_class(target, count, head)
     if len(target) != count:
         raise TargetError(f"{len(target)} targets for {count} images; give one, or one per image")
-    return tuple(t if isinstance(t, Objective) else asked_of(head, t) or Class(t) for t in target), 1
+    return tuple(_objective(t, head) for t in target), 1
+
+
+def _rows(target: Any) -> list[Sequence[Any]]:
+    """Return rows of targets, one row for each image, where objectives are among them; else nothing."""
+    if not isinstance(target, list | tuple) or not all(isinstance(row, list | tuple) for row in target):
+        return []
+    return list(target) if any(isinstance(t, Objective) for row in target for t in row) else []
+
+
+def _objective(target: Any, head: Head) -> Objective:
+    return target if isinstance(target, Objective) else asked_of(head, target) or Class(target, labels=head.labels)
 
 
 def _by_class(target: Any, count: int, head: Head) -> tuple[tuple[Objective, ...], int]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import re
 from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
@@ -228,7 +230,10 @@ def test_a_row_of_numbers_has_no_mirror_image() -> None:
 @pytest.mark.parametrize("size", [(31,), (9, 8, 10)])
 def test_a_notebook_shows_what_is_no_picture(size: Shape) -> None:
     e = explain(net(size, weights_of(len(size))), drawn(90, 2, 2, *size), method="gradcam", target=1)
-    with Image.open(BytesIO(e._repr_png_())) as shown:
-        assert len(shown.convert("RGB").getcolors(2**24)) > 20
+    found = [base64.b64decode(text) for text in re.findall(r'src="data:image/jpeg;base64,([^"]+)"', e._repr_html_())]
+    assert len(found) == 2
+    for data in found:
+        with Image.open(BytesIO(data)) as shown:
+            assert len(shown.convert("RGB").getcolors(2**24)) > 20
     with pytest.raises(InputError, match="the input was no picture"):
         e.overlay(Image.new("RGB", (10, 10)))

@@ -30,11 +30,11 @@ from numpy.typing import NDArray
 from fgcam_onnx import Explainer, load
 from fgcam_onnx.cli import cli
 from fgcam_onnx.cli.feeding import read_feeds
-from fgcam_onnx.cli.preparing import recorded
 from fgcam_onnx.cli.targets import read_targets
 from fgcam_onnx.errors import FgcamError
 from fgcam_onnx.heads import Stated
 from fgcam_onnx.imaging import read_image
+from fgcam_onnx.preparing import recorded
 from fgcam_onnx.targets import aimed, objectives_of
 
 BLOCKS = 4

@@ -101,6 +101,11 @@ def called(x: Any, target: Any) -> None:
     explainer()(x, target=target)
 
 
+def confused(x: Any, truth: Any) -> None:
+    """Ask of anything what it was taken for."""
+    explainer()(x, truth=truth)
+
+
 def written(options: dict[str, Any], folder: Path) -> None:
     """Export with anything."""
     export(explainer(), folder / "explained.onnx", **options)
@@ -136,6 +141,9 @@ def tried(run: Callable[..., None], *drawn: st.SearchStrategy[Any]) -> Draw:
 
 PICTURES = st.builds(lambda n, kind: np.ones((n, 3, 6, 6), kind), st.integers(0, 3), st.sampled_from("fdib"))
 
+PIXELS = st.builds(lambda shape: np.zeros(shape, np.uint8), st.lists(st.integers(0, 6), min_size=2, max_size=4))
+BESIDE = ("head", "labels", "preprocess", "progress", "threads")
+"""Options that are of no single kind."""
 METHOD = st.sampled_from(QUICK)
 
 ARGUMENTS: dict[str, Draw] = {
@@ -149,9 +157,10 @@ ARGUMENTS: dict[str, Draw] = {
 
 KINDLESS: dict[str, Draw] = {
     "anything to Explainer": tried(
-        built, st.dictionaries(st.sampled_from([*OPTIONS, "head", "threads"]), ANY, max_size=2), METHOD
+        built, st.dictionaries(st.sampled_from([*OPTIONS, *BESIDE]), ANY, max_size=2), METHOD
     ),
-    "anything to a call": tried(called, st.one_of(PICTURES, ANY), ANY),
+    "anything to a call": tried(called, st.one_of(PICTURES, PIXELS, ANY), ANY),
+    "anything for the truth": tried(confused, st.one_of(PICTURES, PIXELS), ANY),
     "anything to export": tried(
         written, st.dictionaries(st.sampled_from([*EXPORTED, "preprocess", "fp16"]), ANY, max_size=2)
     ),

@@ -26,8 +26,8 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from fgcam_onnx import Explainer
 from fgcam_onnx.adapters import quantus_explain, quantus_model, saliency_call
-from fgcam_onnx.cli.preparing import prepare
 from fgcam_onnx.imaging import read_image
+from fgcam_onnx.preparing import prepare
 
 
 def furthest(one: Any, other: Any) -> str:

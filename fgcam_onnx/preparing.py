@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import OptionError
+from .errors import OptionError
 
 if TYPE_CHECKING:
-    from ..graph.model import Model, TensorSpec
-    from ..imaging import Preprocess
+    from .graph.model import Model, TensorSpec
+    from .imaging import Preprocess
 
 OVERRIDES = ("size", "resize", "layout", "channels", "scale", "mean", "std", "white")
 """Options that change a field of the preprocessing."""
@@ -42,7 +42,7 @@ class Preparation:
         """The origin, and what is done to a picture."""
         if self.preprocess.size is None:
             return self.origin
-        since = f", since {self.guess}: pass --preprocess to be sure" if self.guess else ""
+        since = f", since {self.guess}: pass preprocess= (--preprocess) to be sure" if self.guess else ""
         return f"{self.origin}{since}; {self.preprocess.described()}"
 
     @property
@@ -63,7 +63,7 @@ def recorded(told: Mapping[str, Any]) -> Preparation:
     OptionError
         Something of it is missing or not understood.
     """
-    from ..imaging import preprocess_from
+    from .imaging import preprocess_from
 
     fields = {n: v for n, v in told.items() if n not in ("from", "guess")}
     return Preparation(preprocess_from(fields), str(told.get("from")), str(told.get("guess") or ""))
@@ -71,12 +71,14 @@ def recorded(told: Mapping[str, Any]) -> Preparation:
 
 def untouched() -> Preparation:
     """Return what is done to arrays, which are taken as they are."""
-    from ..imaging import Preprocess
+    from .imaging import Preprocess
 
     return Preparation(Preprocess(), "none, arrays are taken as they are")
 
 
-def prepare(model: Model, spec: str | None, *, image: TensorSpec, **overrides: Any) -> Preparation:
+def prepare(
+    model: Model, spec: str | Path | Mapping[str, Any] | None, *, image: TensorSpec, **overrides: Any
+) -> Preparation:
     """Return the preprocessing and where it comes from: ``spec``, a sidecar, the numbers given, or a guess.
 
     Raises
@@ -84,8 +86,8 @@ def prepare(model: Model, spec: str | None, *, image: TensorSpec, **overrides: A
     OptionError
         The specification is not understood or does not fit the model's input.
     """
-    from ..guessing import guess
-    from ..imaging import Preprocess, find_sidecar, preprocess_from
+    from .guessing import guess
+    from .imaging import Preprocess, find_sidecar, preprocess_from
 
     if len(image.shape) != 4:
         sizes = " x ".join(map(str, image.shape))
@@ -98,7 +100,7 @@ def prepare(model: Model, spec: str | None, *, image: TensorSpec, **overrides: A
     sidecar = find_sidecar(model.path) if spec is None and model.path is not None else None
     why = ""
     if spec is not None:
-        found, origin = preprocess_from(spec), Path(spec).name if Path(spec).suffix else spec
+        found, origin = preprocess_from(spec), _origin(spec)
     elif sidecar is not None:
         found, origin = preprocess_from(sidecar), sidecar.name
     elif set(NUMBERS) <= changes.keys():
@@ -108,3 +110,17 @@ def prepare(model: Model, spec: str | None, *, image: TensorSpec, **overrides: A
         found, origin, why = guessed.preprocess, f"{guessed.name}, a guess", guessed.evidence
     changed = replace(found, **changes) if changes else found
     return Preparation(changed.bound(image.shape, image.dtype), f"{origin} with {flags}" if flags else origin, why)
+
+
+def _origin(spec: str | Path | Mapping[str, Any]) -> str:
+    if isinstance(spec, Mapping):
+        return "as given"
+    return Path(spec).name if Path(spec).suffix else str(spec)
+
+
+def labels_file_of(model: Path, given: Path | None) -> Path | None:
+    """Return the file of class names: the one given, or the one that the model's sidecar names."""
+    from .imaging import find_sidecar, sidecar_labels
+
+    sidecar = find_sidecar(model) if given is None else None
+    return given if sidecar is None else sidecar_labels(sidecar)

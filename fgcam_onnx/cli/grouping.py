@@ -1,0 +1,168 @@
+"""Options in groups, how much is said, and the completion of values: what all commands have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+from click.shell_completion import CompletionItem
+
+from .saying import QUIET, VERBOSE
+
+GROUPS: Mapping[str, tuple[str, ...]] = {
+    "How to explain": (
+        "methods", "method", "base", "base_layer", "pairs", "composite", "denoise", "eigen_smooth", "aug_smooth",
+        "residual", "products", "start", "saturation", "trace",
+    ),
+    "Where": ("layers", "layer", "fuse", "grid"),
+    "What is explained": ("target", "seed", "boxes", "head", "objectness", "class_count", "background", "labels_file"),
+    "How pictures are prepared": (
+        "spec", "size", "resize", "white", "layout", "channels", "scale", "mean", "std",
+        "input_name", "output_name", "feeds",
+    ),
+    "How maps are drawn": (
+        "overlay", "on", "colormap", "alpha", "signed", "percentile", "smooth", "gamma", "bar", "tile",
+    ),
+    "What it runs on": ("batch", "device", "threads", "int8", "optimization", "engine", "workers"),
+    "What is written and said": ("out", "as_json", "record", "resume", "quiet", "verbose", "help"),
+}  # fmt: skip
+"""The options by what they are for; what a command has beside them stands first, as what is its own."""
+FEWEST = 10
+"""Options from which on they are shown in groups."""
+
+
+def _noting(level: str) -> Callable[[click.Context, click.Parameter, bool], bool]:
+    def note(ctx: click.Context, param: click.Parameter, value: bool) -> bool:
+        ctx.meta[level] = value
+        return value
+
+    return note
+
+
+class Command(click.Command):
+    """A command with ``--quiet`` and ``--verbose``, whose help shows options by what they are for."""
+
+    def __init__(self, name: str | None, *, params: list[click.Parameter] | None = None, **options: Any) -> None:
+        for param in params or ():
+            if isinstance(param, click.Option) and param.name in COMPLETERS:
+                param._custom_shell_complete = COMPLETERS[param.name]
+        flags: dict[str, Any] = {"is_flag": True, "expose_value": False, "is_eager": True}
+        quiet = click.Option(
+            ["-q", "--quiet"], callback=_noting(QUIET), **flags, help="Say what failed, and nothing else but --json."
+        )
+        verbose = click.Option(
+            ["-v", "--verbose"], callback=_noting(VERBOSE), **flags, help="Say more, such as what a map conserves."
+        )
+        # click keeps the first help option it makes, whether or not a group above says how it is called
+        settings = {"help_option_names": ["-h", "--help"], **options.pop("context_settings", {})}
+        super().__init__(name, params=[*(params or ()), quiet, verbose], context_settings=settings, **options)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options, in groups where there are many."""
+        places = {name: title for title, names in GROUPS.items() for name in names}
+        records: dict[str, list[tuple[str, str]]] = {"Options": [], **{title: [] for title in GROUPS}}
+        options = [p for p in self.get_params(ctx) if isinstance(p, click.Option)]
+        for param in options:
+            name = "help" if "--help" in param.opts else str(param.name)
+            title = places.get(name, "Options") if len(options) >= FEWEST else "Options"
+            record = param.get_help_record(ctx)
+            if record is not None:
+                records[title].append(record)
+        for title, rows in records.items():
+            if rows:
+                with formatter.section(title):
+                    formatter.write_dl(rows)
+
+
+Completer = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
+
+
+def _from(known: Callable[[click.Context], Iterable[tuple[str, str]]]) -> Completer:
+    """Return what completes by names, each with a line about it; nothing where they cannot be had."""
+
+    def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        try:
+            found = list(known(ctx))
+        except Exception:  # completion never disturbs what is typed
+            return []
+        near = incomplete.casefold()
+        return [CompletionItem(name, help=told) for name, told in found if name.casefold().startswith(near)]
+
+    return complete
+
+
+def _methods(ctx: click.Context) -> Iterable[tuple[str, str]]:
+    from ..methods import METHODS
+
+    return ((name, method.summary) for name, method in METHODS.items())
+
+
+def _bases(ctx: click.Context) -> Iterable[tuple[str, str]]:
+    from ..methods import BASES
+
+    return ((name, method.summary) for name, method in BASES.items() if method.channels)
+
+
+def _composites(ctx: click.Context) -> Iterable[tuple[str, str]]:
+    from ..lrp.table import COMPOSITES
+
+    return ((name, "") for name in COMPOSITES)
+
+
+def _model(ctx: click.Context) -> Path:
+    # click leaves the arguments unread where an option still lacks its value
+    return Path(ctx.params.get("model") or ctx.params.get("reference") or ctx.args[0])
+
+
+def _layers(ctx: click.Context) -> Iterable[tuple[str, str]]:
+    from ..heads import meaning_of
+    from ..layers.layers import ranked_layers
+    from ..loading.loading import load
+
+    model = load(_model(ctx))
+    score, _ = meaning_of(model, None, source=model.inputs[0].name)
+    yield from (("input", "the model's input"), ("all", "every layer that all of the score passes through"))
+    for layer in ranked_layers(model, logits=score.logits):
+        yield layer.scope or layer.name, f"{layer.op} {' x '.join(map(str, layer.spatial))}"
+
+
+def _targets(ctx: click.Context) -> Iterable[tuple[str, str]]:
+    from ..heads import own_labels
+    from ..imaging import read_labels
+    from ..loading.loading import load
+    from ..preparing import labels_file_of
+    from ..targets.said import FORMS
+
+    file = labels_file_of(_model(ctx), ctx.params.get("labels_file"))
+    labels = read_labels(file) if file is not None else own_labels(load(_model(ctx)))
+    yield from ((name.split(",")[0], f"class {i}") for i, name in enumerate(labels) if name)
+    yield from ((f"{form}:", "") for form in sorted(FORMS))
+
+
+def _presets(ctx: click.Context) -> Iterable[tuple[str, str]]:
+    from ..imaging import PRESETS
+
+    return ((name, preset.described()) for name, preset in PRESETS.items())
+
+
+def _colormaps(ctx: click.Context) -> Iterable[tuple[str, str]]:
+    import matplotlib
+
+    return ((name, "") for name in matplotlib.colormaps)
+
+
+COMPLETERS: Mapping[str, Completer] = {
+    "base": _from(_bases),
+    "base_layer": _from(_layers),
+    "colormap": _from(_colormaps),
+    "composite": _from(_composites),
+    "layer": _from(_layers),
+    "layers": _from(_layers),
+    "method": _from(_methods),
+    "methods": _from(_methods),
+    "spec": _from(_presets),
+    "target": _from(_targets),
+}
+"""What completes the values of options, by their names."""
