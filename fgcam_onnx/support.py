@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from . import vjp
 from .graph.emitter import Emitter
+from .graph.forms import in_forms
 from .graph.model import Model
 from .graph.tape import Record, tape_between
 from .lrp.composites import fg_cam
@@ -39,7 +40,7 @@ def support_of(model: Model, *, logits: str, input: str) -> dict[str, Support]: 
     FgcamError
         The input does not lead to the score, or a tensor on the way has no known shape.
     """
-    records = tuple(tape_between(Emitter(model), sources=[input], output=logits))
+    records = tuple(in_forms(tape_between(Emitter(model), sources=[input], output=logits)))
     composite = fg_cam()
     return {
         "gradient": _support(records, _derivatives),

@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto, helper
 
-from ..errors import ModelError
+from ..errors import ModelError, UnsupportedOperatorError
 from ..graph.gaps import key_of
 from ..graph.model import Model
 from ..graph.subgraphs import nodes_inside
 from ..graph.value import Array, Value
+from .attention import FUSED_ATTENTION
 from .inference import type_of
 from .rewriting import Formulas, Results, given, rewritten
 
@@ -155,8 +156,18 @@ def matmul_integer_to_float(
     return y if bias is None else y + bias
 
 
+def bias_softmax(x: Value, bias: Value, *, axis: int = 1, is_inner_broadcast: int = 1) -> Value:
+    """Return the Softmax of a sum, along the axes from ``axis`` on."""
+    total = x + bias
+    if axis % total.rank != total.rank - 1 or (not is_inner_broadcast and bias.rank < x.rank):
+        raise UnsupportedOperatorError("a Softmax over several axes is not written out")
+    return total.emitter.emit("Softmax", total, axis=-1)
+
+
 CONTRIB: Formulas = {
+    **FUSED_ATTENTION,
     f"{MS}.BiasGelu": bias_gelu,
+    f"{MS}.BiasSoftmax": bias_softmax,
     f"{MS}.DynamicQuantizeMatMul": dynamic_quantize_matmul,
     f"{MS}.FastGelu": fast_gelu,
     f"{MS}.FusedConv": fused_conv,

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
-from ..graph.facts import Node, facts_of, producers_of
+from ..graph.facts import facts_of, producers_of
+from ..graph.forms import forms_of
 from ..graph.operators import VIEWS
 from ..graph.tape import Record
 from ..graph.value import Value
@@ -13,8 +15,8 @@ SATURATING = frozenset({"HardSigmoid", "QLinearSigmoid", "Sigmoid", "Softmax", "
 POINTWISE = (
     VIEWS
     | frozenset(
-        "Abs Add BatchNormalization Clip DequantizeLinear Div Elu Erf Exp HardSwish LeakyRelu Mul Neg Pow"
-        " QuantizeLinear Reciprocal Relu Softplus Sqrt Sub".split()
+        "Abs Add BatchNormalization Clip DequantizeLinear Div Elu Erf Exp Gelu HardSwish LeakyRelu Mish Mul Neg Pow"
+        " QuantizeLinear Reciprocal Relu Softplus Sqrt Sub Swish".split()
     )
     | SATURATING
 )
@@ -69,23 +71,27 @@ def size_of(v: Value) -> float:
     return math.prod(d if isinstance(d, int) else 1 for d in v.shape)
 
 
-def _chain(v: Value) -> list[Node]:
-    """Return the pointwise operators that lead to ``v``, nearest first."""
+def _chain(v: Value) -> Mapping[str, tuple[str, tuple[str, ...]]]:
+    """Return the pointwise operators that lead to ``v``, by what they make: the operator, and what it reads."""
     model = v.emitter.model
-    varying, producers = facts_of(model).varying, producers_of(model)
-    found: list[Node] = []
+    varying, producers, forms = facts_of(model).varying, producers_of(model), forms_of(model)
+    found: dict[str, tuple[str, tuple[str, ...]]] = {}
     stack = [v.emitter.origin(v)]
     while stack:
-        node = producers.get(stack.pop())
-        if node is not None and node.op_type in POINTWISE and node not in found:
-            found.append(node)
-            stack += [i for i in node.input if i in varying]
+        name = stack.pop()
+        node, form = producers.get(name), forms.get(name)
+        if node is None or name in found:
+            continue
+        op, read = (form.op, (form.x,)) if form is not None else (node.op_type, tuple(node.input))
+        if op in POINTWISE:
+            found[name] = op, read
+            stack += [i for i in read if i in varying]
     return found
 
 
 def _pointwise_ancestors(v: Value) -> set[str]:
-    return {i for node in _chain(v) for i in node.input}
+    return {i for _, read in _chain(v).values() for i in read}
 
 
 def _saturates(v: Value) -> bool:
-    return any(node.op_type in SATURATING for node in _chain(v))
+    return any(op in SATURATING for op, _ in _chain(v).values())
