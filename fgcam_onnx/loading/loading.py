@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, ValueInfoProto, numpy_helper
 
 from ..errors import ModelError
+from ..graph.gaps import key_of
 from ..graph.model import Model
 from ..graph.rounding import settled
 from ..graph.shapes import Dim, Shape
@@ -108,7 +109,7 @@ def bind(model: Model, shapes: Mapping[str, Shape]) -> Model:
     proto.graph.node.extend(nodes)
     notes = (*model.notes, note) if note else model.notes
     bound = replace(model, proto=proto, constants=constants, types=types, notes=notes)
-    return rewritten(bound, WRITTEN) if any(n.op_type in WRITTEN for n in nodes) else bound
+    return rewritten(bound, WRITTEN) if any(key_of(n) in WRITTEN for n in nodes) else bound
 
 
 def _read(path: Path) -> ModelProto:
