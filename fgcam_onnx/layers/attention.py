@@ -14,7 +14,8 @@ from ..graph.tape import attributes
 from .layers import candidate_layers
 from .tokens import Grid
 
-PASSED = frozenset({"Cast", "Dropout", "Identity", "Reshape"})
+SOFTMAX = ("QLinearSoftmax", "Softmax")
+PASSED = frozenset({"Cast", "DequantizeLinear", "Dropout", "Identity", "QuantizeLinear", "Reshape"})
 """What may stand between a Softmax and the product; Reshape undoes the flattening of older operator sets."""
 
 
@@ -95,7 +96,7 @@ def _softmaxes(model: Model) -> list[str]:
     """Return what every Softmax makes, in execution order, in whatever form it is written."""
     forms = {f.output: f for f in forms_of(model).values() if f.op == "Softmax"}
     inside = {name for form in forms.values() for name in form.inner}
-    plain = {n.output[0] for n in model.nodes if n.op_type == "Softmax"} - inside
+    plain = {n.output[0] for n in model.nodes if n.op_type in SOFTMAX} - inside
     return [o for n in model.nodes for o in n.output if o in forms or o in plain]
 
 

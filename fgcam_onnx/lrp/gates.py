@@ -18,7 +18,7 @@ POINTWISE = (
     VIEWS
     | frozenset(
         "Abs Add BatchNormalization Clip DequantizeLinear Div Elu Erf Exp Gelu HardSwish LeakyRelu Mish Mul Neg Pow"
-        " QuantizeLinear Reciprocal Relu Softplus Sqrt Sub Swish".split()
+        " QLinearAdd QLinearLeakyRelu QLinearMul QuantizeLinear Reciprocal Relu Softplus Sqrt Sub Swish".split()
     )
     | SATURATING
 )
