@@ -9,12 +9,14 @@ from ..errors import LayerError
 from ..graph.facts import facts_of
 from ..graph.forms import forms_of
 from ..graph.model import Model, dims_of
+from ..graph.operators import PRODUCTS
 from ..graph.shapes import Shape
 from ..graph.tape import attributes
 from .layers import candidate_layers
 from .tokens import Grid
 
 SOFTMAX = ("QLinearSoftmax", "Softmax")
+
 PASSED = frozenset({"Cast", "DequantizeLinear", "Dropout", "Identity", "QuantizeLinear", "Reshape"})
 """What may stand between a Softmax and the product; Reshape undoes the flattening of older operator sets."""
 
@@ -106,8 +108,10 @@ def _weighing(model: Model, softmax: str) -> str:
     for node in model.nodes:
         if node.op_type in PASSED and node.input[0] in names:
             names.add(node.output[0])
-        elif node.op_type == "MatMul" and node.input[0] in names and node.input[1] in varying:
-            return str(node.input[0])
+        elif node.op_type in PRODUCTS:
+            a, b = (node.input[i] for i in PRODUCTS[node.op_type])
+            if a in names and b in varying:
+                return str(a)
     return ""
 
 
