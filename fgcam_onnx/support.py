@@ -1,4 +1,4 @@
-"""Which operators of a model stop a walk, and which layers that keeps it from reaching: a dry walk of the very rules."""
+"""Which operators of a model stop a walk, and which layers it does not reach: a dry walk of the very rules."""
 
 from __future__ import annotations
 

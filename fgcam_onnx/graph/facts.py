@@ -111,9 +111,7 @@ def _non_negative(model: Model, varying: set[str]) -> set[str]:
             if known(node.input[0]) and mode != b"cubic":
                 found.add(node.output[0])
                 found.update(node.output if op == "Split" else [])
-        elif op == "Where" and all(known(i) for i in node.input[1:]):
-            found.update(node.output)
-        elif (op in KEEPS_SIGN and all(known(i) for i in node.input if i)) or (
+        elif (op in KEEPS_SIGN and all(known(i) for i in node.input[op == "Where" :] if i)) or (
             op == "Mul" and len(set(node.input)) == 1
         ):
             found.update(node.output)

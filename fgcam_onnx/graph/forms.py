@@ -166,9 +166,7 @@ def _as_one(end: Record, form: Form) -> Record:
     e = end.emitter
     x = e.value(form.x)
     others = [e.constant(p.astype(x.dtype)) for p in form.parameters]
-    return Record(
-        form.op, "", end.name, (x, *others), end.outputs, dict(form.attrs), (True, *[False] * len(others))
-    )
+    return Record(form.op, "", end.name, (x, *others), end.outputs, dict(form.attrs), (True, *[False] * len(others)))
 
 
 @dataclass(frozen=True)
@@ -211,9 +209,7 @@ class _Finding:
     def _extends(self, node: NodeProto, taken: set[str]) -> bool:
         return node.op_type in FORMULAS and not node.domain and node.output[0] not in taken and len(node.output) == 1
 
-    def _told(
-        self, x: str, nodes: Sequence[NodeProto]
-    ) -> tuple[str, Mapping[str, Any], tuple[Array, ...]] | None:
+    def _told(self, x: str, nodes: Sequence[NodeProto]) -> tuple[str, Mapping[str, Any], tuple[Array, ...]] | None:
         """Return operator, attributes and parameters of what ``nodes`` make of ``x``; None where it is none known."""
         names = {x: "x"} | {n.output[0]: str(i) for i, n in enumerate(nodes)}
         constants = {i: self.model.constants.get(i) for n in nodes for i in n.input if i and i not in names}

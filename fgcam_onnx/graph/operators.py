@@ -48,6 +48,7 @@ KEEPS_SIGN = VIEWS | frozenset(
         "Split",
         "Sum",
         "Tile",
+        "Where",
     ]
 )
 """Non-negative where all their data inputs are."""
@@ -101,7 +102,8 @@ ELEMENTWISE = frozenset(
     "Abs Acos Acosh Add And Asin Asinh Atan Atanh BitShift Cast CastLike Ceil Celu Clip Cos Cosh DequantizeLinear Div"
     " Dropout DynamicQuantizeLinear Elu Equal Erf Exp Floor Gelu Greater GreaterOrEqual HardSigmoid HardSwish Identity"
     " IsInf IsNaN LeakyRelu Less LessOrEqual Log Max Mean Min Mish Mod Mul Neg Not Or PRelu Pow QLinearAdd"
-    " QLinearLeakyRelu QLinearMul QLinearSigmoid QLinearWhere QuantizeLinear Reciprocal Relu Round Selu Sigmoid Sign Sin Sinh Softplus Softsign Sqrt Sub Sum Swish Tan Tanh ThresholdedRelu"
+    " QLinearLeakyRelu QLinearMul QLinearSigmoid QLinearWhere QuantizeLinear"
+    " Reciprocal Relu Round Selu Sigmoid Sign Sin Sinh Softplus Softsign Sqrt Sub Sum Swish Tan Tanh ThresholdedRelu"
     " Where Xor".split()
 )
 """Operators whose output element is made of the elements at its own place, after broadcasting."""

@@ -1,4 +1,4 @@
-"""Operators that work element by element, or along the last axis, as NumPy formulas: to ask a few of them for numbers."""
+"""Operators that work element by element, or along the last axis, as NumPy formulas: a few can be asked for numbers."""
 
 from __future__ import annotations
 

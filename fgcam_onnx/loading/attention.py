@@ -1,4 +1,4 @@
-"""Attention as one operator, of the standard and of ONNX Runtime, written out: products, scale, mask, Softmax, product."""
+"""Attention as one operator, of the standard and of ONNX Runtime, written out by products, scale, mask and Softmax."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from onnx import helper
 
 from ..errors import UnsupportedOperatorError
 from ..graph.value import Array, Value
-from .rewriting import Formulas, Results
+from .rewriting import Formulas, Results, given
 
 MS = "com.microsoft"
 
@@ -86,8 +86,7 @@ def _causal(q: Value, k: Value, mask: Value | None) -> Value:
     if mask is None:
         return q.emitter.constant(seen)
     if mask.dtype.kind == "b":
-        both: Value = np.logical_and(mask, q.emitter.constant(seen))
-        return both
+        return q.emitter.emit("And", mask, q.emitter.constant(seen))
     return mask + q.emitter.constant(np.where(seen, 0, -np.inf).astype(mask.dtype))
 
 
@@ -130,7 +129,8 @@ def attention(
 def projected_attention(
     x: Value, w: Value, bias: Value | None = None, mask: Value | None = None, past: Value | None = None,
     extra: Value | None = None, past_length: Value | None = None,
-    *, num_heads: int, do_rotary: int = 0, mask_filter_value: float = -10000.0, qkv_hidden_sizes: list[int] | None = None,
+    *, num_heads: int, do_rotary: int = 0, mask_filter_value: float = -10000.0,
+    qkv_hidden_sizes: list[int] | None = None,
     past_present_share_buffer: int = 0, rotary_embedding_dim: int = 0, scale: float = 0.0, unidirectional: int = 0,
 ) -> Results:  # fmt: skip
     """Return ONNX Runtime's Attention: queries, keys and values are one product with ``x`` (N, tokens, channels)."""
@@ -152,8 +152,9 @@ def quantized_attention(
     """Return ONNX Runtime's QAttention: the same, whose product is one of integers."""
     if past is not None or do_rotary:
         raise UnsupportedOperatorError("attention with a past, or turned by places, is not written out")
-    zeros = [z for z in (x_zero, w_zero)] if w_zero is not None else [x_zero] if x_zero is not None else []
-    total = x.emitter.emit("MatMulInteger", x, w, *zeros).astype(np.float32) * (x_scale * w_scale) + bias
+    total = (
+        x.emitter.emit("MatMulInteger", x, w, *given(x_zero, w_zero)).astype(np.float32) * (x_scale * w_scale) + bias
+    )
     return _of_projected(
         total, mask, None, num_heads=num_heads, mask_filter_value=mask_filter_value, sizes=None, scale=scale,
         unidirectional=unidirectional,

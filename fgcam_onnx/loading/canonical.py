@@ -86,8 +86,8 @@ def _plain_cast(node: NodeProto, types: Mapping[str, TypeProto]) -> NodeProto:
     x, y = (types[n].tensor_type.elem_type if n in types else 0 for n in (node.input[0], node.output[0]))
     if not y or (node.op_type == "Cast" and x != y):
         return node
-    op, attrs = ("Identity", {}) if x == y else ("Cast", {"to": y})
-    plain = helper.make_node(op, node.input[:1], node.output, name=node.name, **attrs)
+    plain = helper.make_node("Identity" if x == y else "Cast", node.input[:1], node.output, name=node.name)
+    plain.attribute.extend([] if x == y else [helper.make_attribute("to", y)])
     plain.metadata_props.extend(node.metadata_props)
     return plain
 

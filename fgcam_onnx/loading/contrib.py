@@ -156,21 +156,17 @@ def matmul_integer_to_float(
     return y if bias is None else y + bias
 
 
-def bias_softmax(x: Value, bias: Value, *, axis: int = 1, is_inner_broadcast: int = 1) -> Value:
-    """Return the Softmax of a sum, along the axes from ``axis`` on."""
-    total = x + bias
-    if axis % total.rank != total.rank - 1 or (not is_inner_broadcast and bias.rank < x.rank):
-        raise UnsupportedOperatorError("a Softmax over several axes is not written out")
-    return total.emitter.emit("Softmax", total, axis=-1)
-
-
 def matmul_nbits(
     a: Value, b: Value, scales: Value, zeros: Value | None = None, groups: Value | None = None,
     bias: Value | None = None,
-    *, K: int, N: int, bits: int = 4, block_size: int, accuracy_level: int = 0,  # noqa: N803
+    *, K: int, N: int, bits: int = 4, block_size: int, accuracy_level: int = 0,
 ) -> Value:  # fmt: skip
     """Return ``a @ w + bias`` of weights of a few bits, which are written out as floats."""
-    if groups is not None or any(v is not None and v.constant is None for v in (b, scales, zeros)) or bits not in (4, 8):
+    if (
+        groups is not None
+        or any(v is not None and v.constant is None for v in (b, scales, zeros))
+        or bits not in (4, 8)
+    ):
         raise UnsupportedOperatorError("weights that are computed, regrouped or of other than 4 or 8 bits")
     packed, scale = np.asarray(b.constant).reshape(N, -1), np.asarray(scales.constant).reshape(N, -1, 1)
     blocks = scale.shape[1]
@@ -194,7 +190,6 @@ def _unpacked(packed: NDArray[Any], bits: int) -> NDArray[Any]:
 CONTRIB: Formulas = {
     **FUSED_ATTENTION,
     f"{MS}.BiasGelu": bias_gelu,
-    f"{MS}.BiasSoftmax": bias_softmax,
     f"{MS}.DynamicQuantizeMatMul": dynamic_quantize_matmul,
     f"{MS}.FastGelu": fast_gelu,
     f"{MS}.FusedConv": fused_conv,

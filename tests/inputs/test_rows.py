@@ -67,7 +67,9 @@ def test_each_image_has_its_own_answer(batch: Any, time_first: bool, opset: int)
     found = explain(load(reader(batch, time_first=time_first, opset=opset)), pictures(count), method="gradcam")
     assert found.map.shape == (count, 1, STEPS)
     for i in range(count):
-        alone = explain(load(reader(1, time_first=time_first, opset=opset)), pictures(count)[i : i + 1], method="gradcam")
+        alone = explain(
+            load(reader(1, time_first=time_first, opset=opset)), pictures(count)[i : i + 1], method="gradcam"
+        )
         np.testing.assert_allclose(found.map[i], alone.map[0], rtol=0, atol=1e-5 * abs(alone.map).max())
 
 

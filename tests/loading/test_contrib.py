@@ -29,6 +29,17 @@ KERNEL, PICTURE = normal(4, 3, 3, 3), normal(2, 3, 5, 6)
 Case = tuple[str, list[np.ndarray | None], dict[str, Any]]
 
 CASES: dict[str, Case] = {
+    "Attention": ("Attention", [X, normal(8, 24), normal(24)], {"num_heads": 2}),
+    "Attention, later tokens unseen": (
+        "Attention",
+        [X, normal(8, 24), normal(24)],
+        {"num_heads": 2, "unidirectional": 1},
+    ),
+    "Attention of other values": (
+        "Attention",
+        [X, normal(8, 20), normal(20)],
+        {"num_heads": 2, "qkv_hidden_sizes": [8, 8, 4], "scale": 0.3},
+    ),
     "BiasGelu": ("BiasGelu", [X, normal(8)], {}),
     "FastGelu": ("FastGelu", [X], {}),
     "FastGelu with a bias": ("FastGelu", [X, normal(8)], {}),
@@ -81,6 +92,7 @@ CASES: dict[str, Case] = {
     ),
     "Gelu": ("Gelu", [X], {}),
     "LayerNormalization": ("LayerNormalization", [X, uniform(0.5, 1.5, 8), normal(8)], {"epsilon": 0.1}),
+    "MultiHeadAttention": ("MultiHeadAttention", [X, normal(2, 5, 8), normal(2, 5, 6), normal(22)], {"num_heads": 2}),
     "QuickGelu": ("QuickGelu", [X], {}),
     "QuickGelu sharper": ("QuickGelu", [X], {"alpha": 3.0}),
     "SimplifiedLayerNormalization": ("SimplifiedLayerNormalization", [X, uniform(0.5, 1.5, 8)], {"epsilon": 0.1}),
@@ -111,6 +123,8 @@ CASES: dict[str, Case] = {
     ),
 }
 QUANTIZED = {"DynamicQuantizeMatMul", "MatMulIntegerToFloat"}
+IN_INTEGERS = {"MatMulNBits", "QAttention"}
+"""Tried in test_contrib_quantized.py."""
 IN_ONNX_DOMAIN = {"LayerNormalization": 16, "SimplifiedLayerNormalization": 18}
 """Operators that ONNX Runtime reads in ONNX's domain, and an opset in which ONNX does not have them."""
 
@@ -144,7 +158,7 @@ def plainly(model: ModelProto, feeds: dict[str, np.ndarray]) -> list[np.ndarray]
 
 
 def test_every_formula_is_tried() -> None:
-    assert {f"{MS}.{op}" for op in ({op for op, _, _ in CASES.values()} | QUANTIZED)} == set(CONTRIB)
+    assert {f"{MS}.{op}" for op in {op for op, _, _ in CASES.values()} | QUANTIZED | IN_INTEGERS} == set(CONTRIB)
 
 
 @every

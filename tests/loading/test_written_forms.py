@@ -50,7 +50,9 @@ def test_forms_are_what_they_compute() -> None:
 
 @pytest.mark.parametrize("wrong", [{"erf": 1.01}, {"half": 0.49}, {"one": 1.001}])
 def test_what_computes_something_else_is_no_form(wrong: Mapping[str, float]) -> None:
-    numbers = {"erf": 2**-0.5, "half": 0.5, "one": 1.0} | {k: v * (2**-0.5 if k == "erf" else 1) for k, v in wrong.items()}
+    numbers = {"erf": 2**-0.5, "half": 0.5, "one": 1.0} | {
+        k: v * (2**-0.5 if k == "erf" else 1) for k, v in wrong.items()
+    }
     nodes = [
         node("Mul", ["x", "erf"], "a"), node("Erf", ["a"], "b"), node("Add", ["b", "one"], "c"),
         node("Mul", ["x", "c"], "d"), node("Mul", ["d", "half"], "y"),

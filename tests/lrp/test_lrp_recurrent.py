@@ -26,10 +26,11 @@ def weights(op: str, seed: int) -> dict[str, Array]:
 
 def reader(op: str, seed: int) -> ModelProto:
     """Return a net that reads columns of a picture (N, WIDTH, 1, STEPS), and scores the last state."""
+    attrs = {"linear_before_reset": 1} if op == "GRU" else {}
     nodes = [
         node("Squeeze", ["x", "two"], "s"),
         node("Transpose", ["s"], "t", perm=[2, 0, 1]),
-        node(op, ["t", "w", "r", "b"], "y", "h", hidden_size=HIDDEN, **({"linear_before_reset": 1} if op == "GRU" else {})),
+        node(op, ["t", "w", "r", "b"], "y", "h", hidden_size=HIDDEN, **attrs),
         node("Squeeze", ["h", "zero"], "last"),
         node("MatMul", ["last", "fc"], "logits"),
     ]  # fmt: skip

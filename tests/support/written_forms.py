@@ -216,7 +216,7 @@ FORMS: Mapping[str, Sequence[Mapping[str, Any]]] = {
     ],
     "linear layers": [{"dense": "Gemm"}],
 }  # fmt: skip
-"""What is another way of writing, by what is written; of each the first of ``tanh`` is what others are compared with."""
+"""What is another way of writing, by what is written; the first of ``tanh`` is compared with."""
 
 
 def net(**form: Any) -> ModelProto:
@@ -229,8 +229,7 @@ def net(**form: Any) -> ModelProto:
     y = w.linear(attention(w, norm(w, x, "norm1", chosen["norm"]), chosen["attention"]), "o")
     if chosen["skip"]:
         z, x = f"skip_{len(w.nodes)}", f"sum_{len(w.nodes)}"
-        inputs = [w.nodes[-1].output[0] if not y else y]
-        w.nodes.append(node("SkipLayerNormalization", [_residual(w), *inputs, "norm2", "norm2.b"], z, "", "", x,
+        w.nodes.append(node("SkipLayerNormalization", [_residual(w), y, "norm2", "norm2.b"], z, "", "", x,
                             domain=MS, epsilon=EPSILON))  # fmt: skip
     else:
         x = w("Add", x, y)

@@ -3,7 +3,7 @@
     python tools/coverage/forms.py [--methods gradcam,fgcam]
 
 A row for each kind of function: its forms, the methods that explain the net, and the largest difference of a map from
-that of the form that the others are compared with, over its maximum. Nets are those of ``tests/support/written_forms.py``.
+that of the form that the others are compared with, over its maximum. The nets: ``tests/support/written_forms.py``.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@
 
 ASSETS is laid out as for ``tools/real_models.py``. A row for each net, form and method: the correlation of the
 quantized file's map with the float net's, of the pictures on which both predict the same class: how many of how many,
-median, 10 % and 90 %. Calibrated on other photographs of the same collection. The rows of int4 weights need ``onnx_ir``.
+median, 10 % and 90 %. Calibrated on other photographs of the collection. Rows of int4 weights need ``onnx_ir``.
 """
 
 from __future__ import annotations
