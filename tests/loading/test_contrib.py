@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from fused_attention import ATTENTION
 from nets import images, model_of, node, small_nodes, small_weights
 from onnx import ModelProto, TensorProto
 from oracles import interpreted, needed, probe, retyped, slopes
@@ -29,17 +30,7 @@ KERNEL, PICTURE = normal(4, 3, 3, 3), normal(2, 3, 5, 6)
 Case = tuple[str, list[np.ndarray | None], dict[str, Any]]
 
 CASES: dict[str, Case] = {
-    "Attention": ("Attention", [X, normal(8, 24), normal(24)], {"num_heads": 2}),
-    "Attention, later tokens unseen": (
-        "Attention",
-        [X, normal(8, 24), normal(24)],
-        {"num_heads": 2, "unidirectional": 1},
-    ),
-    "Attention of other values": (
-        "Attention",
-        [X, normal(8, 20), normal(20)],
-        {"num_heads": 2, "qkv_hidden_sizes": [8, 8, 4], "scale": 0.3},
-    ),
+    **ATTENTION,
     "BiasGelu": ("BiasGelu", [X, normal(8)], {}),
     "FastGelu": ("FastGelu", [X], {}),
     "FastGelu with a bias": ("FastGelu", [X, normal(8)], {}),
@@ -92,7 +83,6 @@ CASES: dict[str, Case] = {
     ),
     "Gelu": ("Gelu", [X], {}),
     "LayerNormalization": ("LayerNormalization", [X, uniform(0.5, 1.5, 8), normal(8)], {"epsilon": 0.1}),
-    "MultiHeadAttention": ("MultiHeadAttention", [X, normal(2, 5, 8), normal(2, 5, 6), normal(22)], {"num_heads": 2}),
     "QuickGelu": ("QuickGelu", [X], {}),
     "QuickGelu sharper": ("QuickGelu", [X], {"alpha": 3.0}),
     "SimplifiedLayerNormalization": ("SimplifiedLayerNormalization", [X, uniform(0.5, 1.5, 8)], {"epsilon": 0.1}),
