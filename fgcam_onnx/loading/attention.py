@@ -105,8 +105,11 @@ def attention(
     past_value: Value | None = None, nonpad: Value | None = None,
     *, is_causal: int = 0, kv_num_heads: int = 0, q_num_heads: int = 0, qk_matmul_output_mode: int = 0,
     scale: float | None = None, softcap: float = 0.0, softmax_precision: int | None = None,
+    left_window_size: int = -1, right_window_size: int = -1,
 ) -> Results:  # fmt: skip
     """Return what ONNX's Attention does, and keys and values with those of the past."""
+    if left_window_size >= 0 or right_window_size >= 0:
+        raise UnsupportedOperatorError("attention in a sliding window is not written out")
     if nonpad is not None:
         raise UnsupportedOperatorError("a number of tokens for each image is not written out")
     flat = q.rank == 3
