@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +20,15 @@ from .traced import conservation_of, trace_of
 if TYPE_CHECKING:
     from .imaging.placing import Placement
 
+EXCESS = 1000
+"""How many times what a walk began with is too much to be believed."""
+
 CANCELS = 1e-5
 """A target whose weights sum to less than this share of their magnitude is a contrast."""
+
+
+class ExcessWarning(UserWarning):
+    """A walk back handed on orders of magnitude more than it began with."""
 
 
 def assembled(
@@ -44,6 +52,8 @@ def assembled(
     options = compiled.options
     maps = {name: found[f"map/{i}"].astype(np.float32) for i, name in enumerate(compiled.names)}
     check_finite(maps, "the explanation")
+    if find_method(method).traces:
+        _warn_of_excess(found, maps)
     return Explanation(
         maps,
         found["target"] if aim is None else np.full(count * each, -1, np.int64),
@@ -61,6 +71,23 @@ def assembled(
         head.labels,
         head.probabilities(found["scores"]) if head.kind == "classes" else None,
     )
+
+
+def _warn_of_excess(found: Mapping[str, NDArray[Any]], maps: Mapping[str, NDArray[np.float32]]) -> None:
+    """Warn where a walk hands on orders of magnitude more than arrived: quotients by sums that nearly cancel."""
+    arrived = found.get("magnitude")
+    for name, m in maps.items() if arrived is not None else ():
+        handed = np.abs(m.reshape(len(m), -1)).sum(1, dtype=np.float64)
+        start = np.broadcast_to(np.asarray(arrived, np.float64).reshape(-1), (len(handed),)) if len(m) else handed
+        worst = int(np.argmax(handed - EXCESS * start)) if len(m) else 0
+        if len(m) and handed[worst] > EXCESS * start[worst] > 0:
+            warnings.warn(
+                f"what reached {name!r} is {handed[worst] / start[worst]:.1g} times the relevance that the walk began "
+                "with: it was divided by sums that nearly cancel, and the map shows where, not why. trace (--trace) "
+                "says at which operator; another composite, or a larger epsilon, may do better",
+                ExcessWarning,
+                stacklevel=4,
+            )
 
 
 def _relative(method: str, aim: Aim | None, count: int) -> tuple[bool, ...]:

@@ -12,6 +12,7 @@ from .backward import Pullback, backward
 from .cells import in_cells
 from .errors import LayerError
 from .graph.emitter import Emitter
+from .graph.forms import in_forms
 from .graph.model import Model
 from .graph.tape import Record, tape_between
 from .graph.value import Value
@@ -22,7 +23,6 @@ from .lrp.pairs import in_pairs
 from .lrp.trace import Step, traced
 from .quantized import on_real_values, per_real_unit, real
 from .vjp.rule import Rules
-from .vjp.swish import joined
 
 SEED = "fgcam/seed"
 TARGET = "fgcam/target"
@@ -171,7 +171,7 @@ def append_gradients(
     layers = list(layers)
     tape = tape_between(emitter, sources=layers, output=output)
     if rules is vjp.RULES:
-        tape = joined(tape)
+        tape = in_forms(tape)
     walk = on_real_values(in_cells(pullback, derivative=True) if cells else pullback, units=True, floor=saturation)
     found = backward(tape, _wide(seed), walk)
     return {name: per_real_unit(emitter.value(name), found[name]) for name in layers}
@@ -206,7 +206,7 @@ def append_relevance(
     if layers == [output]:
         return {output: seed}
     behind = [x for x in layers if x != output]
-    tape = tape_between(emitter, sources=behind, output=output)
+    tape = in_forms(tape_between(emitter, sources=behind, output=output))
     if not derivative:
         tape = in_pairs(tape)
     if canonize:

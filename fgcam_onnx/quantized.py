@@ -226,7 +226,9 @@ def _qlinear(record: Record, layout: Layout) -> Meaning:
     if record.attrs.get("channels_last"):
         raise UnsupportedOperatorError(f"{record} with channels last has no rule")
     varying = record.varying
-    data, scales = [], []
+    plain = [record.inputs[i] for i in layout.plain]
+    data: list[Value] = []
+    scales: list[Value] = []
     for k, (i, s, z) in enumerate(layout.data):
         q, scale, zero = record.inputs[i], record.inputs[s], record.inputs[z]
         if q is None or scale is None:
@@ -234,7 +236,7 @@ def _qlinear(record: Record, layout: Layout) -> Meaning:
         axis = _channel_axis(layout.means, k, q, record.attrs)
         data.append(_dequantized(q, scale, zero, axis, fixed=i not in varying))
         scales.append(scale)
-    positions = [i for i, _, _ in layout.data]
+    positions = [*layout.plain, *(i for i, _, _ in layout.data)]
     if layout.bias is not None and layout.bias < len(record.inputs) and record.inputs[layout.bias] is not None:
         data.append(_bias(record, layout, scales))
         positions.append(layout.bias)
@@ -246,8 +248,9 @@ def _qlinear(record: Record, layout: Layout) -> Meaning:
             f"{record} sums over several axes, as before opset {ALONG_AXIS}, which has no rule"
         )
     out = record.inputs[layout.out[0]] if integer and layout.out is not None else None
-    float_record = _float_record(record, layout.means, data, [real(y)], positions, attrs)
-    return Meaning(float_record, tuple(positions), tuple(scales), out, y if integer else None)
+    float_record = _float_record(record, layout.means, [*plain, *data], [real(y)], positions, attrs)
+    units = (*[None] * len(plain), *scales)
+    return Meaning(float_record, tuple(positions), units, out, y if integer else None)
 
 
 def _channel_axis(means: str, operand: int, q: Value, attrs: Any) -> int:

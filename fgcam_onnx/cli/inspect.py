@@ -91,7 +91,8 @@ def report_on(
         where: dict[str, Any] = {"logits": score.logits, "source": input_name, "grid": grid}
         layers = ranked_layers(model, **where)
         ground = by_kind(model, base="", **where) if layers else None
-        support = support_of(model, logits=score.logits, input=image.name)
+        base = layers[0].name if layers else None
+        support = support_of(model, logits=score.logits, input=image.name, base=base)
     except FgcamError as error:
         named = input_name is not None or output_name is not None or grid is not None or head not in (None, NOTHING)
         if named and isinstance(error, InputError | LayerError | OptionError | TargetError):

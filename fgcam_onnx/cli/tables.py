@@ -235,8 +235,12 @@ def _layer(layer: dict[str, Any]) -> list[str]:
 def _support(walk: str, found: dict[str, Any], layers: int) -> str:
     if not found["missing"] and not found["blocked"]:
         return f"{walk}: every operator has a rule, so every layer can be reached"
+    if not found["missing"]:
+        return (
+            f"{walk}: every operator has a rule; nothing goes on to {found['blocked']} of {layers} layers, as to gates"
+        )
     missing = ", ".join(f"{op} ({n})" for op, n in found["missing"].items())
-    return f"{walk}: no rule for {missing}, so {found['blocked']} of {layers} layers cannot be reached"
+    return f"{walk}: nothing passes {missing}, so {found['blocked']} of {layers} layers cannot be reached"
 
 
 def _count(number: int) -> str:

@@ -35,12 +35,17 @@ def producers_of(model: Model) -> Mapping[str, Node]:
     return {o: n for n in model.nodes for o in n.output if o}
 
 
-def reached_from(model: Model, *sources: str) -> set[str]:
-    """Return ``sources`` and every tensor whose values depend on them."""
+def reached_from(model: Model, *sources: str, units: bool = True) -> set[str]:
+    """Return ``sources`` and every tensor whose values depend on them.
+
+    Without ``units``, not the scale and the zero point of what is quantized by its range: they say how numbers are
+    written, as the statistics of a normalization do, and are held constant.
+    """
     reached = set(sources)
     for node in model.nodes:
         if node.op_type not in SHAPES and not reached.isdisjoint(reads(node)):
-            reached.update(filter(None, node.output))
+            ranged = not units and node.op_type == "DynamicQuantizeLinear"
+            reached.update(filter(None, node.output[:1] if ranged else node.output))
     return reached
 
 
@@ -51,7 +56,7 @@ class Facts:
     Attributes
     ----------
     varying : set of str
-        Tensors that depend on a graph input; all others are constant.
+        Tensors that depend on a graph input, the units of what is quantized by its range aside.
     non_negative : set of str
         Tensors that are never below 0.
     channel_axis : mapping of str to int
@@ -70,7 +75,7 @@ class Facts:
 def facts_of(model: Model) -> Facts:
     """Return the facts of ``model``, found in a few sweeps over its nodes."""
     preprocessed = {i.name for i in model.inputs}
-    varying = reached_from(model, *preprocessed)
+    varying = reached_from(model, *preprocessed, units=False)
     for node in model.nodes:
         data = [i for i in reads(node) if i in varying]
         if node.op_type in LINEAR_PREPROCESSING and len(data) == 1 and data[0] in preprocessed:
@@ -109,7 +114,7 @@ def _non_negative(model: Model, varying: set[str]) -> set[str]:
             if known(node.input[0]) and mode != b"cubic":
                 found.add(node.output[0])
                 found.update(node.output if op == "Split" else [])
-        elif (op in KEEPS_SIGN and all(known(i) for i in node.input if i)) or (
+        elif (op in KEEPS_SIGN and all(known(i) for i in node.input[op == "Where" :] if i)) or (
             op == "Mul" and len(set(node.input)) == 1
         ):
             found.update(node.output)

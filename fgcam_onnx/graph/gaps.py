@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 from onnx import ModelProto, NodeProto, TypeProto, helper
 
+from .quantization import layout_of
 from .rounding import with_sizes
 
 KEEPS_TYPE = frozenset({"GroupNormalization", "MeanVarianceNormalization"})
@@ -47,7 +48,7 @@ def _continued(proto: ModelProto, **options: Any) -> ModelProto:
     gaps = [n for n in proto.graph.node if key_of(n) in OUTPUT_SHAPES]
     while gaps:
         types = _types(typed)
-        ready = [n for n in gaps if _ranked(types.get(_shape_source(n)))]
+        ready = [n for n in gaps if all(_ranked(types.get(name)) for name in _shape_sources(n))]
         if not ready:
             return typed
         for node in ready:
@@ -72,9 +73,11 @@ def _ranked(kind: TypeProto | None) -> bool:
     return kind is not None and bool(kind.tensor_type.HasField("shape"))
 
 
-def _shape_source(node: NodeProto) -> str:
-    """Return the input whose shape decides."""
-    return str(node.input[2 if node.op_type == "QLinearConcat" else 0])
+def _shape_sources(node: NodeProto) -> list[str]:
+    """Return the inputs whose shapes decide."""
+    layout = layout_of(node)
+    places = [0] if layout is None else [*layout.plain, *(i for i, _, _ in layout.data)]
+    return [str(node.input[i]) for i in places]
 
 
 def _dims(types: Types, name: str) -> Dims:
@@ -84,20 +87,17 @@ def _dims(types: Types, name: str) -> Dims:
 
 
 def _note(proto: ModelProto, node: NodeProto, dims: Dims) -> None:
-    """Write the type of a node's first output into the graph: the element type is that of its zero point."""
-    types = _types(proto)
-    position = {"QLinearConcat": 1, "QLinearAdd": 7, "QLinearMul": 7, "QGemm": 8}.get(node.op_type, 0)
-    if node.op_type == "QGemm" and len(node.input) <= position:
-        kind = int(onnx.TensorProto.FLOAT)
-    else:
-        kind = types[node.input[position]].tensor_type.elem_type
-    name = node.output[0]
-    info = helper.make_tensor_value_info(name, kind, dims)
-    known = next((o for o in proto.graph.output if o.name == name), None)
-    if known is not None:
-        known.type.CopyFrom(info.type)
-    else:
-        proto.graph.value_info.append(info)
+    """Write the types of a node's outputs into the graph: of a quantized one that of its zero point."""
+    layout, given = layout_of(node), [*node.input, *[""] * 9]
+    position = layout.out[1] if layout is not None and layout.out is not None else 0
+    kind = _types(proto)[given[position]].tensor_type.elem_type if given[position] else int(onnx.TensorProto.FLOAT)
+    for name, sizes in zip(node.output, dims if dims and isinstance(dims[0], list) else [dims], strict=False):
+        info = helper.make_tensor_value_info(name, kind, sizes)
+        known = next((o for o in proto.graph.output if o.name == name), None)
+        if known is not None:
+            known.type.CopyFrom(info.type)
+        elif name:
+            proto.graph.value_info.append(info)
 
 
 def _like_first(node: NodeProto, types: Types) -> Dims:
@@ -105,10 +105,10 @@ def _like_first(node: NodeProto, types: Types) -> Dims:
 
 
 def _broadcast(node: NodeProto, types: Types) -> Dims:
-    a, b = _dims(types, node.input[0]), _dims(types, node.input[3])
-    rank = max(len(a), len(b))
-    a, b = [1] * (rank - len(a)) + a, [1] * (rank - len(b)) + b
-    return [q if p == 1 else p for p, q in zip(a, b, strict=True)]
+    parts = [_dims(types, name) for name in _shape_sources(node)]
+    rank = max(map(len, parts))
+    aligned = zip(*([1] * (rank - len(p)) + p for p in parts), strict=True)
+    return [next((d for d in sizes if d != 1), 1) for sizes in aligned]
 
 
 def _attribute(node: NodeProto, name: str, default: Any) -> Any:
@@ -150,8 +150,21 @@ def _gemm(node: NodeProto, types: Types) -> Dims:
     return [rows, b[0] if _attribute(node, "transB", 0) else b[1]]
 
 
+def _lstm(node: NodeProto, types: Types) -> Dims:
+    steps, batch, _ = _dims(types, node.input[0])
+    directions = 2 if _attribute(node, "direction", b"forward") == b"bidirectional" else 1
+    last = [directions, batch, _attribute(node, "hidden_size", None)]
+    return [[steps, *last], last, last]
+
+
+def _last(node: NodeProto, types: Types) -> Dims:
+    return [*_dims(types, node.input[0])[:-1], _attribute(node, "N", None)]
+
+
 OUTPUT_SHAPES: dict[str, Callable[[NodeProto, Types], Dims]] = {
     **dict.fromkeys(KEEPS_TYPE, _like_first),
+    "com.microsoft.DynamicQuantizeLSTM": _lstm,
+    "com.microsoft.MatMulNBits": _last,
     "com.microsoft.QGemm": _gemm,
     "com.microsoft.QLinearAdd": _broadcast,
     "com.microsoft.QLinearAveragePool": _pool,
@@ -161,4 +174,5 @@ OUTPUT_SHAPES: dict[str, Callable[[NodeProto, Types], Dims]] = {
     "com.microsoft.QLinearMul": _broadcast,
     "com.microsoft.QLinearSigmoid": _like_first,
     "com.microsoft.QLinearSoftmax": _like_first,
+    "com.microsoft.QLinearWhere": _broadcast,
 }

@@ -48,6 +48,7 @@ KEEPS_SIGN = VIEWS | frozenset(
         "Split",
         "Sum",
         "Tile",
+        "Where",
     ]
 )
 """Non-negative where all their data inputs are."""
@@ -67,7 +68,9 @@ SPATIAL = frozenset(
         "LRN",
         "LpPool",
         "MaxPool",
+        "QLinearAveragePool",
         "QLinearConv",
+        "QLinearGlobalAveragePool",
         "SpaceToDepth",
     ]
 )
@@ -91,14 +94,15 @@ REARRANGES = frozenset(
 )
 
 LINEAR_PREPROCESSING = VIEWS | frozenset(
-    {"Add", "BatchNormalization", "DequantizeLinear", "Div", "Mul", "Pad", "QuantizeLinear", "Slice", "Sub"}
+    "Add BatchNormalization DequantizeLinear Div DynamicQuantizeLinear Mul Pad QuantizeLinear Slice Sub".split()
 )
 """What may stand between the graph input and the operator that is said to read it."""
 
 ELEMENTWISE = frozenset(
     "Abs Acos Acosh Add And Asin Asinh Atan Atanh BitShift Cast CastLike Ceil Celu Clip Cos Cosh DequantizeLinear Div"
     " Dropout DynamicQuantizeLinear Elu Equal Erf Exp Floor Gelu Greater GreaterOrEqual HardSigmoid HardSwish Identity"
-    " IsInf IsNaN LeakyRelu Less LessOrEqual Log Max Mean Min Mish Mod Mul Neg Not Or PRelu Pow QuantizeLinear"
+    " IsInf IsNaN LeakyRelu Less LessOrEqual Log Max Mean Min Mish Mod Mul Neg Not Or PRelu Pow QLinearAdd"
+    " QLinearLeakyRelu QLinearMul QLinearSigmoid QLinearWhere QuantizeLinear"
     " Reciprocal Relu Round Selu Sigmoid Sign Sin Sinh Softplus Softsign Sqrt Sub Sum Swish Tan Tanh ThresholdedRelu"
     " Where Xor".split()
 )
@@ -106,11 +110,13 @@ ELEMENTWISE = frozenset(
 
 NORMALIZES = frozenset(
     "BatchNormalization CumSum GroupNormalization Hardmax InstanceNormalization LRN LayerNormalization LogSoftmax"
-    " LpNormalization RMSNormalization Softmax".split()
+    " LpNormalization QLinearSoftmax RMSNormalization Softmax".split()
 )
 """Operators whose output has the places of their first input, though elements may look at their neighbours."""
 
-WINDOWED = frozenset("AveragePool Conv ConvInteger ConvTranspose LpPool MaxPool QLinearConv Resize Upsample".split())
+WINDOWED = frozenset(
+    "AveragePool Conv ConvInteger ConvTranspose LpPool MaxPool QLinearAveragePool QLinearConv Resize Upsample".split()
+)
 """Operators that keep a picture a picture, perhaps of another size."""
 
 PRODUCTS = {"MatMul": (0, 1), "MatMulInteger": (0, 1), "QLinearMatMul": (0, 3)}

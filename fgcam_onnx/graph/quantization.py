@@ -28,12 +28,15 @@ class Layout:
         Position of the output's scale and zero point; None where the output is an accumulator or float.
     bias : int or None
         Position of an int32 bias in units of the product of the scales.
+    plain : tuple of int
+        Positions of inputs that are no quantized numbers; they come first.
     """
 
     means: str
     data: tuple[tuple[int, int, int], ...]
     out: tuple[int, int] | None = None
     bias: int | None = None
+    plain: tuple[int, ...] = ()
 
 
 _ONE, _TWO = ((0, 1, 2),), ((0, 1, 2), (3, 4, 5))
@@ -49,6 +52,7 @@ LAYOUTS: dict[str, Layout] = {
     MS + "QLinearMul": Layout("Mul", _TWO, (6, 7)),
     MS + "QLinearSigmoid": Layout("Sigmoid", _ONE, (3, 4)),
     MS + "QLinearSoftmax": Layout("Softmax", _ONE, (3, 4)),
+    MS + "QLinearWhere": Layout("Where", ((1, 2, 3), (4, 5, 6)), (7, 8), plain=(0,)),
 }
 
 KEEPS_UNITS = VIEWS - {"Cast"} | frozenset(

@@ -6,14 +6,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ..errors import LayerError
-from ..graph.facts import Node, facts_of
+from ..graph.facts import facts_of
+from ..graph.forms import forms_of
 from ..graph.model import Model, dims_of
+from ..graph.operators import PRODUCTS
 from ..graph.shapes import Shape
 from ..graph.tape import attributes
 from .layers import candidate_layers
 from .tokens import Grid
 
-PASSED = frozenset({"Cast", "Dropout", "Identity", "Reshape"})
+SOFTMAX = ("QLinearSoftmax", "Softmax")
+
+PASSED = frozenset({"Cast", "DequantizeLinear", "Dropout", "Identity", "QuantizeLinear", "Reshape"})
 """What may stand between a Softmax and the product; Reshape undoes the flattening of older operator sets."""
 
 
@@ -51,8 +55,8 @@ def attention_weights(model: Model, *, logits: str) -> list[str]:
     for node in reversed(model.nodes):
         if needed.intersection(node.output):
             needed.update(node.input)
-    softmaxes = [n for n in model.nodes if n.op_type == "Softmax" and n.output[0] in needed]
-    found = [name for n in softmaxes if (name := _weighing(model, n)) and len(_dims(model, name)) in (3, 4)]
+    softmaxes = [name for name in _softmaxes(model) if name in needed]
+    found = [name for s in softmaxes if (name := _weighing(model, s)) and len(_dims(model, name)) in (3, 4)]
     sizes = {_dims(model, name)[-2:] for name in found}
     if not found:
         raise LayerError("there is no self-attention in this model: no Softmax whose output weighs values in a MatMul")
@@ -90,14 +94,24 @@ def tokens_of(
     return Tokens(count, found, tuple(sorted(picked)) or tuple(patches))
 
 
-def _weighing(model: Model, softmax: Node) -> str:
+def _softmaxes(model: Model) -> list[str]:
+    """Return what every Softmax makes, in execution order, in whatever form it is written."""
+    forms = {f.output: f for f in forms_of(model).values() if f.op == "Softmax"}
+    inside = {name for form in forms.values() for name in form.inner}
+    plain = {n.output[0] for n in model.nodes if n.op_type in SOFTMAX} - inside
+    return [o for n in model.nodes for o in n.output if o in forms or o in plain]
+
+
+def _weighing(model: Model, softmax: str) -> str:
     """Return a Softmax's output, as a product with what depends on the input reads it; empty where none does."""
-    varying, names = facts_of(model).varying, {softmax.output[0]}
+    varying, names = facts_of(model).varying, {softmax}
     for node in model.nodes:
         if node.op_type in PASSED and node.input[0] in names:
             names.add(node.output[0])
-        elif node.op_type == "MatMul" and node.input[0] in names and node.input[1] in varying:
-            return str(node.input[0])
+        elif node.op_type in PRODUCTS:
+            a, b = (node.input[i] for i in PRODUCTS[node.op_type])
+            if a in names and b in varying:
+                return str(a)
     return ""
 
 

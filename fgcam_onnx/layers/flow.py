@@ -29,6 +29,8 @@ class Flow:
         That of the logits.
     mixed : bool
         Whether there are as many answers as images, and yet each depends on all images of the batch.
+    rows : int
+        How many elements along the axis belong to one answer, where the number of images is free.
     """
 
     images: Dim
@@ -36,6 +38,7 @@ class Flow:
     axis: int | None
     shape: Shape
     mixed: bool = False
+    rows: int = 1
 
     @property
     def bag(self) -> bool:
@@ -47,7 +50,14 @@ class Flow:
         """The shape of one answer."""
         if self.axis is None:
             return self.shape[1:] if self.shape[:1] == (1,) else self.shape
-        return tuple(d for a, d in enumerate(self.shape) if a != self.axis)
+        each = self._rows_each
+        return tuple(each if a == self.axis else d for a, d in enumerate(self.shape) if a != self.axis or each > 1)
+
+    @property
+    def _rows_each(self) -> int:
+        """How many elements along the axis belong to one answer."""
+        size = self.shape[self.axis] if self.axis is not None else 1
+        return size // self.answers if isinstance(size, int) and isinstance(self.answers, int) else self.rows
 
     @property
     def classes(self) -> int:
@@ -58,13 +68,11 @@ class Flow:
         TargetError
             The number is not fixed.
         """
-        size = self.shape[self.axis] if self.axis is not None else 1
         rest = [d for a, d in enumerate(self.shape) if a != self.axis]
         if not self.shape or not all(isinstance(d, int) for d in rest):
             of = "one answer is for all images, and " if self.axis is None else ""
             raise TargetError(f"the output has shape {list(self.shape)}: {of}the number of targets is not known")
-        rows = size // self.answers if isinstance(size, int) and isinstance(self.answers, int) else 1
-        return rows * math.prod(d for d in rest if isinstance(d, int))
+        return self._rows_each * math.prod(d for d in rest if isinstance(d, int))
 
     def answers_to(self, count: int) -> int:
         """Return how many answers ``count`` images have, where they are a whole number of bags."""
@@ -86,7 +94,8 @@ def flow_of(model: Model, *, logits: str, source: str | None = None) -> Flow:
     if not isinstance(images, int):
         return _free(images, shape, lie)
     if images == 1:
-        return Flow(1, 1, 0 if shape[:1] == (1,) else None, shape)
+        ones = [a for a, d in enumerate(shape) if d == 1]
+        return Flow(1, 1, 0 if 0 in ones else ones[0] if len(ones) == 1 else None, shape)
     if lie is not None and lie.axis is not None and images % lie.parts == 0:
         return Flow(images, lie.parts, lie.axis, shape)
     axis = _axis(images, shape) if lie is None else None
@@ -95,7 +104,7 @@ def flow_of(model: Model, *, logits: str, source: str | None = None) -> Flow:
 
 def _free(images: Dim, shape: Shape, lie: Lie | None) -> Flow:
     if lie is not None and lie.axis is not None:
-        return Flow(images, images, lie.axis, shape)
+        return Flow(images, images, lie.axis, shape, rows=lie.size)
     axis = _axis(images, shape)
     if axis is None:
         return Flow(images, 1, None, shape)

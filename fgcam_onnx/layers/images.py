@@ -309,6 +309,7 @@ RULES: dict[str, Rule] = {
     "LogSoftmax": _axis(-1),
     "LpNormalization": _axis(-1),
     "MeanVarianceNormalization": _mean_variance,
+    "QLinearSoftmax": _axis(-1),
     "RMSNormalization": _axis(-1, to_end=True),
     "Softmax": _axis(-1),
     "TopK": _top,

@@ -19,7 +19,7 @@ from ..graph.value import Array
 from .answers import answer_itself, shared_by_all
 from .images import SCATTERED, images_of
 from .layout import Size, layouts_of
-from .paths import ancestors_of, bottlenecks_of, patch_bottlenecks
+from .paths import ancestors_of, bottlenecks_of, depths_of, patch_bottlenecks
 from .reach import Mask, reach_of
 from .tokens import Grid
 
@@ -178,7 +178,8 @@ def _candidates(model: Model, logits: str, given: Size | None, source: str | Non
 
 def _with_answer(model: Model, logits: str, found: Mapping[str, Layer], source: str | None) -> dict[str, Layer]:
     """Return layers with what is known of them where the answer has places."""
-    itself, shared, names = answer_itself(model, logits), shared_by_all(model, logits), list(found)
+    itself, shared = answer_itself(model, logits), shared_by_all(model, logits)
+    names = sorted(found, key=depths_of(model, logits).__getitem__)
     own = [n for n in names if n not in itself]
     last = max((i for i, n in enumerate(names) if found[n].every_path and n in own), default=-1)
     behind = {n for n in names[last + 1 :] if n in own and n in shared and found[n].grid is None}
@@ -226,7 +227,7 @@ def ranked_layers(model: Model, *, logits: str, source: str | None = None, grid:
     comes behind. Tokens of which only a part reaches the score come behind, layers of which nothing does last.
     """
     layers = [x for x in _layers(model, logits, source, grid).values() if x.op != "Input"]
-    depth = {x.name: i for i, x in enumerate(layers)}
+    depth = depths_of(model, logits)
     return sorted(
         layers, key=lambda x: (_lacks(x), x.answer, not (x.every_path or x.shared), x.op in VIEWS, -depth[x.name])
     )
@@ -261,7 +262,7 @@ def find_layer(model: Model, name: str, *, logits: str, source: str | None = Non
     if name in layers:
         return layers[name]
     by_node = {x.node: x for x in layers.values()}
-    by_scope = _by_scope(layers)
+    by_scope = _by_scope(model, layers)
     for table in (by_node, by_scope):
         if name in table:
             return table[name]
@@ -293,14 +294,31 @@ def _some(names: list[str]) -> str:
     return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
 
 
-def _by_scope(layers: Mapping[str, Layer]) -> dict[str, Layer]:
-    """Return each scope and all its parents, with the last layer made inside."""
+def _by_scope(model: Model, layers: Mapping[str, Layer]) -> dict[str, Layer]:
+    """Return each scope and all its parents, with the last layer made inside.
+
+    A module that is called again stands for its last call, as with exporters that give every call one path; those
+    that number the calls (``relu``, ``relu_1``) have a path for each of the others, too.
+    """
     table: dict[str, Layer] = {}
+    inside: dict[str, list[tuple[str, ...]]] = {}
+    producers = producers_of(model)
     for layer in layers.values():
         parts = layer.scope.split(".") if layer.scope else []
         for i in range(1, len(parts) + 1):
-            table[".".join(parts[:i])] = layer
-    return table
+            scope = ".".join(parts[:i])
+            table[scope] = layer
+            weights = [i for i in producers[layer.name].input if i in model.constants] if layer.op != "Input" else []
+            inside.setdefault(scope, []).append((layer.op, *weights))
+    return table | {scope: table[last] for scope in table if (last := _last_call(scope, inside)) != scope}
+
+
+def _last_call(scope: str, inside: Mapping[str, list[tuple[str, ...]]]) -> str:
+    """Return the scope of a module's last call: numbered from 1, of the same operators with the same weights."""
+    number = 0
+    while inside.get(f"{scope}_{number + 1}") == inside[scope]:
+        number += 1
+    return f"{scope}_{number}" if number else scope
 
 
 def scope_of(node: NodeProto) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from ..graph.facts import reached_from
+from ..graph.facts import producers_of, reached_from
+from ..graph.memo import once
 from ..graph.model import Model
 from ..graph.operators import ELEMENTWISE, NORMALIZES, PRODUCTS, SHAPES
 from ..graph.subgraphs import reads
@@ -20,6 +21,26 @@ def ancestors_of(model: Model, logits: str) -> set[str]:
         if needed.intersection(node.output):
             needed.update(reads(node))
     return needed
+
+
+@once
+def depths_of(model: Model, logits: str) -> Mapping[str, int]:
+    """Return how deep each tensor that leads to ``logits`` lies: after all that it is made of, operand by operand.
+
+    Where branches part, operands keep their order whatever exporter writes them, and the list of operators does not.
+    """
+    producers, depths = producers_of(model), dict[str, int]()
+    waiting: list[tuple[str, bool]] = [(logits, False)]
+    while waiting:
+        name, made = waiting.pop()
+        node = producers.get(name)
+        if made or node is None:
+            for output in node.output if node is not None else [name]:
+                depths.setdefault(output, len(depths))
+        elif name not in depths:
+            waiting.append((name, True))
+            waiting += [(i, False) for i in reversed(reads(node)) if i and i not in depths]
+    return depths
 
 
 def bottlenecks_of(model: Model, logits: str, ancestors: set[str], source: str | None = None) -> set[str]:

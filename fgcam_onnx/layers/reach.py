@@ -90,7 +90,7 @@ def _asked_by(model: Model, node: NodeProto, asked: Mapping[str, Mask]) -> Itera
     elif op == "Gemm" and not attributes(node).get("transA"):
         yield node.input[0], _lines(mask, (1,), _sizes(model, node.input[0]))
         yield from ((name, ALL) for name in node.input[1:])
-    elif op in ("LayerNormalization", "LogSoftmax", "RMSNormalization", "Softmax"):
+    elif op in ("LayerNormalization", "LogSoftmax", "QLinearSoftmax", "RMSNormalization", "Softmax"):
         axis = attributes(node).get("axis", -1) % mask.ndim
         axes = (axis,) if "Softmax" in op else tuple(range(axis, mask.ndim))
         yield node.input[0], _lines(mask, axes, mask.shape)

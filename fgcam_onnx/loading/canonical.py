@@ -30,7 +30,7 @@ def canonical_nodes(
 
     Pools keep theirs, which runtimes read in a way of their own where there are dilations or ``ceil_mode``.
     """
-    plain = last_axis_normalized(list(map(_idle_pool, nodes)), types, outputs=outputs)
+    plain = last_axis_normalized([_plain_cast(_idle_pool(n), types) for n in nodes], types, outputs=outputs)
     return [_explicit_pads(n, types) if n.op_type in CONVOLUTIONS else n for n in plain]
 
 
@@ -77,6 +77,19 @@ def _idle_pool(node: NodeProto) -> NodeProto:
     identity = helper.make_node("Identity", node.input, node.output, name=node.name)
     identity.metadata_props.extend(node.metadata_props)
     return identity
+
+
+def _plain_cast(node: NodeProto, types: Mapping[str, TypeProto]) -> NodeProto:
+    """Write a Cast to the type that its input has as Identity, and CastLike, where its type is known, as Cast."""
+    if node.op_type not in ("Cast", "CastLike") or node.domain:
+        return node
+    x, y = (types[n].tensor_type.elem_type if n in types else 0 for n in (node.input[0], node.output[0]))
+    if not y or (node.op_type == "Cast" and x != y):
+        return node
+    plain = helper.make_node("Identity" if x == y else "Cast", node.input[:1], node.output, name=node.name)
+    plain.attribute.extend([] if x == y else [helper.make_attribute("to", y)])
+    plain.metadata_props.extend(node.metadata_props)
+    return plain
 
 
 def _explicit_pads(node: NodeProto, types: Mapping[str, TypeProto]) -> NodeProto:

@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto, helper
 
-from ..errors import ModelError
+from ..errors import ModelError, UnsupportedOperatorError
 from ..graph.gaps import key_of
 from ..graph.model import Model
 from ..graph.subgraphs import nodes_inside
 from ..graph.value import Array, Value
+from .attention import FUSED_ATTENTION
 from .inference import type_of
 from .rewriting import Formulas, Results, given, rewritten
 
@@ -155,7 +156,39 @@ def matmul_integer_to_float(
     return y if bias is None else y + bias
 
 
+def matmul_nbits(
+    a: Value, b: Value, scales: Value, zeros: Value | None = None, groups: Value | None = None,
+    bias: Value | None = None,
+    *, K: int, N: int, bits: int = 4, block_size: int, accuracy_level: int = 0,
+) -> Value:  # fmt: skip
+    """Return ``a @ w + bias`` of weights of a few bits, which are written out as floats."""
+    if (
+        groups is not None
+        or any(v is not None and v.constant is None for v in (b, scales, zeros))
+        or bits not in (4, 8)
+    ):
+        raise UnsupportedOperatorError("weights that are computed, regrouped or of other than 4 or 8 bits")
+    packed, scale = np.asarray(b.constant).reshape(N, -1), np.asarray(scales.constant).reshape(N, -1, 1)
+    blocks = scale.shape[1]
+    q = _unpacked(packed, bits).reshape(N, blocks, block_size).astype(np.float32)
+    zero: NDArray[Any] = np.full((N, blocks, 1), 2.0 ** (bits - 1), np.float32)
+    if zeros is not None and zeros.constant is not None:
+        given_ = zeros.constant.reshape(N, -1)
+        zero = (_unpacked(given_, bits) if given_.dtype == np.uint8 else given_)[:, :blocks, None]
+    w = ((q - zero) * scale).reshape(N, -1)[:, :K].T.astype(a.dtype)
+    y = a @ a.emitter.constant(np.ascontiguousarray(w))
+    return y if bias is None else y + bias
+
+
+def _unpacked(packed: NDArray[Any], bits: int) -> NDArray[Any]:
+    """Return the numbers of ``bits`` bits in bytes, the lowest first."""
+    if bits == 8:
+        return packed
+    return np.stack([packed & 15, packed >> 4], -1).reshape(len(packed), -1)
+
+
 CONTRIB: Formulas = {
+    **FUSED_ATTENTION,
     f"{MS}.BiasGelu": bias_gelu,
     f"{MS}.DynamicQuantizeMatMul": dynamic_quantize_matmul,
     f"{MS}.FastGelu": fast_gelu,
@@ -165,6 +198,7 @@ CONTRIB: Formulas = {
     f"{MS}.Gelu": gelu,
     f"{MS}.LayerNormalization": layer_normalization,
     f"{MS}.MatMulIntegerToFloat": matmul_integer_to_float,
+    f"{MS}.MatMulNBits": matmul_nbits,
     f"{MS}.QuickGelu": quick_gelu,
     f"{MS}.SimplifiedLayerNormalization": simplified_layer_normalization,
     f"{MS}.SkipLayerNormalization": skip_layer_normalization,

@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, ValueInfoProto, numpy_helper
 
 from ..errors import ModelError
+from ..graph.gaps import key_of
 from ..graph.model import Model
 from ..graph.rounding import settled
 from ..graph.shapes import Dim, Shape
+from .attention import ATTENTION
 from .batching import apart, first_symbols, typed
 from .bodies import written_out
 from .canonical import canonical_nodes, legacy_nodes, resizes_of_before_11, without_chains
@@ -32,6 +34,9 @@ from .weights import constant_node, files_beside, read_tensor
 
 OPSET = 18
 """Oldest opset the emissions are written for; older files are raised to it."""
+
+WRITTEN = {**ATTENTION, **RECURRENT}
+"""Operators that are written in others as soon as every shape is known."""
 
 LARGEST = 2**31
 """Bytes that a protobuf can hold."""
@@ -105,7 +110,7 @@ def bind(model: Model, shapes: Mapping[str, Shape]) -> Model:
     proto.graph.node.extend(nodes)
     notes = (*model.notes, note) if note else model.notes
     bound = replace(model, proto=proto, constants=constants, types=types, notes=notes)
-    return rewritten(bound, RECURRENT) if any(n.op_type in RECURRENT for n in nodes) else bound
+    return rewritten(bound, WRITTEN) if any(key_of(n) in WRITTEN for n in nodes) else bound
 
 
 def _read(path: Path) -> ModelProto:

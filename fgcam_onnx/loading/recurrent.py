@@ -15,7 +15,7 @@ import numpy as np
 
 from ..errors import UnsupportedOperatorError
 from ..graph.value import Value
-from .rewriting import Formulas, Results
+from .rewriting import Formulas, Results, given
 
 LONGEST = 512
 """Most steps that are written out: each adds about a dozen nodes."""
@@ -23,6 +23,8 @@ LONGEST = 512
 DIRECTIONS = {"forward": 1, "reverse": 1, "bidirectional": 2}
 
 State = tuple[Value | None, ...]
+Times = Callable[[Value], Value]
+"""``(directions, ..., inputs) -> (directions, ..., outputs)``: the product with a weight of each direction."""
 Step = Callable[[Value, State], State]
 """``(the input's part of a step, the states before) -> the states after``, a state of zeros being None."""
 
@@ -37,17 +39,34 @@ def lstm(
     _refuse(x, lengths, clip, layout, given=_names(activations), default=["Sigmoid", "Tanh", "Tanh"])
     if p is not None or input_forget:
         raise UnsupportedOperatorError("peepholes and coupled gates are not written out")
-    rt = _columns(r)
+    return _lstm(x, _by(w), _by(r), b, (h, c), direction)
 
+
+def dynamic_quantize_lstm(
+    x: Value, w: Value, r: Value, b: Value | None = None, lengths: Value | None = None,
+    h: Value | None = None, c: Value | None = None, p: Value | None = None,
+    w_scale: Value | None = None, w_zero: Value | None = None, r_scale: Value | None = None,
+    r_zero: Value | None = None,
+    *, hidden_size: int, clip: float | None = None, direction: str = "forward", input_forget: int = 0, layout: int = 0,
+    activations: Sequence[str] = (), activation_alpha: Sequence[float] = (), activation_beta: Sequence[float] = (),
+) -> Results:  # fmt: skip
+    """Return what ONNX Runtime's LSTM of integer weights does: it quantizes what they multiply by its range."""
+    _refuse(x, lengths, clip, layout, given=_names(activations), default=["Sigmoid", "Tanh", "Tanh"])
+    if p is not None or input_forget or w_scale is None or r_scale is None:
+        raise UnsupportedOperatorError("peepholes, coupled gates and weights without a scale are not written out")
+    return _lstm(x, _by_integers(w, w_scale, w_zero), _by_integers(r, r_scale, r_zero), b, (h, c), direction)
+
+
+def _lstm(x: Value, by_w: Times, by_r: Times, b: Value | None, initial: State, direction: str) -> Results:
     def step(z: Value, state: State) -> State:
         h, c = state
-        i, o, f, g = _parts(z if h is None else z + h @ rt, 4)
+        i, o, f, g = _parts(z if h is None else z + by_r(h), 4)
         fresh = _sigmoid(i) * np.tanh(g)
         c = fresh if c is None else _sigmoid(f) * c + fresh
         return _sigmoid(o) * np.tanh(c), c
 
     bias = None if b is None else _total(*_parts(_rows(b), 2))
-    return _unrolled(x, w, bias, (h, c), step, direction)
+    return _unrolled(x, by_w, bias, initial, step, direction)
 
 
 def gru(
@@ -81,7 +100,7 @@ def gru(
         update, new = _sigmoid(z), np.tanh(new)
         return ((1 - update) * new if h is None else (1 - update) * new + update * h,)
 
-    return _unrolled(x, w, bias, (h,), step, direction)
+    return _unrolled(x, _by(w), bias, (h,), step, direction)
 
 
 def rnn(
@@ -100,10 +119,15 @@ def rnn(
         return (x.emitter.emit(plain[0], z if h is None else z + h @ rt),)
 
     bias = None if b is None else _total(*_parts(_rows(b), 2))
-    return _unrolled(x, w, bias, (h,), step, direction)
+    return _unrolled(x, _by(w), bias, (h,), step, direction)
 
 
-RECURRENT: Formulas = {"GRU": gru, "LSTM": lstm, "RNN": rnn}
+RECURRENT: Formulas = {
+    "GRU": gru,
+    "LSTM": lstm,
+    "RNN": rnn,
+    "com.microsoft.DynamicQuantizeLSTM": dynamic_quantize_lstm,
+}
 
 
 def _refuse(
@@ -131,7 +155,7 @@ def _names(activations: Sequence[Any]) -> list[str]:
 
 
 def _unrolled(
-    x: Value, w: Value, bias: Value | None, initial: State, step: Step, direction: str
+    x: Value, by_w: Times, bias: Value | None, initial: State, step: Step, direction: str
 ) -> tuple[Value | None, ...]:
     """Take every step, and return the sequence of the first state and the last of each."""
     e = x.emitter
@@ -139,7 +163,7 @@ def _unrolled(
     forth = e.emit("Unsqueeze", x, e.ints([0]))
     runs = {"forward": [forth], "reverse": [_reversed(forth)]}.get(direction) or [forth, _reversed(forth)]
     sequence = runs[0] if count == 1 else e.emit("Concat", *runs, axis=0)
-    z = sequence @ _columns(w)
+    z = by_w(sequence)
     z = z if bias is None else z + bias
     state = tuple(None if s is None or _is_zero(s) else e.emit("Unsqueeze", s, e.ints([1])) for s in initial)
     found: list[Value] = []
@@ -176,6 +200,39 @@ def _columns(w: Value) -> Value:
     """Return (directions, 1, inputs, outputs) of a weight (directions, outputs, inputs)."""
     e = w.emitter
     return e.emit("Unsqueeze", w.transpose([0, 2, 1]), e.ints([1]))
+
+
+def _by(w: Value) -> Times:
+    columns = _columns(w)
+    return lambda x: x @ columns
+
+
+def _by_integers(w: Value, scale: Value, zero: Value | None) -> Times:
+    """Return the product with integers (directions, inputs, outputs) of what is quantized, for each direction."""
+    e = w.emitter
+    count = w.shape[0] if isinstance(w.shape[0], int) else 1
+
+    def apart(v: Value | None) -> list[Value | None]:
+        parts = [None] * count if v is None else [*_parts(v, count, axis=0)]
+        return [None if p is None else p.reshape(_drop(p)) for p in parts]
+
+    weights, scales, zeros = apart(w), apart(scale), apart(zero)
+
+    def times(x: Value) -> Value:
+        found = []
+        for part, q, s, z in zip(_parts(x, count, axis=0), weights, scales, zeros, strict=True):
+            xq, xs, xz = e.emit_many("DynamicQuantizeLinear", part, count=3)
+            if s is not None:
+                y = e.emit("MatMulInteger", xq, q, xz, *given(z)).astype(np.float32)
+                found.append(y * (xs * s))
+        return found[0] if count == 1 else e.emit("Concat", *found, axis=0)
+
+    return times
+
+
+def _drop(part: Value) -> list[int]:
+    """Return the shape of one direction's part: a vector or a scalar where it has no more."""
+    return [d for d in part.shape[1:] if isinstance(d, int)] if part.rank > 1 else []
 
 
 def _rows(b: Value) -> Value:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
-from ..graph.facts import Node, facts_of, producers_of
+from ..graph.facts import facts_of, producers_of
+from ..graph.forms import forms_of
 from ..graph.operators import VIEWS
 from ..graph.tape import Record
 from ..graph.value import Value
 
 SATURATING = frozenset({"HardSigmoid", "QLinearSigmoid", "Sigmoid", "Softmax", "Softsign", "Tanh"})
+SHARES = frozenset({"HardSigmoid", "QLinearSigmoid", "QLinearSoftmax", "Sigmoid", "Softmax"})
+SAME_SHARE = VIEWS | {"DequantizeLinear", "QuantizeLinear", "Slice", "Split"}
 POINTWISE = (
     VIEWS
     | frozenset(
-        "Abs Add BatchNormalization Clip DequantizeLinear Div Elu Erf Exp HardSwish LeakyRelu Mul Neg Pow"
-        " QuantizeLinear Reciprocal Relu Softplus Sqrt Sub".split()
+        "Abs Add BatchNormalization Clip DequantizeLinear Div Elu Erf Exp Gelu HardSwish LeakyRelu Mish Mul Neg Pow"
+        " QLinearAdd QLinearLeakyRelu QLinearMul QuantizeLinear Reciprocal Relu Softplus Sqrt Sub Swish".split()
     )
     | SATURATING
 )
@@ -24,8 +28,9 @@ def signal_of(record: Record) -> int | None:
     """Return the input that takes the relevance of a product, the other being its gate; None without a gate.
 
     Of two operands the gate is the one that is broadcast, that is computed pointwise from the other
-    (``x * sigmoid(x)``), or that a saturating function made (squeeze and excitation). Of a matrix product only
-    the last counts: attention weights are the gate of the values.
+    (``x * sigmoid(x)``), that is a share between 0 and 1 where the other is none (the gates of recurrent cells; Arras
+    et al., 2017, doi:10.18653/v1/W17-5221), or that a saturating function made (squeeze and excitation). Of a matrix
+    product only the last two count: attention weights are the gate of the values.
     """
     on = record.varying
     if len(on) == 1:
@@ -40,9 +45,10 @@ def signal_of(record: Record) -> int | None:
     for signal, gate, index in ((a, b, on[0]), (b, a, on[1])):
         if record.op == "Mul" and signal.emitter.origin(signal) in _pointwise_ancestors(gate):
             return index
-    made = [_saturates(v) for v in (a, b)]
-    if made[0] != made[1]:
-        return on[1] if made[0] else on[0]
+    for tells in (_between_0_and_1, _saturates):
+        made = [tells(v) for v in (a, b)]
+        if made[0] != made[1]:
+            return on[1] if made[0] else on[0]
     return None
 
 
@@ -69,23 +75,42 @@ def size_of(v: Value) -> float:
     return math.prod(d if isinstance(d, int) else 1 for d in v.shape)
 
 
-def _chain(v: Value) -> list[Node]:
-    """Return the pointwise operators that lead to ``v``, nearest first."""
+def _chain(v: Value) -> Mapping[str, tuple[str, tuple[str, ...]]]:
+    """Return the pointwise operators that lead to ``v``, by what they make: the operator, and what it reads."""
     model = v.emitter.model
-    varying, producers = facts_of(model).varying, producers_of(model)
-    found: list[Node] = []
+    varying, producers, forms = facts_of(model).varying, producers_of(model), forms_of(model)
+    found: dict[str, tuple[str, tuple[str, ...]]] = {}
     stack = [v.emitter.origin(v)]
     while stack:
-        node = producers.get(stack.pop())
-        if node is not None and node.op_type in POINTWISE and node not in found:
-            found.append(node)
-            stack += [i for i in node.input if i in varying]
+        name = stack.pop()
+        node, form = producers.get(name), forms.get(name)
+        if node is None or name in found:
+            continue
+        op, read = (form.op, (form.x,)) if form is not None else (node.op_type, tuple(node.input))
+        if op in POINTWISE:
+            found[name] = op, read
+            stack += [i for i in read if i in varying]
     return found
 
 
 def _pointwise_ancestors(v: Value) -> set[str]:
-    return {i for node in _chain(v) for i in node.input}
+    return {i for _, read in _chain(v).values() for i in read}
+
+
+def _between_0_and_1(v: Value) -> bool:
+    """Tell a share: what a Sigmoid or Softmax made, or 1 less that."""
+    model = v.emitter.model
+    producers, forms, varying = producers_of(model), forms_of(model), facts_of(model).varying
+    name = v.emitter.origin(v)
+    while (node := producers.get(name)) is not None:
+        if (forms[name].op if name in forms else node.op_type) in SHARES:
+            return True
+        of_one = node.op_type == "Sub" and node.input[0] not in varying
+        if node.op_type not in SAME_SHARE and not of_one:
+            return False
+        name = node.input[1 if of_one else 0]
+    return False
 
 
 def _saturates(v: Value) -> bool:
-    return any(node.op_type in SATURATING for node in _chain(v))
+    return any(op in SATURATING for op, _ in _chain(v).values())

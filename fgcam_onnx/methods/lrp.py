@@ -9,6 +9,7 @@ from typing import Any
 
 from ..errors import OptionError
 from ..graph.emitter import Emitter
+from ..graph.forms import in_forms
 from ..graph.tape import tape_between
 from ..lrp.canonize import canonized
 from ..lrp.composites import Composite
@@ -54,7 +55,7 @@ def _start(options: Options, emitter: Emitter, composite: Composite) -> str:
     """Return ``signed`` where the rule nearest the score turns with the logit's sign, else ``plain``."""
     logits = options.score.logits
     behind = [layer.name for layer in options.layers if layer.name != logits]
-    tape = canonized(tape_between(emitter, sources=behind, output=logits)) if behind else ()
+    tape = canonized(in_forms(tape_between(emitter, sources=behind, output=logits))) if behind else ()
     rules = (composite.rule_of(meant(record)) for record in reversed([*tape]))
     nearest = next((rule for rule in rules if isinstance(rule, Rule)), None)
     return "signed" if nearest is not None and nearest.turns else "plain"

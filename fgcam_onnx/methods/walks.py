@@ -9,10 +9,10 @@ import numpy as np
 from .. import vjp
 from ..backward import backward
 from ..cells import in_cells
+from ..graph.forms import in_forms
 from ..graph.tape import Record, Tape
 from ..graph.value import Value
 from ..quantized import on_real_values
-from ..vjp.swish import joined
 
 Cotangents = Sequence[Value | None]
 Watch = Callable[[Record, Cotangents, Cotangents], None]
@@ -32,4 +32,4 @@ def gradients_along(
 
     walk = in_cells(pullback, derivative=True) if cells else pullback
     wide = seed if seed.dtype.kind == "f" and seed.dtype.itemsize > 2 else seed.astype(np.float32)
-    return backward(joined(tape), wide, on_real_values(walk, units=True, floor=saturation))
+    return backward(in_forms(tape), wide, on_real_values(walk, units=True, floor=saturation))

@@ -119,7 +119,7 @@ class _Writing:
         attrs = attributes(node)
         if attrs.get("channels_last"):
             raise UnsupportedOperatorError(f"{node.op_type!r} (node {node.name!r}) has its channels last: no rule")
-        inputs: list[str] = []
+        inputs = [node.input[i] for i in layout.plain]
         for k, places in enumerate(layout.data):
             names = tuple(node.input[p] for p in places)
             nodes, name = self._real(node, k, names, _axis(layout.means, k, attrs))

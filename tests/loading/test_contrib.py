@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from fused_attention import ATTENTION
 from nets import images, model_of, node, small_nodes, small_weights
 from onnx import ModelProto, TensorProto
 from oracles import interpreted, needed, probe, retyped, slopes
@@ -29,6 +30,7 @@ KERNEL, PICTURE = normal(4, 3, 3, 3), normal(2, 3, 5, 6)
 Case = tuple[str, list[np.ndarray | None], dict[str, Any]]
 
 CASES: dict[str, Case] = {
+    **ATTENTION,
     "BiasGelu": ("BiasGelu", [X, normal(8)], {}),
     "FastGelu": ("FastGelu", [X], {}),
     "FastGelu with a bias": ("FastGelu", [X, normal(8)], {}),
@@ -111,6 +113,8 @@ CASES: dict[str, Case] = {
     ),
 }
 QUANTIZED = {"DynamicQuantizeMatMul", "MatMulIntegerToFloat"}
+IN_INTEGERS = {"MatMulNBits", "QAttention"}
+"""Tried in test_contrib_quantized.py."""
 IN_ONNX_DOMAIN = {"LayerNormalization": 16, "SimplifiedLayerNormalization": 18}
 """Operators that ONNX Runtime reads in ONNX's domain, and an opset in which ONNX does not have them."""
 
@@ -144,7 +148,7 @@ def plainly(model: ModelProto, feeds: dict[str, np.ndarray]) -> list[np.ndarray]
 
 
 def test_every_formula_is_tried() -> None:
-    assert {f"{MS}.{op}" for op in ({op for op, _, _ in CASES.values()} | QUANTIZED)} == set(CONTRIB)
+    assert {f"{MS}.{op}" for op in {op for op, _, _ in CASES.values()} | QUANTIZED | IN_INTEGERS} == set(CONTRIB)
 
 
 @every

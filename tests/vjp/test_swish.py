@@ -10,9 +10,9 @@ from spec import normal
 
 from fgcam_onnx import vjp
 from fgcam_onnx.graph.emitter import Emitter
+from fgcam_onnx.graph.forms import in_forms
 from fgcam_onnx.graph.tape import tape_between
 from fgcam_onnx.loading.loading import load
-from fgcam_onnx.vjp.swish import joined
 
 PICTURE, VECTOR = (2, 3, 4, 5), (2, 7)
 
@@ -32,7 +32,7 @@ def swish(*shape: int, factors: str = "x s", twice: bool = False) -> ModelProto:
 
 
 def operators(proto: ModelProto, *sources: str, output: str = "y") -> list[str]:
-    return [r.op for r in joined(tape_between(Emitter(load(proto)), sources=sources, output=output))]
+    return [r.op for r in in_forms(tape_between(Emitter(load(proto)), sources=sources, output=output))]
 
 
 @pytest.mark.parametrize("shape", [PICTURE, VECTOR])
