@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .meaning import labels_file_of, noted
-from .options import DEVICE, INT8, PICTURES, together
+from .options import DEVICE, HANDS, HIRED, INT8, PICTURES, together
 from .preparing import OVERRIDES, prepare
 from .record import hashes, made_now, options_given, read_record, repeated
 from .saying import say
@@ -77,6 +77,7 @@ class NotJudged(click.ClickException):
 @click.option("--seed", type=click.IntRange(0), default=0, help="Of all that is drawn at random.")
 @click.option("--batch", type=click.IntRange(1), default=8, help="Pictures compared at once.")
 @DEVICE
+@HANDS
 @INT8
 @click.option("--optimization", type=OPTIMIZATION, default="all", help="How far ONNX Runtime rewrites the graphs.")
 @click.option("--gallery", type=click.IntRange(0), default=30, help="Pictures shown on the page, at most.")
@@ -177,7 +178,7 @@ def _prepared(reference: Path, candidate: Path, options: dict[str, Any]) -> tupl
             "optimization": options["optimization"], "input": options["input_name"], "output": options["output_name"],
             "blame": options["blame"], "mend": options["mend"],
             "out": options["out"], "resume": options["resume"], "pictures": options["gallery"], "seed": options["seed"],
-            "batch": options["batch"], "progress": progress,
+            "batch": options["batch"], "progress": progress, **{n: options[n] for n in HIRED},
         }  # fmt: skip
     return given, prepared.told, labels_file
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .meaning import labels_file_of, noted
-from .options import DEVICE, PICTURES
+from .options import DEVICE, HANDS, HIRED, PICTURES
 from .preparing import OVERRIDES, prepare
 from .saying import say
 from .values import SWITCHES, parse_settings
@@ -61,6 +61,7 @@ FLAGS = ("denoise", "eigen_smooth", "aug_smooth", "saturation")
 @click.option("--seed", type=click.IntRange(0), default=0, help="Of all that is drawn at random.")
 @click.option("--batch", type=click.IntRange(1), default=8, help="Pictures run at once.")
 @DEVICE
+@HANDS
 @click.option("--gallery", type=click.IntRange(0), default=18, help="Pictures shown on the page, at most.")
 @click.option("-o", "--out", type=click.Path(path_type=Path), default=Path("evaluation"), help="Output folder.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
@@ -106,6 +107,7 @@ def command(model: Path, images: tuple[str, ...], **options: Any) -> None:
             labels=labels, against=options["against"], out=options["out"], pictures=options["gallery"],
             seed=options["seed"], batch=options["batch"], device=options["device"], threads=options["threads"],
             input=options["input_name"], output=options["output_name"], head=meant, progress=progress,
+            **{n: options[n] for n in HIRED},
         )  # fmt: skip
     if options["as_json"]:
         import json

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 
 from ..emptiness import NOT_POSITIVE
 from ..errors import OutputError
-from ..imaging.writing import swept, write_atomically
+from ..imaging.writing import write_atomically
 from ..stream import Item, Journal, Row, Work, finish
 from .record import made_now
 from .saying import say
@@ -166,8 +166,6 @@ class Run:
         made = made_now()
         record = Recorded(self.folder / "explanations.json", {**self.told, **made})
         path = self.folder / JOURNAL
-        if path.exists():
-            swept(self.folder)
         journal = Journal.of(path, {**self.told, "versions": made["versions"], "pictures": self._pictures()})
         before = min(len(journal.done) * self.batch, len(self.items))
         if before:

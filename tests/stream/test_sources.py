@@ -124,6 +124,7 @@ def test_a_store_keeps_whole_files(url: str, tmp_path: Path) -> None:
     store.remove("a")
     assert store.names() == ["b"]
     if url == "disk":
-        (tmp_path / "new" / "store" / ".c.0123.tmp").write_bytes(b"half")
+        for name in (".c.0123abcd.tmp", ".0123456789abcdef.tmp", "notes.tmp", ".notes.tmp"):
+            (tmp_path / "new" / "store" / name).write_bytes(b"half")
         store.swept()
-        assert store.names() == ["b"]
+        assert store.names() == [".notes.tmp", "b", "notes.tmp"]

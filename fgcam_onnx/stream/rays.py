@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from typing import Any
 
 from ..errors import FgcamError, OptionError
-from .job import Job
 
 ROOM = 1.0
 """Cores left to Ray's tasks that read: where workers take every core, those wait for ever and nothing is said."""
@@ -31,17 +30,6 @@ def claims(cores: float, lanes: int, gpus: float) -> dict[str, Any]:
 
     pool = ray.data.ActorPoolStrategy(size=lanes)
     return {"num_cpus": share_of(cores, lanes), "num_gpus": gpus or None, "compute": pool}
-
-
-def check_device(job: Job, gpus: float) -> None:
-    """Refuse GPUs that would stand idle.
-
-    Raises
-    ------
-    OptionError
-    """
-    if gpus and job.options.get("device", "cpu") == "cpu":
-        raise OptionError(f"{gpus:g} GPUs for each worker, but the device is cpu: pass device cuda or auto")
 
 
 def ray_module() -> Any:
