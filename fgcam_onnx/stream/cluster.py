@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Generic, TypeVar
 
-from ..errors import OptionError
+from ..errors import FgcamError, OptionError
 from .deaths import Marks
 from .hands import Engine, Hands
 from .rays import QUIET, ROOM, claims, own_errors, ray_module, share_of, started, watched
@@ -83,8 +83,11 @@ class _Worker(Generic[P, R]):
         if self.board.read(STOP) is not None:
             return {"made": b""}
         shard: P = pickle.loads(row["shard"])
-        with closing(self.engine([shard])) as engine:
-            (made,) = engine
+        try:
+            with closing(self.engine([shard])) as engine:
+                (made,) = engine
+        except FgcamError as error:  # Ray wraps what is raised
+            return {"made": pickle.dumps(error)}
         return {"made": pickle.dumps(made)}
 
 
@@ -148,10 +151,12 @@ class Cluster(Generic[P, R]):
                 for row in found:
                     moved()
                     if row["made"]:
-                        made: R = pickle.loads(row["made"])
+                        made: R | FgcamError = pickle.loads(row["made"])
+                        if isinstance(made, FgcamError):
+                            raise made
                         self.told(made)
                         yield made
-            except GeneratorExit:
+            except (GeneratorExit, FgcamError):
                 board.write(STOP, b"")
                 for _ in found:
                     moved()
