@@ -43,7 +43,7 @@ class Kept:
 
     @classmethod
     def of(cls, store: Store, run: Mapping[str, Any], *, resume: bool) -> Kept:
-        """Open the data set of ``run``.
+        """Open the data set of ``run``; one in which nothing stands is begun anew.
 
         Raises
         ------
@@ -51,10 +51,10 @@ class Kept:
             There is one already and it is not to be gone on with, or it is of another run: says in what they differ.
         """
         told = json.loads(json.dumps(run))
-        first = recorded(store)
         names = frozenset(store.names())
         parts = sum(n.startswith("part-") and n.endswith(".parquet") for n in names)
-        if first is None and parts:
+        first = recorded(store) if parts else None
+        if parts and first is None:
             raise OptionError(f"{store.url}: holds {parts} Parquet files of something else; name another folder")
         if first is not None and not resume:
             raise OptionError(

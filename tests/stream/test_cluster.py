@@ -48,13 +48,14 @@ def test_rows_come_in_the_order_of_the_items_and_a_run_goes_on(ray: Any, tmp_pat
         return [{"item": item.key, "of": len(items)} for item in items]
 
     found = {}
+    steps: list[int] = []
     for hands in (TWO, Hands()):
         rows, journal = tmp_path / f"{hands.engine}.rows", tmp_path / f"{hands.engine}.journal"
-        steps: list[int] = []
+        steps.clear()
         for items in (ITEMS[:8], ITEMS):
             run(
                 items, work, sink=Lines(rows), journal=Journal.of(journal, {}), batch=4, hands=hands,
-                progress=lambda done, total, steps=steps: steps.append(done),
+                progress=lambda done, total: steps.append(done),
             )  # fmt: skip
         assert steps == [0, 4, 8, 8, 11]
         found[hands.engine] = (rows.read_bytes(), journal.read_bytes())
@@ -130,13 +131,13 @@ def test_a_trial_tries_a_batch_then_pictures_then_leaves_them() -> None:
         def remove(self, name: str) -> None:
             del kept[name]
 
-    class Dead(Exception):
+    class DiedError(Exception):
         pass
 
     def do(items: Sequence[str], first: int) -> list[str]:
         assert items[0] == "abc"[first]
         if "b" in items:
-            raise Dead
+            raise DiedError
         return [*items]
 
     assert Trial.of(Marks(), 7) is None
@@ -144,7 +145,7 @@ def test_a_trial_tries_a_batch_then_pictures_then_leaves_them() -> None:
     for _ in range(2 * DEATHS):
         trial = Trial.of(Marks(), 7)
         assert trial is not None
-        with pytest.raises(Dead):
+        with pytest.raises(DiedError):
             trial.rows(0, "abc", do=do, left=str.upper)
     trial = Trial.of(Marks(), 7)
     assert trial is not None
@@ -152,10 +153,11 @@ def test_a_trial_tries_a_batch_then_pictures_then_leaves_them() -> None:
 
 
 def test_what_is_for_ray_is_refused_without_it() -> None:
-    for options in ({"workers": 2}, {"address": "auto"}, {"gpus": 0.5}):
+    refused: list[dict[str, Any]] = [{"workers": 2}, {"address": "auto"}, {"gpus": 0.5}]
+    for options in refused:
         with pytest.raises(OptionError, match="are for the engine ray"):
-            Hands(**options)  # type: ignore[arg-type]
-    with pytest.raises(OptionError, match="unknown engine 'rya'.*Did you mean 'ray'"):
+            Hands(**options)
+    with pytest.raises(OptionError, match=r"unknown engine 'rya'.*Did you mean 'ray'"):
         Hands("rya")
     with pytest.raises(OptionError, match="the device is cpu"):
         Hands("ray", gpus=0.5).check_devices("cpu", "cpu")

@@ -1,4 +1,4 @@
-"""Killed at any operation on its files, a run goes on to the files of one that was not, and leaves nothing beside them."""
+"""Killed at any operation on its files, a run goes on to the files of one that was not, and to no others."""
 
 from __future__ import annotations
 
