@@ -13,6 +13,9 @@ from ..errors import OutputError
 TEMPORARY = re.compile(r"\.(.+\.)?([0-9a-f]{8}){1,2}\.tmp")
 """Name of a file that is being written, here or by `imaging.write_atomically`; a process that was killed leaves it."""
 
+BUCKETS = frozenset({"abfs", "az", "gcs", "gs", "oci", "oss", "s3", "s3a"})
+"""Stores without folders, where making one would make a bucket of a name that was mistyped."""
+
 
 @dataclass(frozen=True)
 class Store:
@@ -48,7 +51,8 @@ class Store:
         """Make or replace a file."""
         files, folder = self._place()
         try:
-            files.makedirs(folder, exist_ok=True)
+            if not BUCKETS & set(_protocols(files)):
+                files.makedirs(folder, exist_ok=True)
             if self.local:
                 _write_whole(folder, name, content)
             else:

@@ -180,7 +180,7 @@ def killed(command: Command, kills: int, *, victim: str, scratch: Path, seed: in
         while True:
             try:
                 if count < kills:
-                    run.wait(rng.uniform(0, seconds if command.engine == "ray" else seconds / 3))
+                    run.wait(rng.uniform(0, seconds / 3 if victim == "worker" else seconds))
                 run.wait()
                 break
             except subprocess.TimeoutExpired:
