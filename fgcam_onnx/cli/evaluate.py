@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .meaning import labels_file_of, noted
-from .options import DEVICE, HANDS, HIRED, PICTURES
+from .options import DEVICE, HIRED, PICTURES, hands
 from .preparing import OVERRIDES, prepare
 from .saying import say
 from .values import SWITCHES, parse_settings
@@ -61,7 +61,7 @@ FLAGS = ("denoise", "eigen_smooth", "aug_smooth", "saturation")
 @click.option("--seed", type=click.IntRange(0), default=0, help="Of all that is drawn at random.")
 @click.option("--batch", type=click.IntRange(1), default=8, help="Pictures run at once.")
 @DEVICE
-@HANDS
+@hands("Ray's.  [default: as many as there are cores, but one]")
 @click.option("--gallery", type=click.IntRange(0), default=18, help="Pictures shown on the page, at most.")
 @click.option("-o", "--out", type=click.Path(path_type=Path), default=Path("evaluation"), help="Output folder.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
