@@ -145,7 +145,7 @@ class Cluster(Generic[P, R]):
             fn_constructor_args=([build], board, os.getcwd()),
             **claims(self.cores, self.lanes, self.gpus),
         )
-        found = dataset.iter_rows()
+        found, back = dataset.iter_rows(), 0
         with watched(self._quiet) as moved, own_errors():
             try:
                 for row in found:
@@ -154,6 +154,7 @@ class Cluster(Generic[P, R]):
                         made: R | FgcamError = pickle.loads(row["made"])
                         if isinstance(made, FgcamError):
                             raise made
+                        back += 1
                         self.told(made)
                         yield made
             except (GeneratorExit, FgcamError):
@@ -161,6 +162,8 @@ class Cluster(Generic[P, R]):
                 for _ in found:
                     moved()
                 raise
+        if back < len(rows):
+            raise FgcamError(f"Ray gave {back} of {len(rows)} shards back; go on with the run to do the others")
 
     def _quiet(self) -> None:
         share = share_of(self.cores, self.lanes)
