@@ -40,7 +40,7 @@ DOORS = {
     "onnx_graphsurgeon": ("graph/", "loading/"),
     "onnxruntime": ("wheels.py",),
     "pyarrow": ("batch/", "stream/"),
-    "ray": ("batch/cluster.py", "batch/rays.py"),
+    "ray": ("batch/dataset.py", "stream/cluster.py", "stream/rays.py"),
 }
 NEVER = ("jax", "paddle", "tensorflow", "torch")
 

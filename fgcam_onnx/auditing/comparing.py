@@ -19,7 +19,7 @@ from ..imaging.writing import check_writable, sha256_of
 from ..loading.loading import load
 from ..metrics import Metric
 from ..saving.saving import write_whole
-from ..stream import Item, Journal, Kept, Lines, from_paths, run
+from ..stream import Hands, Item, Journal, Kept, Lines, from_paths, run
 from ..targets import AnyTarget
 from ..version import __version__
 from .asked import Asked
@@ -67,6 +67,10 @@ def audit(
     pictures: int = 30,
     seed: int = 0,
     batch: int = 8,
+    engine: str = "local",
+    workers: int | None = None,
+    address: str | None = None,
+    gpus_per_worker: float = 0.0,
     progress: Progress | None = None,
     **options: Any,
 ) -> Audit:
@@ -123,6 +127,15 @@ def audit(
         Of all that is drawn.
     batch : int
         Pictures compared at once.
+    engine : {"local", "ray"}
+        Who does the pictures: this process, or Ray's workers, which give the same numbers to the same ``threads``; a
+        worker has one where nothing is said.
+    workers : int, optional
+        Of Ray's; default one for each core but one.
+    address : str, optional
+        Of a Ray cluster; default one on this machine.
+    gpus_per_worker : float
+        Of Ray's workers.
     progress : callable, optional
         Called with (done, total) pictures.
     **options
@@ -137,6 +150,9 @@ def audit(
     thresholds = Thresholds(dict(fail_under or {}), dict(fail_over or {}), metrics)
     for name in changes:
         check_known("harmless change", name, CHANGES)
+    hands = Hands(engine, workers, address, gpus_per_worker)
+    options = hands.threaded(options)
+    hands.check_devices(*(str(o.get("device", "cpu")) for o in (options, {**options, **(candidate_options or {})})))
     items = from_paths(images)
     models = [m if isinstance(m, Model) else load(m) for m in (reference, candidate)]
     progress_of(progress)
@@ -168,7 +184,7 @@ def audit(
         "seed": seed,
     }
     kept = _kept(out, {**_identity(work, items, told), "regions": digest([repr(regions).encode()])}, resume=resume)
-    rows = run(items, work, batch=batch, progress=progress, **kept)
+    rows = run(items, work, batch=batch, hands=hands, progress=progress, **kept)
     notes = _notes(own, theirs, same.one, len(items))
     view = own.preprocess.size or (0, 0)
     found = Audit(rows, chosen, metrics, thresholds, same, view, seed, told, notes)

@@ -4,7 +4,7 @@ Imports arguments, defaults, errors, explainer, graph, imaging, loading, picture
 text, version and written.
 """
 
-from .cluster import explain_dataset
+from .dataset import explain_dataset
 from .running import explain_source
 from .summary import Summary
 from .table import unpacked

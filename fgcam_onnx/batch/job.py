@@ -23,7 +23,7 @@ from ..imaging import Preprocess, Seen, Style
 from ..imaging.reading import decode_image
 from ..pictures import Explained, Picture, Targets, explain_arrays
 from ..runtime import resolve_device
-from ..stream import Readable
+from ..stream import Hands, Readable
 from ..text import safe_name
 from ..written import write_picture
 from .table import Packing, Row, packed
@@ -206,6 +206,17 @@ class Explaining:
             )
             for layer, values in e.maps.items()
         ]  # fmt: skip
+
+
+def checked(job: Job, hands: Hands) -> None:
+    """Build a job here before workers do, so that what does not fit is refused before they start.
+
+    Raises
+    ------
+    FgcamError
+    """
+    hands.check_devices(str(job.options.get("device", "cpu")))
+    Explaining(job if not hands.gpus else replace(job, options={**job.options, "device": "auto"}))
 
 
 def stem_of(number: int, key: str) -> str:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 from ..stream import Readable, Shard, Store, digest
+from ..stream.deaths import Trial, left_out, mark
 from .job import Explaining, Job, Spent, fetched, prepared, stem_of
 from .table import Row, encoded
 
@@ -19,18 +19,10 @@ FETCHERS = 8
 AHEAD = 2
 """Batches fetched beyond those in the lanes."""
 
-DEATHS = 2
-"""How often a process may die over a batch before its pictures are done one by one; and over one before it is left."""
-
 
 def part(number: int) -> str:
     """Return the name of a shard's file."""
     return f"part-{number:08d}.parquet"
-
-
-def mark(number: int) -> str:
-    """Return the name of what says that a shard is being done."""
-    return f"_trying-{number:08d}.json"
 
 
 @dataclass(frozen=True)
@@ -89,7 +81,7 @@ class Line:
     def __post_init__(self) -> None:
         self._explaining = Explaining(self.job)
 
-    def __call__(self, shards: Iterable[Shard]) -> Generator[Done]:
+    def __call__(self, shards: Iterable[Shard[Readable]]) -> Generator[Done]:
         """Yield each shard when it is written; closing the line drops those that are not.
 
         A shard that a process died over (its mark is still there) is done without reading ahead, so that what kills is
@@ -107,14 +99,14 @@ class Line:
 
     def _run(
         self,
-        shards: Iterable[Shard],
+        shards: Iterable[Shard[Readable]],
         started: set[int],
         fetching: ThreadPoolExecutor,
         working: ThreadPoolExecutor,
         writing: ThreadPoolExecutor,
     ) -> Iterator[Done]:
         waiting: deque[_Batch] = deque()
-        behind: deque[tuple[Shard, Future[Done]]] = deque()
+        behind: deque[tuple[Shard[Readable], Future[Done]]] = deque()
         open_rows: list[Row] = []
 
         def take() -> Iterator[Done]:
@@ -136,12 +128,12 @@ class Line:
                 yield done
 
         for shard in shards:
-            if (died := self.store.read(mark(shard.number))) is not None:
+            if trial := Trial.of(self.store, shard.number):
                 while waiting:
                     yield from take()
                 yield from written(0)
                 started.add(shard.number)
-                yield self._careful(shard, json.loads(died or b"{}"))
+                yield self._careful(shard, trial)
                 continue
             self.store.write(mark(shard.number), b"{}")
             started.add(shard.number)
@@ -158,49 +150,39 @@ class Line:
 
     def _work(
         self,
-        shard: Shard,
+        shard: Shard[Readable],
         n: int,
         items: Sequence[Readable],
         contents: Sequence[Future[bytes | Row]],
         spent: Spent,
     ) -> list[Row]:
         ready = [prepared(i, c.result(), self.job, spent) for i, c in zip(items, contents, strict=True)]
-        first = shard.first + n * self.job.batch
-        stems = [stem_of(first + k, item.key) for k, item in enumerate(items)]
-        return self._explaining(ready, spent, stems=stems)
+        return self._explaining(ready, spent, stems=self._stems(shard, n, items))
 
-    def _careful(self, shard: Shard, told: dict[str, Any]) -> Done:
-        """Do a shard that a process died over, noting before each step what it is."""
-        deaths: dict[str, int] = dict(told.get("deaths", {}))
-        if at := told.get("at"):
-            deaths[at] = deaths.get(at, 0) + 1
+    def _stems(self, shard: Shard[Readable], n: int, items: Sequence[Readable], first: int = 0) -> list[str]:
+        """Return what the files of pictures are called, which are in the shard's batch ``n`` from ``first`` on."""
+        start = shard.first + n * self.job.batch + first
+        return [stem_of(start + k, item.key) for k, item in enumerate(items)]
+
+    def _careful(self, shard: Shard[Readable], trial: Trial) -> Done:
+        """Do a shard that a process died over, without reading ahead."""
         spent = Spent()
         rows: list[Row] = []
-
-        def tried(name: str, items: Sequence[Readable], first: int) -> list[Row]:
-            self.store.write(mark(shard.number), json.dumps({"deaths": deaths, "at": name}).encode())
-            ready = [prepared(item, fetched(item, spent), self.job, spent) for item in items]
-            stems = [stem_of(first + k, item.key) for k, item in enumerate(items)]
-            return self._explaining(ready, spent, stems=stems)
-
         for n, items in enumerate(shard.batches(self.job.batch)):
-            first = shard.first + n * self.job.batch
-            if deaths.get(f"{n}", 0) < DEATHS:
-                found = tried(f"{n}", items, first)
-            else:
-                found = []
-                for k, item in enumerate(items):
-                    name = f"{n}.{k}"
-                    found += tried(name, [item], first + k) if deaths.get(name, 0) < DEATHS else [self._left(item)]
+
+            def do(items: Sequence[Readable], first: int, n: int = n) -> list[Row]:
+                ready = [prepared(item, fetched(item, spent), self.job, spent) for item in items]
+                return self._explaining(ready, spent, stems=self._stems(shard, n, items, first))
+
+            found = trial.rows(n, items, do=do, left=self._left)
             rows += found
             self._told(items, found)
         return self._write(shard, rows, spent)
 
     def _left(self, item: Readable) -> Row:
-        why = f"{item.key}: left out, the process died over it {DEATHS} times"
-        return Row(item.key, item.url, failed="died", error=why, same=self.job.same)
+        return Row(item.key, item.url, failed="died", error=left_out(item.key), same=self.job.same)
 
-    def _write(self, shard: Shard, rows: Sequence[Row], spent: Spent) -> Done:
+    def _write(self, shard: Shard[Readable], rows: Sequence[Row], spent: Spent) -> Done:
         keys = digest([item.key for item in shard.items])
         errors: dict[str, int] = {}
         for row in rows:
@@ -219,7 +201,7 @@ class Line:
 
 @dataclass(frozen=True)
 class _Batch:
-    shard: Shard
+    shard: Shard[Readable]
     items: Sequence[Readable]
     last: bool
     rows: Future[list[Row]]

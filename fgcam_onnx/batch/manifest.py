@@ -10,8 +10,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import OptionError, OutputError
+from ..imaging import make_folder
 from ..stream import Readable, Shard, Store, cut, digest
-from .line import Done, Progress, mark, part
+from ..stream.deaths import mark
+from ..stream.holding import held
+from .job import OVERLAYS
+from .line import Done, Progress, part
 from .table import record_of
 
 MANIFEST, LOCK = "_manifest.json", "_lock"
@@ -39,7 +43,7 @@ class Kept:
 
     @classmethod
     def of(cls, store: Store, run: Mapping[str, Any], *, resume: bool) -> Kept:
-        """Open the data set of ``run``.
+        """Open the data set of ``run``; one in which nothing stands is begun anew.
 
         Raises
         ------
@@ -47,10 +51,10 @@ class Kept:
             There is one already and it is not to be gone on with, or it is of another run: says in what they differ.
         """
         told = json.loads(json.dumps(run))
-        first = recorded(store)
         names = frozenset(store.names())
         parts = sum(n.startswith("part-") and n.endswith(".parquet") for n in names)
-        if first is None and parts:
+        first = recorded(store) if parts else None
+        if parts and first is None:
             raise OptionError(f"{store.url}: holds {parts} Parquet files of something else; name another folder")
         if first is not None and not resume:
             raise OptionError(
@@ -60,14 +64,14 @@ class Kept:
             other = [n for n in {**first, **told} if first.get(n) != told.get(n)]
             differ = "; ".join(f"{n} {_short(first.get(n))} then, {_short(told.get(n))} now" for n in other)
             raise OptionError(f"{store.url}: cannot go on, the run differs: {differ}. Name another folder")
-        store.swept()
         kept = cls(store, told, names)
+        kept.sweep()
         kept.note([], complete=False)
         return kept
 
     def open_shards(
         self, source: Iterable[Readable], size: int, *, limit: int | None, progress: Progress | None = None
-    ) -> Iterator[Shard]:
+    ) -> Iterator[Shard[Readable]]:
         """Yield the shards that do not stand yet; those that do are noted in ``earlier``.
 
         Raises
@@ -102,6 +106,11 @@ class Kept:
             if progress is not None:
                 progress.stood(said["items"])
 
+    def sweep(self) -> None:
+        """Remove what killed processes left half written."""
+        self.store.swept()
+        self.store.within(OVERLAYS).swept()
+
     def note(self, shards: Iterable[Done], *, complete: bool) -> None:
         """Write the manifest."""
         rows = [{"file": part(d.number), "pictures": d.items, "rows": d.rows, "errors": d.errors} for d in shards]
@@ -135,21 +144,15 @@ def alone(store: Store) -> Iterator[None]:
     OptionError
         One is at work.
     """
-    try:
-        import fcntl
-    except ImportError:
-        yield
-        return
     if not store.local:
         yield
         return
-    os.makedirs(store.folder, exist_ok=True)
-    with open(os.path.join(store.folder, LOCK), "wb") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise OptionError(f"{store.url}: another run is writing it; wait for it, or name another folder") from error
+    make_folder(store.folder)
+    descriptor = held(os.path.join(store.folder, LOCK))
+    try:
         yield
+    finally:
+        os.close(descriptor)
 
 
 def _short(value: Any) -> str:

@@ -5,21 +5,21 @@ from __future__ import annotations
 import os
 import time
 import warnings
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from ..defaults import METHOD
-from ..errors import OptionError, check_known
+from ..errors import OptionError
 from ..graph.model import Model
 from ..imaging import Preprocess, Style
 from ..loading.loading import load
 from ..pictures import Targets
-from ..stream import Shard, Source, Store
+from ..stream import Engine, Hands, Readable, Shard, Source, Store
 from .identity import bound_to, identity_of, same_of
-from .job import OVERLAYS, Job
+from .job import OVERLAYS, Job, checked
 from .line import Done, Line, Progress
 from .manifest import Kept, alone, recorded
 from .summary import Summary
@@ -28,8 +28,6 @@ from .tuning import tuned
 
 if TYPE_CHECKING:
     from onnx import ModelProto
-
-ENGINES = ("local", "ray")
 
 
 def explain_source(
@@ -117,9 +115,7 @@ def explain_source(
         picture cannot is an ``error`` in its row.
     """
     check_packing(packing)
-    check_known("engine", engine, ENGINES)
-    if engine == "local" and (address is not None or gpus_per_worker):
-        raise OptionError("an address and GPUs for each worker are for the engine ray")
+    hands = Hands(engine, None if engine == "local" else workers, address, gpus_per_worker)
     for name, number in {"batch": batch, "shard": shard, "limit": limit, "workers": workers}.items():
         if number is not None and number < 1:
             raise OptionError(f"{name} is {number}; it is at least 1")
@@ -129,6 +125,8 @@ def explain_source(
     names = (source,) if isinstance(source, str) else source
     pictures = names if isinstance(names, Source) else Source(tuple(map(str, names)))
     store = Store(str(sink))
+    if hands.engine == "ray" and not store.shared:
+        raise OptionError(f"{store.url}: workers are processes of their own and cannot reach it; name a folder")
     if overlays is not None and not store.local:
         raise OptionError(f"{store.url}: overlays are written to a folder on a disk; leave them out, or name one")
     options = {"method": method, **options}
@@ -140,33 +138,30 @@ def explain_source(
     with alone(store):
         first = recorded(store) if resume else None
         job = replace(job, batch=batch or (first or {}).get("batch") or tuned(job), same=same_of(job))
-        run = _engine(job, store, engine, workers, address=address, gpus=gpus_per_worker, progress=progress)
+        run, lanes = _engine(job, store, hands, workers, progress=progress)
         kept = Kept.of(store, identity_of(job, shard), resume=resume)
         shards = kept.open_shards(pictures, shard, limit=limit, progress=progress)
-        return _driven(kept, run(shards), Summary(lanes=run.lanes, batch=job.batch), max_errors=max_errors, stop=stop)
-
-
-class _Engine(Protocol):
-    lanes: int
-
-    def __call__(self, shards: Iterable[Shard]) -> Generator[Done]: ...
+        return _driven(kept, run(shards), Summary(lanes=lanes, batch=job.batch), max_errors=max_errors, stop=stop)
 
 
 def _engine(
-    job: Job,
-    store: Store,
-    name: str,
-    workers: int | None,
-    *,
-    address: str | None,
-    gpus: float,
-    progress: Progress | None,
-) -> _Engine:
-    if name == "local":
-        return Line(job, store, workers or os.cpu_count() or 1, progress)
-    from .cluster import Cluster
+    job: Job, store: Store, hands: Hands, lanes: int | None, *, progress: Progress | None
+) -> tuple[Engine[Shard[Readable], Done], int]:
+    """Return what does shards, and how many batches it does at once."""
+    if hands.engine == "local":
+        lanes = lanes or os.cpu_count() or 1
+        return Line(job, store, lanes, progress), lanes
+    from ..stream.cluster import Cluster
 
-    return Cluster(job, store, workers=workers, address=address, gpus=gpus, progress=progress)
+    checked(job, hands)
+
+    def told(done: Done) -> None:
+        if progress is not None:
+            progress.advance(done.items, sum(done.errors.values()))
+
+    there = Store(store.folder) if store.local else store
+    found = Cluster(lambda marks: Line(job, there), hands, told=told)
+    return found, found.lanes
 
 
 def _driven(
@@ -188,6 +183,6 @@ def _driven(
     for found in kept.earlier:
         summary.add(found, earlier=True)
     summary.seconds = time.perf_counter() - start
-    kept.store.swept()
+    kept.sweep()
     kept.note(sorted([*standing, *kept.earlier], key=lambda d: d.number), complete=not summary.stopped)
     return summary

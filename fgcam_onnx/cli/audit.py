@@ -12,7 +12,7 @@ import click
 from ..preparing import OVERRIDES, labels_file_of, prepare
 from .grouping import Command
 from .meaning import noted
-from .options import DEVICE, INT8, PICTURES, together
+from .options import DEVICE, HIRED, INT8, PICTURES, hands, together
 from .record import hashes, made_now, options_given, read_record, repeated
 from .saying import say
 
@@ -78,6 +78,7 @@ class NotJudged(click.ClickException):
 @click.option("--seed", type=click.IntRange(0), default=0, help="Of all that is drawn at random.")
 @click.option("--batch", type=click.IntRange(1), default=8, help="Pictures compared at once.")
 @DEVICE
+@hands("Ray's.  [default: as many as there are cores, but one]")
 @INT8
 @click.option("--optimization", type=OPTIMIZATION, default="all", help="How far ONNX Runtime rewrites the graphs.")
 @click.option("--gallery", type=click.IntRange(0), default=30, help="Pictures shown on the page, at most.")
@@ -111,6 +112,7 @@ def command(ctx: click.Context, /, **options: Any) -> None:
 def _audited(ctx: click.Context, options: dict[str, Any]) -> Audit:
     from ..auditing import audit
     from ..imaging import find_images, save_json
+    from ..stream import Hands
 
     record = read_record(options["record"]) if options["record"] is not None else None
     if record is not None:
@@ -118,6 +120,8 @@ def _audited(ctx: click.Context, options: dict[str, Any]) -> Audit:
     reference, candidate, images = (options.pop(n) for n in ("reference", "candidate", "images"))
     if reference is None or candidate is None or not images:
         raise click.UsageError("Name a REFERENCE, a CANDIDATE and IMAGES, or a manifest with --from.", ctx)
+    hired = Hands(options["engine"], options["workers"], options["address"], options["gpus_per_worker"])
+    options = hired.threaded(options)  # the manifest says what there was
     given, origin, labels_file = _prepared(reference, candidate, options)
     found = audit(reference, candidate, images=images, **given)
     files = [reference, candidate, *(f for f in (labels_file, options["boxes"]) if f is not None)]
@@ -178,7 +182,7 @@ def _prepared(reference: Path, candidate: Path, options: dict[str, Any]) -> tupl
             "optimization": options["optimization"], "input": options["input_name"], "output": options["output_name"],
             "blame": options["blame"], "mend": options["mend"],
             "out": options["out"], "resume": options["resume"], "pictures": options["gallery"], "seed": options["seed"],
-            "batch": options["batch"], "progress": progress,
+            "batch": options["batch"], "progress": progress, **{n: options[n] for n in HIRED},
         }  # fmt: skip
     return given, prepared.told, labels_file
 

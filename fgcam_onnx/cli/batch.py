@@ -19,7 +19,7 @@ from ..defaults import METHOD
 from ..preparing import OVERRIDES, labels_file_of, prepare
 from .grouping import Command
 from .meaning import MEANING, noted, stated
-from .options import DRAWN, INT8, PICTURES, RULES, STYLE
+from .options import DRAWN, HIRED, INT8, PICTURES, RULES, STYLE, hands
 from .saying import say
 from .targets import HELP, read_targets
 from .values import Size, settings_by_method
@@ -82,14 +82,7 @@ class Count(click.ParamType):  # type: ignore[type-arg, unused-ignore]
 )  # fmt: skip
 @click.option("--overlays", is_flag=True, help="Also write pictures with their maps over them, to SINK/_overlays.")
 @STYLE
-@click.option("--engine", type=click.Choice(["local", "ray"]), default="local", help="One process, or Ray Data.")
-@click.option("--address", metavar="ADDRESS", help="Of a Ray cluster.  [default: one on this machine]")
-@click.option(
-    "--workers", type=click.IntRange(1), help="Batches at once, by threads or Ray's workers.  [default: cores]"
-)
-@click.option(
-    "--gpus-per-worker", type=click.FloatRange(0), default=0.0, help="GPUs that each of Ray's workers claims."
-)
+@hands("Batches at once, by threads or Ray's workers.  [default: cores]")
 @click.option("--batch-size", type=Count(), default="auto", help="Pictures explained at once; auto measures it.")
 @click.option(
     "--shard", type=click.IntRange(1), default=256, help="Pictures in a file: at most so many are done again."
@@ -143,9 +136,8 @@ def command(ctx: click.Context, /, model: Path, source: tuple[str, ...], **optio
             loaded, Source(source, options["column"], options["id_column"]), sink=options["sink"],
             preprocess=prepared.preprocess, targets=targets, top=top, labels=labels, packing=options["packing"],
             overlays=Style(**{n: options[n] for n in DRAWN}) if options["overlays"] else None, notes=prepared.notes,
-            batch=options["batch_size"], progress=counter, stop=stop, workers=options["workers"],
-            **{n: options[n] for n in ("shard", "limit", "resume", "max_errors", "engine", "address",
-                                       "gpus_per_worker")},
+            batch=options["batch_size"], progress=counter, stop=stop,
+            **{n: options[n] for n in ("shard", "limit", "resume", "max_errors", *HIRED)},
             **given,
         )  # fmt: skip
     show(summary, sink=options["sink"], origin=prepared.told)

@@ -12,7 +12,7 @@ import click
 from ..preparing import OVERRIDES, labels_file_of, prepare
 from .grouping import Command
 from .meaning import noted
-from .options import DEVICE, PICTURES
+from .options import DEVICE, HIRED, PICTURES, hands
 from .saying import say
 from .values import SWITCHES, parse_settings
 
@@ -62,6 +62,7 @@ FLAGS = ("denoise", "eigen_smooth", "aug_smooth", "saturation")
 @click.option("--seed", type=click.IntRange(0), default=0, help="Of all that is drawn at random.")
 @click.option("--batch", type=click.IntRange(1), default=8, help="Pictures run at once.")
 @DEVICE
+@hands("Ray's.  [default: as many as there are cores, but one]")
 @click.option("--gallery", type=click.IntRange(0), default=18, help="Pictures shown on the page, at most.")
 @click.option("-o", "--out", type=click.Path(path_type=Path), default=Path("evaluation"), help="Output folder.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
@@ -107,6 +108,7 @@ def command(model: Path, images: tuple[str, ...], **options: Any) -> None:
             labels=labels, against=options["against"], out=options["out"], pictures=options["gallery"],
             seed=options["seed"], batch=options["batch"], device=options["device"], threads=options["threads"],
             input=options["input_name"], output=options["output_name"], head=meant, progress=progress,
+            **{n: options[n] for n in HIRED},
         )  # fmt: skip
     if options["as_json"]:
         import json

@@ -132,3 +132,20 @@ DEVICE = together(
     click.option("--threads", type=click.IntRange(0), default=0, help="Threads; 0 lets ONNX Runtime choose."),
 )
 """What maps are computed on."""
+
+HIRED = ("engine", "address", "workers", "gpus_per_worker")
+"""What the options of `hands` are called."""
+
+
+def hands(workers: str) -> Decorator:
+    """Return what adds who does the work; ``workers`` says what those are."""
+    return together(
+        click.option(
+            "--engine", type=click.Choice(["local", "ray"]), default="local", help="One process, or Ray Data."
+        ),
+        click.option("--address", metavar="ADDRESS", help="Of a Ray cluster.  [default: one on this machine]"),
+        click.option("--workers", type=click.IntRange(1), help=workers),
+        click.option(
+            "--gpus-per-worker", type=click.FloatRange(0), default=0.0, help="GPUs that each of Ray's workers claims."
+        ),
+    )

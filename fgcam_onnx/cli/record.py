@@ -16,12 +16,13 @@ import click
 
 from ..errors import OptionError
 from ..version import __version__
+from .options import HIRED
 
 if TYPE_CHECKING:
     from ..graph.model import Model
 
 PACKAGES = ("numpy", "onnx", "onnxruntime", "onnxruntime-gpu", "pillow", "scikit-image", "scipy")
-FREE = ("out", "as_json", "record", "resume", "quiet", "verbose")
+FREE = ("out", "as_json", "record", "resume", "quiet", "verbose", *HIRED)
 """Options that change nothing of the maps, and may be given beside ``--from``."""
 
 

@@ -10,13 +10,14 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from types import FrameType
 from typing import Any, BinaryIO
 
 from ..emptiness import NOT_POSITIVE
 from ..errors import OutputError
-from ..imaging.writing import swept, write_atomically
+from ..imaging.writing import write_atomically
 from ..stream import Item, Journal, Row, Work, finish
 from .record import made_now
 from .saying import say
@@ -87,6 +88,16 @@ class Recorded:
         """Yield the pictures one by one."""
         for line in self._lines():
             yield json.loads(line)
+
+    @property
+    def finished(self) -> bool:
+        """Whether what is known at the end stands in it."""
+        try:
+            with open(self.path, "rb") as file:
+                head = b"".join(takewhile(lambda line: line != HEAD, file))
+        except OSError as error:
+            raise self._refused("read", error) from error
+        return b'"unfinished"' not in head
 
     def finish(self, told: Mapping[str, Any]) -> Path:
         """Write the file anew, with ``told`` before its pictures."""
@@ -166,12 +177,13 @@ class Run:
         made = made_now()
         record = Recorded(self.folder / "explanations.json", {**self.told, **made})
         path = self.folder / JOURNAL
-        if path.exists():
-            swept(self.folder)
         journal = Journal.of(path, {**self.told, "versions": made["versions"], "pictures": self._pictures()})
         before = min(len(journal.done) * self.batch, len(self.items))
         if before:
             say(f"note: going on behind {before} of {len(self.items)} pictures, which an earlier run did", err=True)
+        if before == len(self.items) and record.finished:  # it was killed behind that
+            path.unlink(missing_ok=True)
+            return record
         try:
             with ended():
                 finish(self.items, work, sink=record, journal=journal, batch=self.batch, progress=progress)

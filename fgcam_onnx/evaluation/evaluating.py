@@ -17,7 +17,7 @@ from ..graph.model import Model
 from ..imaging import Preprocess, find_sidecar, preprocess_from
 from ..loading.loading import load
 from ..metrics import CONTROLS, USUAL, Metric
-from ..stream import Item, Journal, Kept, Lines, from_paths, run
+from ..stream import Hands, Item, Journal, Kept, Lines, from_paths, run
 from ..sweep import USUAL as USUAL_METHODS
 from ..version import __version__
 from .marks import bytes_of, digest
@@ -50,6 +50,10 @@ def evaluate(
     pictures: int = 18,
     seed: int = 0,
     batch: int = 8,
+    engine: str = "local",
+    workers: int | None = None,
+    address: str | None = None,
+    gpus_per_worker: float = 0.0,
     progress: Progress | None = None,
     **options: Any,
 ) -> Evaluation:
@@ -86,6 +90,15 @@ def evaluate(
         Of all that is drawn.
     batch : int
         Pictures explained, and copies run, at once.
+    engine : {"local", "ray"}
+        Who does the pictures: this process, or Ray's workers, which give the same numbers to the same ``threads``; a
+        worker has one where nothing is said.
+    workers : int, optional
+        Of Ray's; default one for each core but one.
+    address : str, optional
+        Of a Ray cluster; default one on this machine.
+    gpus_per_worker : float
+        Of Ray's workers.
     progress : callable, optional
         Called with (done, total) pictures.
     **options
@@ -99,6 +112,9 @@ def evaluate(
     """
     chosen_metrics = _metrics(metrics, given=regions is not None)
     progress_of(progress)
+    hands = Hands(engine, workers, address, gpus_per_worker)
+    hands.check_devices(str(options.get("device", "cpu")))
+    options = hands.threaded(options)
     for name in controls:
         check_known("control", name, CONTROLS)
     loaded = model if isinstance(model, Model) else load(model)
@@ -123,7 +139,7 @@ def evaluate(
         "seed": seed,
     }
     kept = _kept(out, _identity(work, items, told, regions=regions, classes=classes))
-    rows = run(items, work, batch=batch, progress=progress, **kept)
+    rows = run(items, work, batch=batch, hands=hands, progress=progress, **kept)
     notes = [*(f"{label}: {why}" for label, why in chosen.failures.items()), *_notes(regions, len(items))]
     found = Evaluation(rows, chosen_metrics, chosen.subjects, shown, reference, seed, told, notes)
     if out is not None:

@@ -6,6 +6,9 @@ Imports errors and imaging.
 from .engine import Work as Work
 from .engine import finish as finish
 from .engine import run as run
+from .hands import ENGINES as ENGINES
+from .hands import Engine as Engine
+from .hands import Hands as Hands
 from .items import Item as Item
 from .items import from_paths as from_paths
 from .journal import Journal as Journal

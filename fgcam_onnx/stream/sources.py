@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any, Protocol
 
 from ..errors import ImageError, OptionError
@@ -91,6 +92,19 @@ class Cell:
         return found
 
 
+@dataclass(frozen=True)
+class Broken:
+    """What is left of a file that holds pictures and cannot be read, or not from some place on."""
+
+    key: str
+    url: str
+    why: str
+
+    def read(self) -> bytes:
+        """Raise why."""
+        raise OSError(self.why)
+
+
 _READING = threading.Lock()
 
 
@@ -129,6 +143,7 @@ class Source:
         OptionError
             It cannot be told which column of a table holds pictures.
         """
+        self._check_once()
         for name in self.names:
             empty = True
             for found in self._named(name):
@@ -137,41 +152,70 @@ class Source:
             if empty:
                 raise ImageError(f"{name}: no picture in it. Looked for {', '.join((*EXTENSIONS, *TARS, *TABLES))}.")
 
+    def _check_once(self) -> None:
+        """Refuse what is named twice, or below a folder that is named, too: its pictures would stand there twice.
+
+        Raises
+        ------
+        OptionError
+        """
+        places = [(name, os.path.join(_opened(name)[1], "")) for name in self.names]
+        for i, (name, place) in enumerate(places):
+            for other, within in places[:i] + places[i + 1 :]:
+                if place.startswith(within):
+                    raise OptionError(f"{name}: its pictures are named twice, also by {other}; leave one out")
+
+    @functools.cached_property
+    def _shared(self) -> str:
+        """The folder that all names lie in, as far as they share one; where there is one name, what it names."""
+        opened = [_opened(name) for name in self.names]
+        if len({type(files) for files, _ in opened}) > 1:
+            return ""
+        bases = [_base(files, path).split("/") for files, path in opened]
+        return "/".join(parts[0] for parts in takewhile(lambda parts: len(set(parts)) == 1, zip(*bases, strict=False)))
+
     def _named(self, name: str) -> Iterator[Readable]:
         try:
             files, path = _opened(name)
             if files.isdir(path):
                 for below in (found for found in _walk(files, path) if not is_ours(found)):
-                    yield from self._file(files.unstrip_protocol(below), below[len(path) :].lstrip("/"))
-            elif not files.exists(path) and any(c in path for c in "*?["):
+                    yield from self._file(files, below)
+            elif not files.exists(path) and _has_magic(path):
                 for found in sorted(f for f in files.glob(path) if not is_ours(f)):
-                    yield from self._file(files.unstrip_protocol(found), os.path.basename(found))
+                    yield from self._file(files, found)
             elif path.endswith(LISTS):
                 yield from self._listed(files, path)
             elif not files.exists(path):
                 raise ImageError(f"{name}: no such file or folder. Check the spelling.")
             else:
-                yield from self._file(files.unstrip_protocol(path), os.path.basename(path), said=True)
+                yield from self._file(files, path, said=True)
         except (OSError, ImportError, ValueError) as error:
             raise ImageError(f"{name}: cannot be opened ({error})") from error
 
-    def _file(self, url: str, key: str, *, said: bool = False) -> Iterator[Readable]:
+    def _file(self, files: Any, path: str, *, said: bool = False) -> Iterator[Readable]:
+        url = files.unstrip_protocol(path)
+        key = path.removeprefix(self._shared).lstrip("/")
         suffix = os.path.splitext(key)[1].lower()
-        if suffix in TARS:
-            yield from _members(url, key)
-        elif suffix in TABLES:
-            yield from self._cells(url, key)
+        if suffix in (*TARS, *TABLES):
+            try:
+                yield from _members(url, key) if suffix in TARS else self._cells(url, key)
+            except ImageError as error:
+                if said:
+                    raise
+                yield Broken(key, url, str(error))
         elif said or suffix in EXTENSIONS:
             yield File(key, url)
 
     def _listed(self, files: Any, path: str) -> Iterator[Readable]:
         """Yield what the lines of a file name, seen from its folder."""
         folder = path.rsplit("/", 1)[0]
+        own = folder.removeprefix(self._shared).strip("/")
         with files.open(path, "rt", encoding="utf-8") as lines:
             for line in lines:
                 if name := line.strip():
                     absolute = "://" in name or name.startswith("/")
-                    yield File(name, name if absolute else files.unstrip_protocol(f"{folder}/{name}"))
+                    url = name if absolute else files.unstrip_protocol(f"{folder}/{name}")
+                    yield File(name if absolute or not own else f"{own}/{name}", url)
 
     def _cells(self, url: str, key: str) -> Iterator[Readable]:
         with _table(url) as table:
@@ -187,6 +231,20 @@ class Source:
                 for row in range(count):
                     yield Cell(str(names[row]) if names else f"{key}#{number}", url, group, row, column)
                     number += 1
+
+
+def _has_magic(path: str) -> bool:
+    return any(c in path for c in "*?[")
+
+
+def _base(files: Any, path: str) -> str:
+    """Return the folder that what a name means is seen from."""
+    if files.isdir(path):
+        return path
+    while True:
+        path = path.rpartition("/")[0]
+        if not _has_magic(path) or files.exists(path):
+            return path
 
 
 def _opened(url: str) -> tuple[Any, str]:
@@ -221,12 +279,25 @@ def _members(url: str, key: str) -> Iterator[Readable]:
     import tarfile
 
     files, path = _opened(url)
-    try:
-        with files.open(path, "rb") as file, tarfile.open(fileobj=file, mode="r:") as tar:
+    with files.open(path, "rb") as file, _tar(file, url) as tar:
+        try:
             while (member := tar.next()) is not None:
-                tar.members = []  # type: ignore[attr-defined]  # it would keep every header
+                tar.members = []  # it would keep every header
                 if member.isfile() and os.path.splitext(member.name)[1].lower() in EXTENSIONS:
                     yield Member(f"{key}/{member.name}", url, member.offset_data, member.size)
+        except tarfile.TarError as error:
+            yield Broken(key, url, f"{error}: what follows byte {tar.offset} is left out")
+            return
+        file.seek(tar.offset)
+        if file.read(tarfile.BLOCKSIZE).strip(b"\0"):  # tarfile takes a header that it cannot read for the end
+            yield Broken(key, url, f"no header of a tar: what follows byte {tar.offset} is left out")
+
+
+def _tar(file: Any, url: str) -> Any:
+    import tarfile
+
+    try:
+        return tarfile.open(fileobj=file, mode="r:")
     except tarfile.TarError as error:
         raise ImageError(f"{url}: not a tar that can be read in any order ({error}); unpack compressed ones") from error
 

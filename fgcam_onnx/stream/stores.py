@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 from dataclasses import dataclass
 from typing import Any
 
 from ..errors import OutputError
 
-TEMPORARY = ".tmp"
+TEMPORARY = re.compile(r"\.(.+\.)?([0-9a-f]{8}){1,2}\.tmp")
+"""Name of a file that is being written, here or by `imaging.write_atomically`; a process that was killed leaves it."""
+
+BUCKETS = frozenset({"abfs", "az", "gcs", "gs", "oci", "oss", "s3", "s3a"})
+"""Stores without folders, where making one would make a bucket of a name that was mistyped."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,11 @@ class Store:
         return "file" in _protocols(self._place()[0])
 
     @property
+    def shared(self) -> bool:
+        """Whether other processes reach it."""
+        return "memory" not in _protocols(self._place()[0])
+
+    @property
     def folder(self) -> str:
         """Its path on its file system."""
         return self._place()[1]
@@ -41,7 +51,8 @@ class Store:
         """Make or replace a file."""
         files, folder = self._place()
         try:
-            files.makedirs(folder, exist_ok=True)
+            if not BUCKETS & set(_protocols(files)):
+                files.makedirs(folder, exist_ok=True)
             if self.local:
                 _write_whole(folder, name, content)
             else:
@@ -76,6 +87,10 @@ class Store:
         except OSError as error:
             raise OutputError(f"{self.url}: not a folder that can be read ({error.strerror or error})") from error
 
+    def within(self, folder: str) -> Store:
+        """Return a folder of it."""
+        return Store(f"{self.url}/{folder}")
+
     def remove(self, name: str) -> None:
         """Remove a file, if it is there."""
         files, folder = self._place()
@@ -89,7 +104,7 @@ class Store:
     def swept(self) -> None:
         """Remove what a killed run left half written."""
         for name in self.names():
-            if name.endswith(TEMPORARY):
+            if TEMPORARY.fullmatch(name):
                 self.remove(name)
 
     def _place(self) -> tuple[Any, str]:
@@ -107,7 +122,7 @@ def _protocols(files: Any) -> tuple[str, ...]:
 
 
 def _write_whole(folder: str, name: str, content: bytes) -> None:
-    temporary = os.path.join(folder, f".{name}.{secrets.token_hex(4)}{TEMPORARY}")
+    temporary = os.path.join(folder, f".{name}.{secrets.token_hex(4)}.tmp")
     try:
         with open(temporary, "xb") as file:
             file.write(content)

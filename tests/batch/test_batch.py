@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tarfile
 import time
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from PIL import Image
 
 import fgcam_onnx
 from fgcam_onnx.batch import Summary, explain_source, unpacked
-from fgcam_onnx.errors import OptionError
+from fgcam_onnx.errors import ImageError, OptionError
 from fgcam_onnx.heads import Stated
 from fgcam_onnx.imaging import find_sidecar, preprocess_from, read_image, read_labels
 
@@ -133,6 +134,32 @@ def test_another_model_other_options_and_other_pictures_are_refused(
     with pytest.raises(OptionError, match="holds other pictures than the source has now"):
         explain_source(bundled / RESNET, str(others), **run, **OPTIONS)
     assert explained(bundled, pictures, tmp_path / "s", resume=True).pictures == 12
+
+
+def test_a_sink_in_which_nothing_stands_is_begun_anew(bundled: Path, pictures: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ImageError, match="no picture in it"):
+        explained(bundled, tmp_path / "empty", tmp_path / "s", packing="uint8")
+    (tmp_path / "s" / "notes.tmp").write_text("someone's own")
+    assert explained(bundled, pictures, tmp_path / "s", limit=2).pictures == 2
+    assert (tmp_path / "s" / "notes.tmp").read_text() == "someone's own"
+
+
+def test_a_broken_tar_is_a_row_and_the_other_pictures_are_done(bundled: Path, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    with tarfile.open(tmp_path / "in" / "a.tar", "w") as tar:
+        for name in ("circle.png", "heart.png"):
+            tar.add(bundled / "pictures" / name, name)
+    with tarfile.open(tmp_path / "in" / "a.tar") as tar:
+        second = tar.getmembers()[1].offset
+    whole = (tmp_path / "in" / "a.tar").read_bytes()
+    (tmp_path / "in" / "a.tar").write_bytes(whole[:second] + b"?" + whole[second + 1 :])
+    (tmp_path / "in" / "b.png").write_bytes((bundled / "pictures" / "star.png").read_bytes())
+    summary = explained(bundled, tmp_path / "in", tmp_path / "s")
+    assert (summary.pictures, summary.errors) == (3, {"read": 1})
+    found = {row["id"]: row["error"] for row in rows(tmp_path / "s").to_pylist()}
+    assert found.pop("a.tar") == f"a.tar: cannot be read (no header of a tar: what follows byte {second} is left out)"
+    assert found == {"a.tar/circle.png": None, "b.png": None}
 
 
 def test_too_many_errors_stop_it(bundled: Path, pictures: Path, tmp_path: Path) -> None:

@@ -13,8 +13,8 @@ import pyarrow.dataset
 import pytest
 
 from fgcam_onnx.batch import explain_dataset, explain_source, unpacked
-from fgcam_onnx.batch.rays import ROOM, share_of
 from fgcam_onnx.errors import OptionError, TargetError
+from fgcam_onnx.stream.rays import ROOM, share_of
 
 RESNET = "resnet_shapes.dynamo.onnx"
 OPTIONS: dict[str, Any] = {"method": "gradcam", "batch": 2, "shard": 4}

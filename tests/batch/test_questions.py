@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 
@@ -14,7 +15,8 @@ from fgcam_onnx.imaging import PRESETS
 
 PAGE = Path(__file__).parents[2] / "docs" / "batch.md"
 NETS = {"resnet": "squeezenet1.1_fp32_rebuilt.onnx", "vgg": "mobilenet_v2_fp32_dequant.onnx"}
-COUNT = 6
+COUNT = int(os.environ.get("FGCAM_QUESTIONS", "6"))
+"""How many photographs are asked about: 320 are there."""
 
 
 def test_the_questions_of_the_docs_are_answered_on_photographs(
@@ -35,7 +37,7 @@ def test_the_questions_of_the_docs_are_answered_on_photographs(
         )  # fmt: skip
     space: dict[str, object] = {"boxes": {f"{assets}/images/val/{n}": told[n]["boxes"] for n in names}}
     exec(compile(imports + questions, PAGE.name, "exec"), space)
-    said = capsys.readouterr().out
+    print(said := capsys.readouterr().out)
     off = space["off"]
     assert all(0 <= value <= 1 for value in off)  # type: ignore[attr-defined]
     assert set(off.index) <= set(labels)  # type: ignore[attr-defined]

@@ -80,6 +80,13 @@ def test_the_candidates_own_options_are_its_alone(fgcam: Any, bundled: Path, pho
     assert told["metrics"][0]["name"] == "gini"
 
 
+def test_what_is_for_ray_is_refused_without_it(fgcam: Any, bundled: Path, photos: Path, tmp_path: Path) -> None:
+    ran = fgcam("audit", bundled / VGG, bundled / DYNAMO, photos, "--workers", 2, "-o", tmp_path / "a")
+    assert ran.code == 2
+    assert "are for the engine ray" in ran.err
+    assert not (tmp_path / "a").exists()
+
+
 def test_thresholds_are_parsed() -> None:
     assert parse_thresholds("--fail-over", ["flips=0.02, emd = 3", "logit=1e-2"]) == {
         "flips": 0.02, "emd": 3.0, "logit": 0.01,

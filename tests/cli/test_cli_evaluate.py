@@ -31,6 +31,13 @@ def test_it_prints_the_table_and_writes_three_files(fgcam: Any, bundled: Path, t
     assert [m["name"] for m in told["metrics"]] == ["drop", "energy_small"]
 
 
+def test_what_is_for_ray_is_refused_without_it(fgcam: Any, bundled: Path, tmp_path: Path) -> None:
+    ran = fgcam("evaluate", bundled / VGG, bundled / "pictures", "--gpus-per-worker", 0.5, "-o", tmp_path / "out")
+    assert ran.code == 1
+    assert "are for the engine ray" in ran.err
+    assert not (tmp_path / "out").exists()
+
+
 def test_boxes_classes_and_json(fgcam: Any, bundled: Path, tmp_path: Path) -> None:
     (tmp_path / "boxes.csv").write_text("file,x0,y0,x1,y1,class\nstar.png,10,10,40,40,star\n")
     (tmp_path / "classes.csv").write_text("file,class\nstar.png,star\n")

@@ -41,7 +41,29 @@ def test_a_folder_is_read_with_what_lies_below_by_name(folder: Path) -> None:
 
 def test_a_pattern_and_single_files(folder: Path) -> None:
     assert read(f"{folder}/b/*") == {"c.jpg": CONTENT["b/c.jpg"], "d.png": CONTENT["b/d.png"]}
-    assert read(folder / "a.png", folder / "b" / "d.png") == {"a.png": CONTENT["a.png"], "d.png": CONTENT["b/d.png"]}
+    assert read(folder / "b" / "d.png") == {"d.png": CONTENT["b/d.png"]}
+    assert read(folder / "a.png", folder / "b" / "d.png") == {"a.png": CONTENT["a.png"], "b/d.png": CONTENT["b/d.png"]}
+
+
+def test_pictures_of_several_names_are_told_apart(folder: Path) -> None:
+    for name in ("train/x/1.png", "test/x/1.png"):
+        (folder / name).parent.mkdir(parents=True)
+        (folder / name).write_bytes(name.encode())
+    expected = {name: name.encode() for name in ("train/x/1.png", "test/x/1.png")}
+    assert read(f"{folder}/*/x/1.png") == expected
+    assert read(folder / "train", folder / "test") == expected
+    assert read(folder / "train" / "x" / "1.png", f"{folder}/test/x/*.png") == expected
+    for name, text in (("train", "x/1.png\n"), ("test", f"x/1.png\n{folder}/a.png\n")):
+        (folder / name / "list.txt").write_text(text)
+    both = read(folder / "train" / "list.txt", folder / "test" / "list.txt")
+    assert both == expected | {f"{folder}/a.png": CONTENT["a.png"]}
+
+
+def test_what_is_named_twice_is_refused(folder: Path) -> None:
+    for names in ([folder, folder / "b" / "d.png"], [folder / "a.png"] * 2, [f"{folder}/b/*.png", folder]):
+        with pytest.raises(OptionError, match="named twice"):
+            read(*names)
+    assert len(read(f"{folder}/b/*.png", f"{folder}/b/*.jpg")) == 2
 
 
 def test_a_list_names_files_seen_from_its_folder(folder: Path) -> None:
@@ -64,6 +86,46 @@ def test_a_compressed_tar_is_refused(folder: Path, tmp_path: Path) -> None:
         tar.add(folder / "a.png", "a.png")
     with pytest.raises(ImageError, match="unpack compressed ones"):
         read(tmp_path / "x.tar")
+
+
+def test_a_tar_that_is_broken_gives_what_stands_before_and_says_so(folder: Path, tmp_path: Path) -> None:
+    """tarfile takes a header that cannot be read for the end, without a word."""
+    with tarfile.open(tmp_path / "whole.tar", "w") as tar:
+        for name in NAMES:
+            tar.add(folder / name, name)
+    with tarfile.open(tmp_path / "whole.tar") as tar:
+        third = tar.getmembers()[2]
+    whole = (tmp_path / "whole.tar").read_bytes()
+    broken = {
+        "cut": whole[: third.offset_data + 9],
+        "ended": whole[: third.offset],
+        "header": whole[: third.offset] + b"\xff" * 200 + whole[third.offset + 200 :],
+        "checksum": whole[: third.offset] + b"?" + whole[third.offset + 1 :],
+    }
+    for kind, content in broken.items():
+        path = tmp_path / f"{kind}.tar"
+        path.write_bytes(content)
+        *items, last = Source((str(path),))
+        keys = [item.key for item in items]
+        if kind == "ended":
+            assert [*keys, last.key] == [f"ended.tar/{name}" for name in NAMES[:2]]
+            continue
+        assert keys[:2] == [f"{kind}.tar/{name}" for name in NAMES[:2]]
+        assert (last.key, last.url) == (path.name, path.as_uri())
+        with pytest.raises(OSError, match=r"what follows byte \d+ is left out"):
+            last.read()
+
+
+def test_what_is_no_table_or_tar_is_an_item_of_its_folder_that_says_so(folder: Path) -> None:
+    for name in ("f.tar", "g.parquet"):
+        (folder / name).write_bytes(b"neither" * 99)
+        with pytest.raises(ImageError, match="that can be read"):
+            list(Source((str(folder / name),)))
+    found = list(Source((str(folder),)))
+    assert [item.key for item in found] == [*sorted(NAMES), "f.tar", "g.parquet"]
+    for item in found[-2:]:
+        with pytest.raises(OSError, match="that can be read"):
+            item.read()
 
 
 @pytest.mark.parametrize("nested", [False, True], ids=["bytes", "structure"])
@@ -124,6 +186,7 @@ def test_a_store_keeps_whole_files(url: str, tmp_path: Path) -> None:
     store.remove("a")
     assert store.names() == ["b"]
     if url == "disk":
-        (tmp_path / "new" / "store" / ".c.0123.tmp").write_bytes(b"half")
+        for name in (".c.0123abcd.tmp", ".0123456789abcdef.tmp", "notes.tmp", ".notes.tmp"):
+            (tmp_path / "new" / "store" / name).write_bytes(b"half")
         store.swept()
-        assert store.names() == ["b"]
+        assert store.names() == [".notes.tmp", "b", "notes.tmp"]

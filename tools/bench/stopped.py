@@ -1,7 +1,9 @@
-"""Kill `fgcam explain` on a folder at random moments, let it go on, and compare with one run; or measure its memory.
+"""Kill a command over a folder at random moments, let it go on, and compare with one run; or measure its memory.
 
 python tools/bench/stopped.py --pictures 500 --kills 20
-python tools/bench/stopped.py --memory 300,3000
+python tools/bench/stopped.py --command batch --pictures 500 --kills 20
+python tools/bench/stopped.py --command batch --engine ray --victim worker --kills 10
+python tools/bench/stopped.py --memory 1000,10000
 """
 
 from __future__ import annotations
@@ -16,15 +18,24 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.dataset
 from PIL import Image
 
 ROOT = Path(__file__).parents[2]
 MODELS = ROOT / "exported_models"
 MODEL = MODELS / "resnet_shapes.dynamo.onnx"
+OWN = {
+    "explain": ["explain", str(MODEL), "IMAGES", "--method", "gradcam", "--threads", "1"],
+    "batch": ["batch", str(MODEL), "IMAGES", "--method", "gradcam", "--batch-size", "8", "--shard", "16"],
+    "evaluate": ["evaluate", str(MODEL), "IMAGES", "--methods", "gradcam", "--metrics", "drop", "--threads", "1"],
+    "audit": ["audit", str(MODEL), str(MODEL), "IMAGES", "--threads", "1"],
+}
+"""What each command is given."""
 
 
 def pictures(folder: Path, count: int) -> Path:
@@ -39,27 +50,74 @@ def pictures(folder: Path, count: int) -> Path:
     return folder
 
 
-def command(images: Path, out: Path) -> list[str]:
-    """Return the command line."""
-    return [sys.executable, "-m", "fgcam_onnx", "explain", str(MODEL), str(images), "-o", str(out), "--threads", "1",
-            "--method", "gradcam"]  # fmt: skip
+@dataclass(frozen=True)
+class Command:
+    """A command over pictures, by an engine."""
+
+    name: str
+    engine: str
+    images: Path
+
+    def line(self, out: Path) -> list[str]:
+        """Return the command line, which goes on with what is in ``out``."""
+        given = [str(self.images) if word == "IMAGES" else word for word in OWN[self.name]]
+        more = ["--engine", self.engine, "--workers", "2"] if self.engine == "ray" else []
+        more += ["--resume"] if self.name == "batch" and (out / "_manifest.json").exists() else []
+        return [sys.executable, "-m", "fgcam_onnx", *given, "-o", str(out), *more]
+
+    def started(self, out: Path) -> subprocess.Popen[bytes]:
+        """Start a run of its own."""
+        silent: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        return subprocess.Popen(self.line(out), **silent)
+
+    def told(self, out: Path) -> int:
+        """Return how many pictures are told of, each row being readable.
+
+        Raises
+        ------
+        ValueError, OSError
+            A row is not.
+        """
+        if self.name == "explain":
+            path = out / "explanations.json"
+            return len(json.loads(path.read_text())["images"]) if path.exists() else 0
+        if self.name == "batch":
+            return rows_of(out).num_rows if any(out.glob("*.parquet")) else 0
+        path = out / "rows.jsonl"
+        lines = path.read_text().split("\n")[:-1] if path.exists() else []
+        return len({json.loads(line)["item"] for line in lines})
+
+    def contents(self, out: Path) -> tuple[dict[str, Any], Any]:
+        """Return every file, and what is told of the pictures."""
+        if self.name == "explain":
+            told = json.loads((out / "explanations.json").read_text().replace(str(out), "OUT"))["images"]
+            return {p.name: p.read_bytes() for p in out.iterdir() if p.suffix != ".json"}, told
+        if self.name == "batch":
+            return {p.name: None for p in out.iterdir()}, rows_of(out)
+        return {p.name: p.read_bytes() for p in out.iterdir() if p.name != "manifest.json"}, None
+
+    def wrong(self, out: Path) -> list[str]:
+        """Return what a kill left that cannot be read, or is told and not there."""
+        if not out.exists():
+            return []
+        try:
+            self.told(out)
+        except (ValueError, OSError) as error:
+            return [f"a row cannot be read: {error}"]
+        return _faults(out) if self.name == "explain" else []
 
 
-def started(images: Path, out: Path) -> subprocess.Popen[bytes]:
-    """Start a run of its own."""
-    silent: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    return subprocess.Popen(command(images, out), **silent)
+def rows_of(sink: Path) -> Any:
+    """Return all rows of a data set by the pictures' names."""
+    return pyarrow.dataset.dataset(sink).to_table().sort_by("id")
 
 
-def faults(out: Path, *, batch: int = 8) -> list[str]:
-    """Return what is half-written, and what is done but not told."""
+def _faults(out: Path, *, batch: int = 8) -> list[str]:
+    """Return what `fgcam explain` left half-written, and what is done but not told."""
     found: list[str] = []
     if not (out / "explanations.json").exists():
         return found if not (out / "explanations.journal").exists() else ["a journal and no summary"]
-    try:
-        told = json.loads((out / "explanations.json").read_text())["images"]
-    except ValueError as error:
-        return [f"explanations.json: {error}"]
+    told = json.loads((out / "explanations.json").read_text())["images"]
     for path in out.glob("*.png"):
         try:
             Image.open(path).load()
@@ -72,72 +130,108 @@ def faults(out: Path, *, batch: int = 8) -> list[str]:
     return found + ([f"{done} pictures done, {len(told)} told"] if len(told) < done else [])
 
 
-def contents(out: Path) -> tuple[dict[str, bytes], Any]:
-    """Return every file, and what is told of the pictures."""
-    text = (out / "explanations.json").read_text().replace(str(out), "OUT")
-    return {p.name: p.read_bytes() for p in out.iterdir() if p.suffix != ".json"}, json.loads(text)["images"]
+def workers_of(parent: int) -> list[int]:
+    """Return Ray's workers that a process started."""
+    parents, named = {}, []
+    for entry in Path("/proc").iterdir():
+        try:
+            status = (entry / "stat").read_text().rpartition(") ")[2].split()
+            if entry.name.isdecimal():
+                parents[int(entry.name)] = int(status[1])
+                if b"ray::MapWorker" in (entry / "cmdline").read_bytes():
+                    named.append(int(entry.name))
+        except OSError:
+            continue
+
+    def below(pid: int) -> bool:
+        while pid and pid != parent:
+            pid = parents.get(pid, 0)
+        return pid == parent
+
+    return [pid for pid in named if below(pid)]
 
 
-def killed(count: int, kills: int, *, seed: int) -> int:
+def struck(run: subprocess.Popen[bytes], victim: str, rng: random.Random) -> str | None:
+    """Kill a run, or one of its workers; return by what, None where there was none."""
+    if victim == "worker":
+        there = workers_of(run.pid)
+        if not there:
+            return None
+        os.kill(rng.choice(there), signal.SIGKILL)
+        return "a worker by SIGKILL"
+    how = signal.SIGKILL if victim == "driver" else rng.choice([signal.SIGINT, signal.SIGKILL])
+    run.send_signal(how)
+    run.wait()
+    return how.name
+
+
+def killed(command: Command, kills: int, *, victim: str, scratch: Path, seed: int) -> int:
     """Kill runs ``kills`` times; return how many faults were found."""
-    rng, wrong, struck, rounds = random.Random(seed), 0, 0, 0
-    with tempfile.TemporaryDirectory() as scratch:
-        images = pictures(Path(scratch) / "pictures", count)
-        begin = time.perf_counter()
-        started(images, Path(scratch) / "whole").wait()
-        seconds = time.perf_counter() - begin
-        wanted = contents(Path(scratch) / "whole")
-        print(f"one run of {count} pictures: {seconds:.1f} s")
-        while struck < kills:
-            rounds += 1
-            out = Path(scratch) / f"stopped{rounds}"
-            while True:
-                run = started(images, out)
-                try:
-                    if struck < kills:
-                        run.wait(rng.uniform(0, seconds / 3))
-                    run.wait()
-                    break
-                except subprocess.TimeoutExpired:
-                    how = rng.choice([signal.SIGINT, signal.SIGKILL])
-                    run.send_signal(how)
-                    run.wait()
-                    struck += 1
-                    bad = faults(out) if out.exists() else []
-                    wrong += len(bad)
-                    told = len(json.loads((out / "explanations.json").read_text())["images"]) if not bad and (
-                        out / "explanations.json"
-                    ).exists() else 0  # fmt: skip
-                    print(f"{how.name} {struck}: {told} pictures told{''.join(f'; {b}' for b in bad)}", flush=True)
-            same = contents(out) == wanted
-            wrong += not same
-            print(f"run {rounds} ended: {'the same files and rows' if same else 'ANOTHER RESULT'} as one run")
+    rng, wrong, count, rounds = random.Random(seed), 0, 0, 0
+    begin = time.perf_counter()
+    command.started(scratch / "whole").wait()
+    seconds = time.perf_counter() - begin
+    wanted = command.contents(scratch / "whole")
+    print(f"one run: {seconds:.1f} s")
+    while count < kills:
+        rounds += 1
+        out = scratch / f"stopped{rounds}"
+        run = command.started(out)
+        while True:
+            try:
+                if count < kills:
+                    run.wait(rng.uniform(0, seconds / 3 if victim == "worker" else seconds))
+                run.wait()
+                break
+            except subprocess.TimeoutExpired:
+                by = struck(run, victim, rng)
+                if by is None:
+                    continue
+                count += 1
+                bad = command.wrong(out)
+                wrong += len(bad)
+                told = f"{command.told(out) if out.exists() and not bad else 0} pictures told"
+                print(f"{by} {count}: {told}{''.join(f'; {b}' for b in bad)}", flush=True)
+                if victim != "worker":
+                    run = command.started(out)
+        same = command.contents(out) == wanted
+        wrong += not same
+        print(f"run {rounds} ended: {'the same files and rows' if same else 'ANOTHER RESULT'} as one run", flush=True)
     return wrong
 
 
-def memory(counts: list[int]) -> None:
-    """Print the largest memory that runs over so many pictures take."""
-    with tempfile.TemporaryDirectory() as scratch:
-        for count in counts:
-            images = pictures(Path(scratch) / f"pictures{count}", count)
-            pid = os.spawnv(os.P_NOWAIT, sys.executable, command(images, Path(scratch) / f"out{count}"))
-            _, _, usage = os.wait4(pid, 0)
-            assert isinstance(usage, resource.struct_rusage)
-            print(f"{count} pictures: {usage.ru_maxrss / 1024:.0f} MB", flush=True)
+def memory(command: Command, scratch: Path) -> None:
+    """Print the largest memory that a run takes."""
+    line = command.line(scratch / f"out{command.images.name}")
+    _, _, usage = os.wait4(os.spawnv(os.P_NOWAIT, sys.executable, line), 0)
+    assert isinstance(usage, resource.struct_rusage)
+    print(f"{command.name}, {command.images.name}: {usage.ru_maxrss / 1024:.0f} MiB", flush=True)
 
 
 def main() -> int:
     """Run."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--command", choices=list(OWN), default="explain")
+    parser.add_argument("--engine", choices=["local", "ray"], default="local")
+    parser.add_argument("--victim", choices=["driver", "interrupted", "worker"], default="driver")
     parser.add_argument("--pictures", type=int, default=500)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--memory", type=lambda text: [int(n) for n in text.split(",")], default=[])
-    options = parser.parse_args()
-    if options.memory:
-        memory(options.memory)
-        return 0
-    return killed(options.pictures, options.kills, seed=options.seed)
+    given = parser.parse_args()
+    if given.victim == "worker" and given.engine != "ray":
+        parser.error("workers are Ray's: --engine ray")
+    with tempfile.TemporaryDirectory() as name:
+        scratch = Path(name)
+        for count in given.memory:
+            images = pictures(scratch / f"{count} pictures", count)
+            memory(Command(given.command, given.engine, images), scratch)
+        if given.memory:
+            return 0
+        command = Command(given.command, given.engine, pictures(scratch / "pictures", given.pictures))
+        wrong = killed(command, given.kills, victim=given.victim, scratch=scratch, seed=given.seed)
+    print(f"{wrong} faults")
+    return int(bool(wrong))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from typing import Any
 
 from ..errors import FgcamError, OptionError
-from .job import Job
 
 ROOM = 1.0
 """Cores left to Ray's tasks that read: where workers take every core, those wait for ever and nothing is said."""
@@ -31,17 +30,6 @@ def claims(cores: float, lanes: int, gpus: float) -> dict[str, Any]:
 
     pool = ray.data.ActorPoolStrategy(size=lanes)
     return {"num_cpus": share_of(cores, lanes), "num_gpus": gpus or None, "compute": pool}
-
-
-def check_device(job: Job, gpus: float) -> None:
-    """Refuse GPUs that would stand idle.
-
-    Raises
-    ------
-    OptionError
-    """
-    if gpus and job.options.get("device", "cpu") == "cpu":
-        raise OptionError(f"{gpus:g} GPUs for each worker, but the device is cpu: pass device cuda or auto")
 
 
 def ray_module() -> Any:
@@ -72,7 +60,7 @@ def started(ray: Any, address: str | None) -> None:
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise OptionError(f"Ray does not start{f' at {address}' if address else ''}: {error}") from error
     ray.data.DataContext.get_current().enable_progress_bars = False
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)
 
 
 @contextmanager
