@@ -58,7 +58,9 @@ def test_the_site_builds_strictly_and_its_links_hold(tmp_path: Path) -> None:
         pytest.skip("mkdocs-material is not installed here (make docs has an environment of its own)")
     config, out = ROOT / "tools" / "manual" / "mkdocs.yml", tmp_path / "site"
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "-f", str(config), "-d", str(out)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | {"PYTHONPATH": str(ROOT)})
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, env=os.environ | {"PYTHONPATH": str(ROOT)}
+    )
     assert done.returncode == 0, done.stderr
     checked = subprocess.run([sys.executable, str(config.parent / "check.py"), str(out)], check=False)
     assert checked.returncode == 0

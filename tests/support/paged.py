@@ -41,7 +41,9 @@ class Block:
 
 def blocks(page: str) -> list[Block]:
     """Return the fenced blocks of a page."""
-    return [Block(m["info"], m["text"], m["why"] or "", page.count("\n", 0, m.start()) + 1) for m in FENCE.finditer(page)]
+    return [
+        Block(m["info"], m["text"], m["why"] or "", page.count("\n", 0, m.start()) + 1) for m in FENCE.finditer(page)
+    ]
 
 
 def commands(text: str) -> Iterator[str]:
@@ -60,7 +62,11 @@ def shell(text: str) -> str:
         ran = CliRunner().invoke(cli, words[1:])
         wanted = CODE.search(command)
         refused = ran.exception is not None and not isinstance(ran.exception, SystemExit)
-        assert (1 if refused else ran.exit_code) == int(wanted[1] if wanted else 0), (command, ran.output, ran.exception)
+        assert (1 if refused else ran.exit_code) == int(wanted[1] if wanted else 0), (
+            command,
+            ran.output,
+            ran.exception,
+        )
         printed += ran.output + (f"error: {ran.exception}\n" if refused else "")
     return printed
 

@@ -24,6 +24,9 @@ PROJECT = {
 }
 """Pages outside docs/, and where the manual has them."""
 
+ELSEWHERE = "https://unpkg.com/iframe-worker/shim"
+"""Where the theme would fetch what lets a page search that is opened from disk."""
+
 LINK = re.compile(r"(\]\()([^)#:\s]+)((?:#[^)]*)?\))")
 MODULE = re.compile(r"^\| `(fgcam_onnx[\w.]*)` \| (.+?) \| (.+) \|$", re.MULTILINE)
 LIST_ITEM = re.compile(r"^(?:[-*] |\d+\. )")
@@ -51,7 +54,13 @@ def spaced(text: str) -> str:
     for line in text.split("\n"):
         fenced ^= line.lstrip().startswith("```")
         before = lines[-1] if lines else ""
-        if not fenced and LIST_ITEM.match(line) and before.strip() and before[0] not in " -*|" and not LIST_ITEM.match(before):
+        if (
+            not fenced
+            and LIST_ITEM.match(line)
+            and before.strip()
+            and before[0] not in " -*|"
+            and not LIST_ITEM.match(before)
+        ):
             lines.append("")
         lines.append(line)
     return "\n".join(lines)
@@ -65,7 +74,11 @@ def written(home: ModuleType, name: str) -> bool:
 
 def reference() -> str:
     """Return the page of every public name, module by module, from docs/python.md's table."""
-    parts = ["# Python, every name", "What can be relied on, from the docstrings. [Public names and versions](../python.md) says what that means.", ""]
+    parts = [
+        "# Python, every name",
+        "What can be relied on, from the docstrings. [Public names and versions](../python.md) says what that means.",
+        "",
+    ]
     for module, purpose, names in MODULE.findall((ROOT / "docs" / "python.md").read_text()):
         plain = re.sub(r" \(\[[^)]*\)\)$", "", purpose)
         parts += [f"## `{module}`", "", f"{plain[:1].upper()}{plain[1:]}.", ""]
@@ -98,7 +111,9 @@ def on_files(files: Files, *, config: Any) -> Files:
     """Add the project's own pages, and the reference."""
     for source, page in PROJECT.items():
         text = (ROOT / source).read_text()
-        files.append(File.generated(config, page, content=relinked(text, source, page) if page.endswith(".md") else text))
+        files.append(
+            File.generated(config, page, content=relinked(text, source, page) if page.endswith(".md") else text)
+        )
     files.append(File.generated(config, "reference/python.md", content=reference()))
     files.append(File.generated(config, "reference/cli.md", content=CLI))
     return files
@@ -109,3 +124,13 @@ def on_page_markdown(markdown: str, *, page: Any, config: Any, files: Files) -> 
     path = page.file.src_uri
     own = page.file.generated_by is None
     return spaced(relinked(markdown, f"docs/{path}", path) if own else markdown)
+
+
+def on_post_page(output: str, *, page: Any, config: Any) -> str:
+    """Take the worker of the search from the site, and not from elsewhere."""
+    return output.replace(ELSEWHERE, f"{posixpath.relpath('assets/worker.js', posixpath.dirname(page.url) or '.')}")
+
+
+def on_post_template(output_content: str, *, template_name: str, config: Any) -> str:
+    """The same, of pages that are none: of what is not found."""
+    return output_content.replace(ELSEWHERE, "assets/worker.js")

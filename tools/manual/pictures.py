@@ -137,7 +137,9 @@ def transformer() -> Image.Image:
     return methods_at(VIT, ("gradcam", "chefer", "auto"), rows)
 
 
-def before_after(net: str, left: dict[str, Any], right: dict[str, Any], captions: Sequence[str], name: str = "two") -> Image.Image:
+def before_after(
+    net: str, left: dict[str, Any], right: dict[str, Any], captions: Sequence[str], name: str = "two"
+) -> Image.Image:
     tiles = [(c, drawn(net, name, side=SIDE, **o)) for c, o in zip(captions, (left, right), strict=True)]
     return contact_sheet(tiles, columns=2, tile=SIDE)
 

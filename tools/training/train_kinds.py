@@ -5,7 +5,7 @@ In the environment of `train_shapes.py`::
 
     python tools/training/train_kinds.py exported_models
 
-Pictures, features and trained weights are kept in the cache folder and used again; delete it to start afresh.
+Pictures and trained weights are kept in the cache folder and used again; delete it to start afresh.
 """
 
 from __future__ import annotations
@@ -29,7 +29,13 @@ from train_shapes import BATCH, logits_of, prepared, strip_traces, write_sidecar
 TRAIN_COUNT, HELD_OUT_COUNT = 8_000, 1_000
 SEEDS = {"vit_shapes": (3, 2), "boxes_shapes": (4, 5)}
 STRIDE, FEATURES = 8, 48
-WIDTHS = {"stem": (3, 16, 2), "layer1": (16, 16, 1), "layer2.0": (16, 24, 2), "layer2.1": (24, 24, 1), "layer3": (24, 48, 2)}
+WIDTHS = {
+    "stem": (3, 16, 2),
+    "layer1": (16, 16, 1),
+    "layer2.0": (16, 24, 2),
+    "layer2.1": (24, 24, 1),
+    "layer3": (24, 48, 2),
+}
 """Channels in and out and stride of the stages that are taken over."""
 
 
@@ -86,7 +92,7 @@ class Block(nn.Module):
 class ShapeViT(nn.Module):
     """Map (N, 48, 12, 12) features to (N, 8) logits: a token for each place and one for the class, blocks of attention."""
 
-    def __init__(self, width: int = 48, depth: int = 3, heads: int = 3) -> None:
+    def __init__(self, width: int = 32, depth: int = 2, heads: int = 2) -> None:
         super().__init__()
         self.patch_embed = nn.Conv2d(FEATURES, width, 1)
         self.cls_token = nn.Parameter(torch.zeros(1, 1, width))
@@ -238,17 +244,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="train and export the shape transformer and the shape detector")
     parser.add_argument("folder", type=Path)
     parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "shapes_cache")
-    parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--only", choices=SEEDS, help="make one net instead of both")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     for folder in (arguments.folder, arguments.cache):
         folder.mkdir(parents=True, exist_ok=True)
-    rows = {"vit_shapes": (ShapeViT, loss_of_classes, 2e-3), "boxes_shapes": (ShapeBoxes, loss_of_boxes, 4e-3)}
+    rows = {"vit_shapes": (ShapeViT, loss_of_classes, 5, 4e-3), "boxes_shapes": (ShapeBoxes, loss_of_boxes, 10, 4e-3)}
     first = stages(arguments.folder)
     for name in [arguments.only] if arguments.only else SEEDS:
         torch.manual_seed(0)
-        make, loss_of, rate = rows[name]
+        make, loss_of, epochs, rate = rows[name]
         net, kept = make(), arguments.cache / f"{name}.pt"
         if kept.exists():
             net.load_state_dict(torch.load(kept))
@@ -257,7 +262,7 @@ def main() -> None:
             with torch.no_grad():
                 parts = [first(prepared(images[at : at + 100])) for at in range(0, len(images), 100)]
             data = (torch.cat(parts), *(torch.from_numpy(w) for w in wanted))
-            train(net, data, loss_of, arguments.epochs, rate)
+            train(net, data, loss_of, epochs, rate)
             torch.save(net.state_dict(), kept)
         net.eval()
         path = arguments.folder / f"{name}.dynamo.onnx"
