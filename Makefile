@@ -114,6 +114,7 @@ exporting:  ## how the bundled net is exported from Keras, JAX and PaddlePaddle:
 training:  ## the bundled nets and pictures anew, into FOLDER=exported_models; PYTHON has PyTorch
 	@test -n "$(FOLDER)" || { echo "say where to: make training FOLDER=exported_models PYTHON=python-with-torch"; exit 1; }
 	$(PYTHON) tools/training/train_shapes.py $(FOLDER)
+	$(PYTHON) tools/training/train_kinds.py $(FOLDER)
 	$(PYTHON) tools/training/shapes.py $(FOLDER)/pictures --seed 12
 
 pictures: $(BIN)/.installed-$(RUNTIME)  ## the README's pictures

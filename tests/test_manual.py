@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
 
+import check
+import numpy as np
 import paged
+import pictures
 import pytest
 from paged import MANUAL, PRINTED, ROOT, RUN, blocks
+from PIL import Image
 
 DATA = ("json", "toml", "yaml")
 """Languages of files that a page shows."""
@@ -64,3 +69,38 @@ def test_the_site_builds_strictly_and_its_links_hold(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     checked = subprocess.run([sys.executable, str(config.parent / "check.py"), str(out)], check=False)
     assert checked.returncode == 0
+
+
+def test_every_method_and_every_picture_of_the_manual_is_there() -> None:
+    assert pictures.PAGE.read_text() == pictures.table(pictures.PAGE.read_text()), "run: make gallery"
+    made = {f"{name}.webp" for name in pictures.PICTURES}
+    assert {str(p.relative_to(pictures.FOLDER)) for p in pictures.FOLDER.rglob("*.*")} == made
+    shown = {link for page in MANUAL for link in re.findall(r"pictures/([^)]+\.webp)", page.read_text())}
+    assert shown == made
+
+
+def test_a_picture_is_drawn_again_as_it_is() -> None:
+    drawn = np.asarray(pictures.PICTURES["methods/gradcam"]().convert("RGB"), float)
+    kept = np.asarray(Image.open(pictures.FOLDER / "methods" / "gradcam.webp").convert("RGB"), float)
+    assert drawn.shape == kept.shape
+    assert np.abs(drawn - kept).mean() < 6
+
+
+def test_a_site_with_a_dead_link_or_a_script_from_elsewhere_is_found(tmp_path: Path) -> None:
+    good = (
+        '<a href="b.html#x">b</a><a id="y" href="https://example.org">far</a><link rel="canonical" href="https://a.b">'
+    )
+    (tmp_path / "a.html").write_text(good)
+    (tmp_path / "b.html").write_text('<h1 id="x">x</h1><a href="a.html#y"></a>')
+    assert list(check.faults(tmp_path)) == []
+    for bad in (
+        '<a href="c.html">',
+        '<a href="b.html#z">',
+        '<script src="https://a.b/c.js"></script>',
+        '<img src="c.png">',
+    ):
+        (tmp_path / "a.html").write_text(good + bad)
+        assert len(list(check.faults(tmp_path))) == 1, bad
+    (tmp_path / "a.html").write_text(good)
+    (tmp_path / "a.css").write_text("@import 'https://a.b/c.css';")
+    assert len(list(check.faults(tmp_path))) == 1

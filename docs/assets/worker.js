@@ -6,11 +6,12 @@ if (location.protocol === "file:") {
       const frame = document.createElement("iframe");
       frame.hidden = true;
       document.body.append(frame);
+      const base = new URL(url, location.href);
       const inner = (this.inner = frame.contentWindow);
       const loaded = (source) =>
         new Promise((done, failed) => {
           const script = inner.document.createElement("script");
-          Object.assign(script, { src: new URL(source, url), onload: done, onerror: failed });
+          Object.assign(script, { src: new URL(source, base), onload: done, onerror: failed });
           inner.document.body.append(script);
         });
       inner.postMessage = (data) => this.dispatchEvent(new MessageEvent("message", { data }));

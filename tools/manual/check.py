@@ -64,9 +64,8 @@ def faults(site: Path) -> Iterator[str]:
             target = (path.parent / unquote(parts.path)).resolve() if parts.path else path
             if not target.exists():
                 yield f"{where}: {link} leads nowhere"
-            elif parts.fragment and target in pages and unquote(parts.fragment) not in pages[target].anchors:
-                if not parts.fragment.startswith("__"):
-                    yield f"{where}: {link} names no anchor"
+            elif target in pages and unquote(parts.fragment) not in {"", *pages[target].anchors}:
+                yield f"{where}: {link} names no anchor"
     for style in sorted(site.rglob("*.css")):
         if STYLED.search(style.read_text()):
             yield f"{style.relative_to(site)}: fetches from elsewhere"

@@ -38,7 +38,7 @@ def place(path: str) -> str:
 
 
 def relinked(text: str, source: str, page: str) -> str:
-    """Return a page's Markdown with the links of ``source`` (in the checkout) as ``page`` (in the manual) needs them."""
+    """Return a page's Markdown with the links of ``source`` (in the checkout) as ``page`` (of the manual) has them."""
 
     def link(found: re.Match[str]) -> str:
         target = place(posixpath.normpath(posixpath.join(posixpath.dirname(source), found[2])))

@@ -6,12 +6,16 @@
 from __future__ import annotations
 
 import argparse
+import logging
 from collections.abc import Callable, Sequence
 from functools import cache, partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
-from PIL import Image
+import onnx
+from onnx import numpy_helper
+from PIL import Image, ImageDraw
 
 import fgcam_onnx
 from fgcam_onnx import Explainer, Explanation
@@ -106,8 +110,7 @@ def methods_at(net: str, names: Sequence[str], rows: Sequence[tuple[str, Any]]) 
     tiles: list[Tile] = []
     for name, target in rows:
         tiles.append((f"{name}: {target}?" if isinstance(target, str) else name, plain(name, 160)))
-        for method in names:
-            tiles.append((method, drawn(net, name, target, method=method, side=160, **SETTINGS.get(method, {}))))
+        tiles += [(m, drawn(net, name, target, method=m, side=160, **SETTINGS.get(m, {}))) for m in names]
     return contact_sheet(tiles, columns=len(names) + 1, tile=160)
 
 
@@ -117,19 +120,62 @@ def one_method(method: str) -> Image.Image:
     return row([drawn(net, "two", target, method=method, side=112, **options) for target in ("star", "ring")], 4)
 
 
-def detector() -> Image.Image:
-    from PIL import ImageDraw
+def int8() -> Image.Image:
+    """Return the maps of the float net and of its int8 file, which is made as the tutorial makes it."""
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "int8.onnx"
+        quantized(BUNDLED / f"{RESNET}.onnx", file)
+        tiles = [("float", drawn(RESNET, "two", method="auto"))]
+        prepare = opened(RESNET)[1]
+        found = Explainer(file, method="auto")(prepare(photo("two")))
+        tiles.append(("int8", shown(RESNET, "two", found)))
+    return contact_sheet(tiles, columns=2, tile=SIDE)
 
-    model, prepare = opened(BOXES)
-    explainer = Explainer(model, method="gradcam")
-    tiles = [("picture", plain("two"))]
+
+def quantized(source: Path, target: Path) -> None:
+    """Quantize a bundled net, calibrated on the bundled pictures."""
+    from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
+
+    class Pictures(CalibrationDataReader):  # type: ignore[misc]
+        def __init__(self) -> None:
+            self.left = iter([*SHAPES, "two"])
+
+        def get_next(self) -> dict[str, Any] | None:
+            name = next(self.left, None)
+            return None if name is None else {"input": opened(source.stem)[1](photo(name))}
+
+    logging.disable(logging.WARNING)  # the quantizer advises to pre-process: not needed for a file this small
+    types = {"activation_type": QuantType.QUInt8, "weight_type": QuantType.QInt8}
+    quantize_static(str(source), str(target), Pictures(), per_channel=True, **types)
+
+
+def audit() -> Image.Image:
+    """Return maps of the net, and of the net with half of a layer's filters gone, as the tutorial prunes it."""
+    source = BUNDLED / "vgg_shapes.torchscript.onnx"
+    model = onnx.load(source)
+    middle = [w for w in model.graph.initializer if len(w.dims) == 4][3]
+    values = numpy_helper.to_array(middle).copy()
+    values[: len(values) // 2] = 0
+    middle.CopyFrom(numpy_helper.from_array(values, middle.name))
+    tiles: list[Tile] = []
+    for name in ("star", "heart"):
+        for what, net in (("tested", onnx.load(source)), ("pruned", model)):
+            x = opened(VGG)[1](photo(name))
+            found = Explainer(net, method="gradcam")(x, target=LABELS.index(name))
+            tiles.append((f"{name}, {what}", shown(VGG, name, found)))
+    return contact_sheet(tiles, columns=4, tile=160)
+
+
+def detector() -> Image.Image:
+    tiles: list[Tile] = []
     for label in ("star", "ring"):
-        found = explainer(prepare(photo("two")), target=LABELS.index(label))
-        image = shown(BOXES, "two", found)
-        corners = [float(v) * SIDE / 96 for v in found.described[0].split()[-4:]]
-        ImageDraw.Draw(image).rectangle(corners, outline="white", width=2)
-        tiles.append((found.described[0], image))
-    return contact_sheet(tiles, columns=3, tile=SIDE)
+        for method, options in (("gradcam", {"layers": "net.neck"}), ("auto", {})):
+            found = explained(BOXES, "two", label, method=method, **options)
+            image = shown(BOXES, "two", found)
+            corners = [float(v) * SIDE / 96 for v in found.described[0].split()[-4:]]
+            ImageDraw.Draw(image).rectangle(corners, outline="white", width=2)
+            tiles.append((f"{label}, {method}", image))
+    return contact_sheet(tiles, columns=4, tile=SIDE)
 
 
 def transformer() -> Image.Image:
@@ -149,6 +195,8 @@ PICTURES: dict[str, Callable[[], Image.Image]] = {
     "classifier": classifier,
     "two-classes": two_classes,
     "why-not": why_not,
+    "int8": int8,
+    "audit": audit,
     "detector": detector,
     "transformer": transformer,
     "grid": partial(

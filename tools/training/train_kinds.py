@@ -23,7 +23,7 @@ import torch
 from onnx import numpy_helper
 from shapes import CLASSES, SIDE, generate, generate_several
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 from train_shapes import BATCH, logits_of, prepared, strip_traces, write_sidecar
 
 TRAIN_COUNT, HELD_OUT_COUNT = 8_000, 1_000
@@ -40,7 +40,7 @@ WIDTHS = {
 
 
 class Plain(nn.Module):
-    """A residual block whose normalisations are in its weights, as an exporter folds them, in the order of their nodes."""
+    """A residual block whose normalisations are in its weights; convolutions in the order of the exported nodes."""
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
@@ -49,15 +49,15 @@ class Plain(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (N, outputs, H / stride, W / stride)."""
-        return F.relu(self.conv2(F.relu(self.conv1(x))) + self.downsample(x))
+        return functional.relu(self.conv2(functional.relu(self.conv1(x))) + self.downsample(x))
 
 
 def stages(folder: Path) -> nn.Sequential:
     """Return the stages of `resnet_shapes` up to its 12 x 12 features, with the weights of the exported file."""
     made = nn.Sequential()
-    for name, (inputs, outputs, stride) in WIDTHS.items():
-        first = nn.Sequential(nn.Conv2d(inputs, outputs, 3, stride, 1), nn.ReLU())
-        made.append(first if name == "stem" else Plain(inputs, outputs, stride))
+    for inputs, outputs, stride in WIDTHS:
+        stem = nn.Sequential(nn.Conv2d(inputs, outputs, 3, stride, 1), nn.ReLU())
+        made.append(Plain(inputs, outputs, stride) if len(made) else stem)
     graph = onnx.load(folder / "resnet_shapes.torchscript.onnx").graph
     stored = {w.name: numpy_helper.to_array(w).copy() for w in graph.initializer}
     convolutions = [n for n in graph.node if n.op_type == "Conv"]
@@ -90,7 +90,7 @@ class Block(nn.Module):
 
 
 class ShapeViT(nn.Module):
-    """Map (N, 48, 12, 12) features to (N, 8) logits: a token for each place and one for the class, blocks of attention."""
+    """Map (N, 48, 12, 12) features to (N, 8) logits: a token for each place and one for the class, then attention."""
 
     def __init__(self, width: int = 32, depth: int = 2, heads: int = 2) -> None:
         super().__init__()
@@ -164,8 +164,8 @@ def loss_of_boxes(net: nn.Module, x: Tensor, boxes: Tensor, labels: Tensor) -> T
     which = assigned(boxes, labels, net.centres)
     held = which >= 0
     at = which.clamp(min=0)
-    wanted = F.one_hot(labels.clamp(min=0).gather(1, at), len(CLASSES)).float() * held[..., None]
-    plain = F.binary_cross_entropy_with_logits(logits.transpose(1, 2), wanted, reduction="none")
+    wanted = functional.one_hot(labels.clamp(min=0).gather(1, at), len(CLASSES)).float() * held[..., None]
+    plain = functional.binary_cross_entropy_with_logits(logits.transpose(1, 2), wanted, reduction="none")
     focal = ((1 - (-plain).exp()) ** 2 * plain).sum() / held.sum()
     true = boxes.gather(1, at[..., None].expand(-1, -1, 4))[held]
     return focal + 2 * (1 - overlaps(corners(found.transpose(1, 2)[held]), true)).mean()
@@ -173,7 +173,7 @@ def loss_of_boxes(net: nn.Module, x: Tensor, boxes: Tensor, labels: Tensor) -> T
 
 def loss_of_classes(net: nn.Module, x: Tensor, labels: Tensor) -> Tensor:
     """Return the cross-entropy."""
-    return F.cross_entropy(net(x).float(), labels, label_smoothing=0.05)
+    return functional.cross_entropy(net(x).float(), labels, label_smoothing=0.05)
 
 
 def train(net: nn.Module, data: tuple[Tensor, ...], loss_of: Callable[..., Tensor], epochs: int, rate: float) -> None:
@@ -266,11 +266,15 @@ def main() -> None:
             torch.save(net.state_dict(), kept)
         net.eval()
         path = arguments.folder / f"{name}.dynamo.onnx"
-        export(nn.Sequential(OrderedDict(stages=first, net=net)), path, "logits" if name == "vit_shapes" else "boxes")
+        export(
+            nn.Sequential(OrderedDict(stages=first, net=net)).eval(),
+            path,
+            "logits" if name == "vit_shapes" else "boxes",
+        )
         images, *wanted = drawn(name, HELD_OUT_COUNT, SEEDS[name][1], arguments.cache)
         found = logits_of(path, prepared(images).numpy())
         accuracy = float((found.argmax(1) == wanted[0]).mean()) if name == "vit_shapes" else right(found, *wanted)
-        write_sidecar(path, accuracy)
+        write_sidecar(path, accuracy, count=HELD_OUT_COUNT, seed=SEEDS[name][1], tool=Path(__file__).name)
         print(f"{path.name}: {accuracy:.4f}, {path.stat().st_size} bytes")
 
 
