@@ -75,7 +75,7 @@ def test_every_method_and_every_picture_of_the_manual_is_there() -> None:
     assert pictures.PAGE.read_text() == pictures.table(pictures.PAGE.read_text()), "run: make gallery"
     made = {f"{name}.webp" for name in pictures.PICTURES}
     assert {str(p.relative_to(pictures.FOLDER)) for p in pictures.FOLDER.rglob("*.*")} == made
-    shown = {link for page in MANUAL for link in re.findall(r"pictures/([^)]+\.webp)", page.read_text())}
+    shown = {link for page in MANUAL for link in re.findall(r"\]\((?:\.\./)?pictures/(\S+\.webp)\)", page.read_text())}
     assert shown == made
 
 
