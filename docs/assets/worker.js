@@ -16,7 +16,7 @@ if (location.protocol === "file:") {
         });
       inner.postMessage = (data) => this.dispatchEvent(new MessageEvent("message", { data }));
       inner.importScripts = (...sources) => sources.reduce((before, s) => before.then(() => loaded(s)), Promise.resolve());
-      this.ready = loaded(url);
+      this.ready = loaded(base);
     }
 
     postMessage(data) {

@@ -11,7 +11,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import click
 from mkdocs.structure.files import File, Files
+
+from fgcam_onnx.cli import COMMANDS, cli
 
 ROOT = Path(__file__).parents[2]
 PROJECT = {
@@ -93,18 +96,27 @@ def reference() -> str:
     return "\n".join(parts)
 
 
-CLI = """# Command line, every option
+def helped(command: click.Command, path: str) -> str:
+    """Return the help of a command: what it does, examples as a block, usage, every option in a row."""
+    context = click.Context(command, info_name=path)
+    told, *examples = inspect.cleandoc(command.help or "").split("\b\n")
+    usage = " ".join((path, *command.collect_usage_pieces(context)))
+    records = [p.get_help_record(context) for p in command.get_params(context) if isinstance(p, click.Option)]
+    rows = [f"| `{escaped(names)}` | {escaped(said)} |" for names, said in filter(None, records)]
+    parts = [f"## {path}", told, f"```text\n{usage}\n```", *(f"```text\n{e.strip()}\n```" for e in examples)]
+    return "\n\n".join([*parts, "\n".join(["| option | what it does |", "| --- | --- |", *rows]), ""])
 
-From the commands' own help. [The command line, explained](../cli.md) says what they do.
 
-::: mkdocs-click
-    :module: fgcam_onnx.cli
-    :command: cli
-    :prog_name: fgcam
-    :depth: 1
-    :style: table
-    :list_subcommands: true
-"""
+def escaped(text: str) -> str:
+    """Return text as it may stand in a row of a table."""
+    return re.sub(r"([|*<])", r"\\\1", " ".join(text.split()))
+
+
+def commands() -> str:
+    """Return the page of every option, command by command."""
+    said = "From the commands' own help. [The command line, explained](../cli.md) says what they do.\n"
+    parts = [helped(cli.get_command(click.Context(cli), name), f"fgcam {name}") for name in COMMANDS]
+    return "\n".join(["# Command line, every option", "", said, *parts])
 
 
 def on_files(files: Files, *, config: Any) -> Files:
@@ -115,7 +127,7 @@ def on_files(files: Files, *, config: Any) -> Files:
             File.generated(config, page, content=relinked(text, source, page) if page.endswith(".md") else text)
         )
     files.append(File.generated(config, "reference/python.md", content=reference()))
-    files.append(File.generated(config, "reference/cli.md", content=CLI))
+    files.append(File.generated(config, "reference/cli.md", content=commands()))
     return files
 
 

@@ -225,10 +225,10 @@ PICTURES: dict[str, Callable[[], Image.Image]] = {
 def table(page: str) -> str:
     """Return the page with its table of methods as the methods say it."""
     rows = [
-        f"| ![{name}](pictures/methods/{name}.webp) | `{name}` | {method.summary} | {method.source} |"
+        f"| ![{name}](pictures/methods/{name}.webp) | **`{name}`**: {method.summary}. *{method.source}* |"
         for name, method in METHODS.items()
     ]
-    made = "\n".join(["| star, ring | name | what it does | from |", "| --- | --- | --- | --- |", *rows])
+    made = "\n".join(["| star, ring | method |", "| --- | --- |", *rows])
     start, end = "<!-- methods -->\n", "<!-- end of methods -->"
     before, rest = page.split(start)
     return f"{before}{start}\n{made}\n\n{end}{rest.split(end)[1]}"
