@@ -102,14 +102,14 @@ def helped(command: click.Command, path: str) -> str:
     told, *examples = inspect.cleandoc(command.help or "").split("\b\n")
     usage = " ".join((path, *command.collect_usage_pieces(context)))
     records = [p.get_help_record(context) for p in command.get_params(context) if isinstance(p, click.Option)]
-    rows = [f"| `{escaped(names)}` | {escaped(said)} |" for names, said in filter(None, records)]
+    rows = [f"| `{names}` | {escaped(said)} |" for names, said in filter(None, records)]
     parts = [f"## {path}", told, f"```text\n{usage}\n```", *(f"```text\n{e.strip()}\n```" for e in examples)]
     return "\n\n".join([*parts, "\n".join(["| option | what it does |", "| --- | --- |", *rows]), ""])
 
 
 def escaped(text: str) -> str:
     """Return text as it may stand in a row of a table."""
-    return re.sub(r"([|*<])", r"\\\1", " ".join(text.split()))
+    return re.sub(r"([|*<\[\]])", r"\\\1", " ".join(text.split()))
 
 
 def commands() -> str:
