@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 RUNTIME ?= cpu
 DEMO := demo
 PEERS := .venv-peers
+DOCS := .venv-docs
 PORT ?= 8000
 
 ASSETS ?= $(FGCAM_ASSETS)
@@ -12,7 +13,7 @@ ZOO ?= $(FGCAM_ZOO)
 OUT ?= build
 SECONDS ?= 300
 
-.PHONY: help demo test check house dist docs-figures fuzz bench peers coverage truth exporting training pictures runtimes web gpu clean
+.PHONY: help demo test check house dist docs gallery docs-figures fuzz bench peers coverage truth exporting training pictures runtimes web gpu clean
 
 help:  ## what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -44,6 +45,18 @@ house: $(BIN)/.installed-dev  ## floors and circles of the import graph, length 
 
 dist: $(BIN)/.installed-dev  ## wheel and sdist, each tried in a clean environment of every Python that is there
 	$(BIN)/python tools/house/dist.py dist
+
+$(DOCS)/.installed: pyproject.toml
+	@test -x $(DOCS)/bin/python || $(PYTHON) -m venv $(DOCS)
+	$(DOCS)/bin/python -m pip install --quiet --disable-pip-version-check -e ".[cpu,docs]"
+	@touch $@
+
+docs: $(DOCS)/.installed  ## the manual as a static site, build/site/index.html: built strictly, links checked, nothing fetched
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --strict -f tools/manual/mkdocs.yml
+	@$(DOCS)/bin/python tools/manual/check.py build/site
+
+gallery: $(BIN)/.installed-$(RUNTIME)  ## the manual's pictures and its table of methods, from the bundled models
+	$(BIN)/python tools/manual/pictures.py
 
 docs-figures: $(BIN)/.installed-dev  ## every table of figures in the docs again, under build/figures; what cannot be made here is said
 	FGCAM_ASSETS="$(ASSETS)" FGCAM_ZOO="$(ZOO)" $(BIN)/python tools/house/figures.py --run $(OUT)/figures
@@ -102,6 +115,7 @@ exporting:  ## how the bundled net is exported from Keras, JAX and PaddlePaddle:
 training:  ## the bundled nets and pictures anew, into FOLDER=exported_models; PYTHON has PyTorch
 	@test -n "$(FOLDER)" || { echo "say where to: make training FOLDER=exported_models PYTHON=python-with-torch"; exit 1; }
 	$(PYTHON) tools/training/train_shapes.py $(FOLDER)
+	$(PYTHON) tools/training/train_kinds.py $(FOLDER)
 	$(PYTHON) tools/training/shapes.py $(FOLDER)/pictures --seed 12
 
 pictures: $(BIN)/.installed-$(RUNTIME)  ## the README's pictures
@@ -112,4 +126,4 @@ gpu: $(BIN)/.installed-dev  ## on CUDA (RUNTIME=gpu VENV=.venv-gpu): tests and t
 	$(BIN)/python tools/bench/bench.py --device cuda --program fgcam --batch 1 --batch 32
 
 clean:  ## remove what the others made
-	rm -rf $(VENV) .venv-runtimes $(PEERS) $(DEMO) explanations build dist tools/browser/files tools/*/node_modules
+	rm -rf $(VENV) .venv-runtimes $(PEERS) $(DOCS) $(DEMO) explanations build dist tools/browser/files tools/*/node_modules

@@ -8,14 +8,16 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from paged import MANUAL
 
 from fgcam_onnx.cli import cli
 
 ROOT = Path(__file__).parent.parent
 PAGES = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "exported_models/README.md", "tools/README.md")),
-    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted(set((ROOT / "docs").glob("*.md")).difference(MANUAL)),
 ]
+"""Pages whose blocks are run one by one; the manual's are run page by page (test_manual.py)."""
 
 
 def blocks(language: str) -> list[tuple[str, str]]:
@@ -60,7 +62,7 @@ def test_documented_code_runs(checkout: Path, page_and_text: tuple[str, str]) ->
     exec(compile(page_and_text[1], page_and_text[0], "exec"), {})
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+@pytest.mark.parametrize("page", [*PAGES, *MANUAL], ids=lambda p: p.name)
 def test_links_and_named_files_exist(page: Path) -> None:
     text = page.read_text()
     links = [x for x in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", text) if "://" not in x]
@@ -76,14 +78,14 @@ def slug(heading: str) -> str:
     return re.sub(r"[^\w -]", "", heading.lower()).strip().replace(" ", "-")
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+@pytest.mark.parametrize("page", [*PAGES, *MANUAL], ids=lambda p: p.name)
 def test_links_to_headings_exist(page: Path) -> None:
     for target, anchor in re.findall(r"\]\(([^):]*)#([^)]+)\)", page.read_text()):
         other = (page.parent / target).resolve() if target else page
         assert anchor in [slug(h) for h in re.findall(r"^#+ (.+)$", other.read_text(), re.MULTILINE)], (target, anchor)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+@pytest.mark.parametrize("page", [*PAGES, *MANUAL], ids=lambda p: p.name)
 def test_named_make_targets_exist(page: Path) -> None:
     makefile = (ROOT / "Makefile").read_text()
     for name in re.findall(r"(?:^|`)make ([a-z][a-z-]*)", page.read_text(), re.MULTILINE):

@@ -16,6 +16,7 @@ FACTS = (
     "| name | weight of channel c, or map |",
     "| preset |",
     "| rule, in",
+    "| star, ring | method |",
 )
 """Tables whose numbers are definitions, not measurements."""
 

@@ -17,7 +17,7 @@ from fgcam_onnx import vjp
 from fgcam_onnx.errors import UnsupportedOperatorError
 from fgcam_onnx.vjp import RULES
 
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 ROW = re.compile(r"^\| `(fgcam_onnx[\w.]*)` \| .+? \| (`.+`) \|$", re.MULTILINE)
 PROMISED = {
     module: set(re.findall(r"`(\w+)`", names))

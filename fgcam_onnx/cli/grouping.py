@@ -25,7 +25,9 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     "How maps are drawn": (
         "overlay", "on", "colormap", "alpha", "signed", "percentile", "smooth", "gamma", "bar", "tile",
     ),
-    "What it runs on": ("batch", "device", "threads", "int8", "optimization", "engine", "address", "workers", "gpus_per_worker"),
+    "What it runs on": (
+        "batch", "device", "threads", "int8", "optimization", "engine", "address", "workers", "gpus_per_worker",
+    ),
     "What is written and said": ("out", "as_json", "record", "resume", "quiet", "verbose", "help"),
 }  # fmt: skip
 """The options by what they are for; what a command has beside them stands first, as what is its own."""

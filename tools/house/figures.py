@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "exported_models" / "README.md")
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), ROOT / "exported_models" / "README.md")
 LINE = re.compile(r"^Figures by (`.+?`)(?:; needs ([\w, -]+))?\.$", re.MULTILINE)
 FIGURE = re.compile(r"\d\.\d|\de-\d|\d %|\| *\d+ *\|")
 PEERS = ROOT / os.environ.get("PEERS", ".venv-peers") / "bin" / "python"

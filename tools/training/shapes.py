@@ -211,6 +211,29 @@ def generate(count: int, seed: int) -> tuple[Array, Array, Array]:
     return images, labels, masks
 
 
+def generate_several(count: int, seed: int) -> tuple[Array, Array, Array]:
+    """Return uint8 (N, 96, 96, 3) pictures of one to three objects that do not touch, their boxes and classes.
+
+    Boxes are float32 (N, 3, 4), ``x0, y0, x1, y1`` in pixels; classes int64 (N, 3), -1 where there is no object.
+    """
+    images = np.empty((count, SIDE, SIDE, 3), np.uint8)
+    boxes, labels = np.zeros((count, 3, 4), np.float32), np.full((count, 3), -1, np.int64)
+    for index in range(count):
+        rng = np.random.default_rng((seed, index))
+        placements: list[Placement] = []
+        for _ in range(rng.integers(1, 4)):
+            radius = SIDE * rng.uniform(0.13, 0.24)
+            x, y = rng.uniform(radius + 1, SIDE - radius - 1, 2)
+            if all(np.hypot(x - p.centre[0], y - p.centre[1]) > radius + p.radius for p in placements):
+                placements.append(Placement(str(rng.choice(CLASSES)), (x, y), radius))
+        images[index], masks = scene(rng, placements)
+        for n, (placement, mask) in enumerate(zip(placements, masks, strict=True)):
+            rows, columns = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
+            boxes[index, n] = columns[0], rows[0], columns[-1] + 1, rows[-1] + 1
+            labels[index, n] = CLASSES.index(placement.name)
+    return images, boxes, labels
+
+
 def generate_pair(names: tuple[str, str], seed: int) -> tuple[Array, list[Array]]:
     """Return a uint8 (96, 96, 3) picture of two objects side by side and their bool (96, 96) masks."""
     rng = np.random.default_rng((seed, len(CLASSES)))

@@ -215,8 +215,15 @@ def logits_of(path: Path, x: np.ndarray) -> np.ndarray:
     return np.concatenate([session.run(None, {"input": x[at : at + 100]})[0] for at in range(0, len(x), 100)])
 
 
-def write_sidecar(path: Path, accuracy: float) -> None:
-    """Write the preprocessing, labels and held-out accuracy of an exported file beside it."""
+def write_sidecar(
+    path: Path,
+    accuracy: float,
+    *,
+    count: int = HELD_OUT_COUNT,
+    seed: int = HELD_OUT_SEED,
+    tool: str = Path(__file__).name,
+) -> None:
+    """Write the preprocessing, labels and accuracy on ``count`` held-out pictures of an exported file beside it."""
     preprocess = {
         "size": [SIDE, SIDE],
         "resize": "stretch",
@@ -226,13 +233,13 @@ def write_sidecar(path: Path, accuracy: float) -> None:
         "mean": [MEAN] * 3,
         "std": [STD] * 3,
     }
-    source = f"tools/training/shapes.py, seed {HELD_OUT_SEED}"
+    source = f"tools/training/shapes.py, seed {seed}"
     sidecar = {
         "preprocess": preprocess,
         "labels": "shapes.labels.txt",
         "accuracy": round(accuracy, 4),
-        "accuracy_on": f"{HELD_OUT_COUNT} held-out generated pictures ({source})",
-        "made_by": "tools/training/train_shapes.py",
+        "accuracy_on": f"{count} held-out generated pictures ({source})",
+        "made_by": f"tools/training/{tool}",
         "licence": "Apache-2.0",
     }
     path.with_suffix(".json").write_text(json.dumps(sidecar, indent=2) + "\n")
