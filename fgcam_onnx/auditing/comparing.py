@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from ..arguments import image_input
 from ..asked import progress_of
 from ..cam.perturbation import Progress
 from ..errors import FgcamError, OptionError, TargetError, check_known
 from ..evaluation.marks import bytes_of, digest
 from ..evaluation.truth import Regions
 from ..graph.model import Model
-from ..heads import NOTHING, Stated
+from ..heads import NOTHING, Stated, meaning_of
 from ..imaging import Preprocess, write_atomically
 from ..imaging.writing import check_writable, sha256_of
 from ..loading.loading import load
 from ..metrics import Metric
 from ..saving.saving import write_whole
 from ..stream import Hands, Item, Journal, Kept, Lines, from_paths, run
-from ..targets import AnyTarget
+from ..targets import AnyTarget, Objective
 from ..version import __version__
 from .asked import Asked
 from .culprits import with_culprits
@@ -76,8 +80,9 @@ def audit(
 ) -> Audit:
     """Tell whether a model still predicts, and looks at, what its reference does, beside what harmless changes do.
 
-    Both explain what the reference predicts. The candidate passes where no measure is surely beyond the floor, which is
-    how far the reference's own map and prediction move under the harmless change that moves each picture furthest.
+    Both explain what the reference predicts. The floor is how far the reference's own map and prediction move under the
+    harmless change that moves each picture furthest. The candidate fails where a measure is surely beyond it by more
+    than is allowed, passes where all are surely within, and cannot be judged else.
 
     Parameters
     ----------
@@ -148,13 +153,18 @@ def audit(
         its row.
     """
     thresholds = Thresholds(dict(fail_under or {}), dict(fail_over or {}), metrics)
+    if not isinstance(target, None | int | np.integer | Objective):
+        raise OptionError("an audit explains one thing of each picture: name one class, or one other target (target=)")
     for name in changes:
         check_known("harmless change", name, CHANGES)
     hands = Hands(engine, workers, address, gpus_per_worker)
     options = hands.threaded(options)
     hands.check_devices(*(str(o.get("device", "cpu")) for o in (options, {**options, **(candidate_options or {})})))
     items = from_paths(images)
-    models = [m if isinstance(m, Model) else load(m) for m in (reference, candidate)]
+    models = []
+    for which, file in (("reference", reference), ("candidate", candidate)):
+        with _errors_of(which):
+            models.append(file if isinstance(file, Model) else load(file))
     progress_of(progress)
     if mend is not None:
         _check_mend(Path(mend), models)
@@ -162,7 +172,9 @@ def audit(
     other, their_said = prepares(models[1], candidate_preprocess, otherwise=given)
     common = {"batch": batch, **options}
     own = _side(models[0], "reference", given, method, layer, {**common, "head": head})
-    stated = head if class_offset == 0 else dataclasses.replace(head, labels=())
+    bare = dataclasses.replace(head, labels=())
+    count = _counted(models[1], bare, {**options, **(candidate_options or {})})
+    stated = head if class_offset == 0 and count == own.classes else bare
     theirs = _side(
         models[1], "candidate", other, method, candidate_layer, {**common, "head": stated, **(candidate_options or {})}
     )
@@ -190,7 +202,10 @@ def audit(
     found = Audit(rows, chosen, metrics, thresholds, same, view, seed, told, notes)
     if (blame or mend is not None) and found.known:
         mends = mend is not None and found.outcome == "fails"
-        found = with_culprits(found, work, items, batch=batch, mends=mends)
+        try:
+            found = with_culprits(found, work, items, batch=batch, mends=mends)
+        except FgcamError as error:
+            found = dataclasses.replace(found, notes=[*found.notes, f"No layer is blamed: {error}"])
     if mend is not None and found.mended is not None and (made := found.mended.model) is not None:
         write_atomically(mend, lambda file: write_whole(file, made.SerializeToString()))
     if out is not None:
@@ -201,16 +216,31 @@ def audit(
     return found
 
 
+@contextlib.contextmanager
+def _errors_of(which: str) -> Iterator[None]:
+    """Let errors say whose they are."""
+    try:
+        yield
+    except FgcamError as error:
+        raise type(error)(f"the {which}: {error}") from error
+
+
 def _side(
     model: Model, which: str, preprocess: Preprocess, method: str, layer: str | None, options: Mapping[str, Any]
 ) -> Side:
-    """Return a side, built; its errors say whose they are."""
-    try:
+    """Return a side, built."""
+    with _errors_of(which):
         side = Side(model, bound(preprocess, model, name=options.get("input")), method, layer, options)
         _ = side.layer
         return side
-    except FgcamError as error:
-        raise type(error)(f"the {which}: {error}") from error
+
+
+def _counted(model: Model, stated: Stated, options: Mapping[str, Any]) -> int:
+    """Return how many classes the candidate tells apart: names of another number would be refused as names."""
+    with _errors_of("candidate"):
+        source = image_input(model.inputs, options.get("input")).name
+        head = meaning_of(model, options.get("output"), source=source, stated=stated)[1]
+        return (head.count or 0) if head.classed else 0
 
 
 def _check_mend(path: Path, models: Sequence[Model]) -> None:

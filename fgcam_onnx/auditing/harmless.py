@@ -9,6 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+STEPS = 224
+"""A shift is this part of the width: a pixel of a small picture is further than what means nothing."""
+
 Draw = Callable[[Image.Image, int], Image.Image]
 
 
@@ -47,9 +50,11 @@ def jpeg(view: Image.Image, seed: int) -> Image.Image:
 
 
 def shift(view: Image.Image, seed: int) -> Image.Image:
-    """Shift by a pixel to the right; the first column stays."""
-    pixels = np.asarray(view)
-    return Image.fromarray(np.concatenate([pixels[:, :1], pixels[:, :-1]], 1))
+    """Shift to the right by a pixel of 224, and by no more than a pixel; the first column stays."""
+    pixels = np.asarray(view, np.float64)
+    part = min(1.0, view.width / STEPS)
+    moved = np.concatenate([pixels[:, :1], pixels[:, :-1]], 1)
+    return Image.fromarray(np.rint((1 - part) * pixels + part * moved).astype(np.uint8))
 
 
 def same(view: Image.Image, seed: int) -> Image.Image:
@@ -62,7 +67,7 @@ CHANGES: dict[str, Change] = {
     for c in (
         Change("noise", "normal noise of half a grey level", noise),
         Change("jpeg", "JPEG at quality 95", jpeg),
-        Change("shift", "a pixel to the right", shift),
+        Change("shift", "a shift by a 224th of the width, a pixel at most", shift),
         Change("unoptimized", "ONNX Runtime's optimisations off", same, "off"),
     )
 }

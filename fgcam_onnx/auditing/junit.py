@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import BinaryIO
 from xml.etree import ElementTree
 
-from ..imaging import write_atomically
 from .verdicts import Verdict
 
 
@@ -42,18 +39,3 @@ def _plain(text: str) -> str:
         for c in text
     )
     return "".join(kept)
-
-
-def save_junit(path: Path, text: bytes) -> Path:
-    """Write the XML.
-
-    Raises
-    ------
-    OutputError
-        It cannot be written.
-    """
-
-    def write(file: BinaryIO) -> None:
-        file.write(text)
-
-    return write_atomically(path, write)

@@ -59,8 +59,11 @@ class Seen:
 
     @property
     def margin(self) -> float:
-        """The score above the mean of all: a softmax does not see what is added to all of them."""
-        return float(self.score - self.scores.mean()) if self.scores.size > 1 else self.score
+        """The score above the mean of all classes: a softmax does not see what is added to all of them.
+
+        What is no score of one class, as the sum over a region, is taken as it is.
+        """
+        return float(self.score - self.scores.mean()) if self.scores.ndim == 1 and len(self.scores) > 1 else self.score
 
 
 Formula = Callable[[Seen, Seen], float]
@@ -82,6 +85,8 @@ class Measure:
     unit : str
     allowed : float, optional
         How far beyond the floor a sound conversion may go; None for what takes no part in the default verdict.
+    finer : str
+        A measure of the same that needs fewer pictures: it decides where this one is unsure.
     """
 
     name: str
@@ -92,6 +97,7 @@ class Measure:
     source: str = ""
     unit: str = ""
     allowed: float | None = None
+    finer: str = ""
 
     def drift(self, values: Floats) -> Floats:
         """Return how far values are from those of runs that are alike, 0 or more."""
@@ -113,7 +119,7 @@ def confidence(reference: Seen, other: Seen) -> float:
 
 
 def logit(reference: Seen, other: Seen) -> float:
-    """Return the distance of the logits of the class that is explained, each less the mean of all."""
+    """Return the distance of the scores of what is explained, those of a class each less the mean of all classes."""
     return abs(other.margin - reference.margin)
 
 
@@ -229,9 +235,11 @@ def _of_nothing(reference: Seen, other: Seen, *, alike: float, else_: float) -> 
 MEASURES: dict[str, Measure] = {
     m.name: m
     for m in (
-        Measure("flips", "Pictures whose likeliest class is another", "lower", "prediction", flips, allowed=0.05),
+        Measure("flips", "Pictures whose likeliest class is another", "lower", "prediction", flips, allowed=0.05,
+                finer="confidence"),
         Measure("confidence", "Distance of the probabilities", "lower", "prediction", confidence, allowed=0.05),
-        Measure("logit", "Distance of the logits, each less the mean of all", "lower", "prediction", logit),
+        Measure("logit", "Distance of the logits, each less the mean; of a region, of its sums", "lower", "prediction",
+                logit),
         Measure("spearman", "Rank correlation of the signed maps", "higher", "map", spearman,
                 "Adebayo et al., 2018, arXiv:1810.03292", allowed=0.02),
         Measure("pearson", "Correlation of the signed maps", "higher", "map", pearson),

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
 from ..blame import Profile
 from ..evaluation.statistics import Interval
-from ..imaging import overlay, preprocess_from, write_atomically
+from ..imaging import overlay, preprocess_from
+from ..imaging.writing import save_text
 from ..methods import find_method
 from ..report import Point, dots, embedded, lines, render
 from ..stream import Item, Row
@@ -51,6 +52,7 @@ def write_page(found: Audit, work: Auditing, items: Mapping[str, Item], path: Pa
         headline=OUTCOMES[found.outcome],
         about=about(found),
         sides=sides(found),
+        explained="the class that the reference predicts" if work.target is None else "the target that was named",
         plots=[{"measure": each.measure, "svg": _plot(each)} for each in found.lines if each.value is not None],
         profile=_profile(found.profile),
         gallery=[_shown(row, work, items[row["item"]]) for row in shown],
@@ -58,11 +60,7 @@ def write_page(found: Audit, work: Auditing, items: Mapping[str, Item], path: Pa
         table=[_row(row, rank) for rank, row in enumerate(worst)],
         made=f"Written by fgcam {__version__}, seed {found.seed}.",
     )
-
-    def write(file: BinaryIO) -> None:
-        file.write(html.encode("utf-8", "backslashreplace"))
-
-    return write_atomically(path, write)
+    return save_text(path, html)
 
 
 def about(found: Audit) -> str:

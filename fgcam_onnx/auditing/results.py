@@ -13,16 +13,17 @@ import numpy as np
 from ..blame import Mended, Profile
 from ..evaluation.statistics import Interval, interval, paired
 from ..imaging import save_json
+from ..imaging.writing import save_bytes
 from ..metrics import Metric
 from ..metrics.grids import Floats
 from ..stream import Row
 from ..version import __version__
 from .harmless import Change
-from .junit import junit, save_junit
+from .junit import junit
 from .measures import MEASURES
 from .profiles import plain, plain_mended
 from .sameness import Sameness
-from .verdicts import UNSURE, Line, Outcome, Thresholds, Verdict, line, whole
+from .verdicts import COARSE, Line, Outcome, Thresholds, Verdict, line, settled, told_of_more, whole
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ class Audit:
     @cached_property
     def lines(self) -> list[Line]:
         """What each measure says."""
-        return [
+        found = [
             line(
                 m,
                 self.values(m.name),
@@ -110,6 +111,7 @@ class Audit:
             )
             for m in MEASURES.values()
         ]
+        return settled(found)
 
     @cached_property
     def judged(self) -> list[Judged]:
@@ -140,15 +142,17 @@ class Audit:
     @property
     def reason(self) -> str:
         """Why, in a sentence or two."""
-        deciding = [v.reason for v in self.verdicts if v.outcome == self.outcome]
+        deciding = [v for v in self.verdicts if v.outcome == self.outcome]
         if self.outcome == "passes":
-            close = [r for r in deciding if UNSURE in r]
-            by = "the thresholds" if self.thresholds.given else "the floor"
-            return f"No measure is surely beyond {by}." + (f" But {'; '.join(close)}." if close else "")
+            within = "not beyond the thresholds" if self.thresholds.given else "surely within what the floor allows"
+            coarse = [v for v in deciding if COARSE in v.reason]
+            sure = ", ".join(v.measure for v in deciding if v not in coarse)
+            return f"{sure}: {within}.{''.join(f' {v.reason[0].upper()}{v.reason[1:]}.' for v in coarse)}"
         if not deciding:
             return "No picture could be compared."
-        told = "; ".join(dict.fromkeys(deciding))
-        return f"{told[0].upper()}{told[1:]}."
+        told = "; ".join(dict.fromkeys(v.reason for v in deciding))
+        more = told_of_more(self.verdicts) if self.outcome == "undecided" else ""
+        return f"{told[0].upper()}{told[1:]}.{f' {more}.' if more else ''}"
 
     def ranked(self) -> list[Row]:
         """Return the pictures from the one with the largest drift: another class first, then the least alike map."""
@@ -190,4 +194,4 @@ class Audit:
         models = {side: self.about[side]["model"] for side in ("reference", "candidate")}
         text = junit(self.verdicts, errors=self.errors, models=models)
         folder = Path(folder)
-        return [save_json(folder / "audit.json", self.summary()), save_junit(folder / "audit.xml", text)]
+        return [save_json(folder / "audit.json", self.summary()), save_bytes(folder / "audit.xml", text)]

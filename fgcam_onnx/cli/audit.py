@@ -9,20 +9,24 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..preparing import OVERRIDES, labels_file_of, prepare
 from .grouping import Command
-from .meaning import noted
+from .meaning import MEANING, Opened, opened
 from .options import DEVICE, HIRED, INT8, PICTURES, hands, together
 from .record import hashes, made_now, options_given, read_record, repeated
 from .saying import say
+from .targets import HELP
 
 if TYPE_CHECKING:
     from ..auditing import Audit, Line
+    from ..targets import AnyTarget
 
 OPTIMIZATION = click.Choice(["all", "extended", "basic", "off"])
 BLAMED, LEAST = 3, 0.05
 """How many layers are told of, and what share of the drift they have at least."""
 
+TARGETS = HELP.replace("top:K, the K top classes; classes:A,B, several, a map of each; ", "").replace(
+    "the top class of each picture", "the class that the reference finds likeliest"
+)
 CODES = {"passes": 0, "fails": 1, "undecided": 2}
 COLOURS = {"passes": "green", "fails": "red", "undecided": "yellow"}
 
@@ -57,11 +61,12 @@ class NotJudged(click.ClickException):
 @click.argument("images", nargs=-1)
 @click.option("--method", default="gradcam", metavar="NAME", help="What maps are compared by.")
 @click.option("--layer", metavar="NAME|input", help="Where, in the reference.  [default: where the method has its map]")
-@click.option("--target", help="What is explained, such as a class.  [default: the reference's top class]")
+@click.option("--target", metavar="TARGET", help=TARGETS)
 @click.option(
     "--class-offset", type=int, default=0, help="What is added to the reference's class: 1 for a background class."
 )
 @PICTURES
+@MEANING
 @CANDIDATE
 @click.option(
     "--metrics", "--metric", multiple=True, metavar="NAME[@CELLS]", help="Also measure both maps by it, repeatable."
@@ -106,6 +111,9 @@ def command(ctx: click.Context, /, **options: Any) -> None:
         found = _audited(ctx, options)
     except FgcamError as error:
         raise NotJudged(str(error)) from error
+    except KeyboardInterrupt:
+        say("stopped; the same command goes on where it was", err=True)
+        sys.exit(130)
     sys.exit(CODES[found.outcome])
 
 
@@ -113,6 +121,7 @@ def _audited(ctx: click.Context, options: dict[str, Any]) -> Audit:
     from ..auditing import audit
     from ..imaging import find_images, save_json
     from ..stream import Hands
+    from .progress import Meter
 
     record = read_record(options["record"]) if options["record"] is not None else None
     if record is not None:
@@ -122,9 +131,10 @@ def _audited(ctx: click.Context, options: dict[str, Any]) -> Audit:
         raise click.UsageError("Name a REFERENCE, a CANDIDATE and IMAGES, or a manifest with --from.", ctx)
     hired = Hands(options["engine"], options["workers"], options["address"], options["gpus_per_worker"])
     options = hired.threaded(options)  # the manifest says what there was
-    given, origin, labels_file = _prepared(reference, candidate, options)
-    found = audit(reference, candidate, images=images, **given)
-    files = [reference, candidate, *(f for f in (labels_file, options["boxes"]) if f is not None)]
+    own = opened(reference, options)
+    with Meter(quiet=options["as_json"]).batches() as progress:
+        found = audit(own.model, candidate, images=images, progress=progress, **_given(own, options))
+    files = [reference, candidate, *(f for f in (own.labels_file, options["boxes"]) if f is not None)]
     manifest = {
         "model": str(reference),
         "candidate": str(candidate),
@@ -141,60 +151,60 @@ def _audited(ctx: click.Context, options: dict[str, Any]) -> Audit:
 
         say(json.dumps(found.summary(), indent=1))
     else:
-        show(found, origin=origin, folder=options["out"], mend=options["mend"])
+        show(found, origin=own.prepared.told, folder=options["out"], mend=options["mend"])
     for name, why in found.errors.items():
         say(why if why.startswith(name) else f"{name}: {why}", err=True)
     return found
 
 
-def _prepared(reference: Path, candidate: Path, options: dict[str, Any]) -> tuple[dict[str, Any], str, Path | None]:
-    """Return what :func:`audit` is called with, what says how pictures are prepared, and the file of class names."""
-    from ..arguments import image_input
-    from ..heads import Stated, meaning_of
-    from ..imaging import preprocess_from, read_labels
-    from ..loading.loading import load
+def _given(opened: Opened, options: dict[str, Any]) -> dict[str, Any]:
+    """Return what :func:`audit` is called with."""
+    from ..imaging import preprocess_from
     from .evaluate import parse_metrics, regions_of, split_names
-    from .progress import Meter
 
-    loaded = load(reference)
-    image = image_input(loaded.inputs, options["input_name"])
-    prepared = prepare(loaded, options["spec"], image=image, **{k: options[k] for k in OVERRIDES})
-    labels_file = labels_file_of(reference, options["labels_file"])
-    meant = Stated(labels=read_labels(labels_file) if labels_file else ())
-    head = meaning_of(loaded, options["output_name"], source=image.name, stated=meant)[1]
-    noted(head)
-    regions = regions_of(options["boxes"], options["masks"], head.labels)
+    labels = opened.head.labels
+    regions = regions_of(options["boxes"], options["masks"], labels)
     names = split_names(options["metrics"])
     own = {n: options[f"candidate_{n}"] for n in ("device", "optimization", "int8", "input", "output")}
     other = options["candidate_preprocess"]
-    with Meter(quiet=options["as_json"]).batches() as progress:
-        given: dict[str, Any] = {
-            "method": options["method"], "layer": options["layer"], "candidate_layer": options["candidate_layer"],
-            "target": _target(options["target"], head.labels), "class_offset": options["class_offset"],
-            "preprocess": prepared.preprocess,
-            "candidate_preprocess": preprocess_from(other) if other is not None else None,
-            "metrics": parse_metrics(names, cells=None, steps=None, regions=regions is not None) if names else (),
-            "regions": regions, "labels": head.labels, "head": meant,
-            "fail_under": parse_thresholds("--fail-under", options["fail_under"]),
-            "fail_over": parse_thresholds("--fail-over", options["fail_over"]),
-            "candidate_options": {n: v for n, v in own.items() if v is not None},
-            "device": options["device"], "threads": options["threads"], "int8": options["int8"],
-            "optimization": options["optimization"], "input": options["input_name"], "output": options["output_name"],
-            "blame": options["blame"], "mend": options["mend"],
-            "out": options["out"], "resume": options["resume"], "pictures": options["gallery"], "seed": options["seed"],
-            "batch": options["batch"], "progress": progress, **{n: options[n] for n in HIRED},
-        }  # fmt: skip
-    return given, prepared.told, labels_file
+    same = {n: options[n] for n in (
+        "method", "layer", "candidate_layer", "class_offset", "device", "threads", "int8", "optimization", "blame",
+        "mend", "out", "resume", "seed", "batch", *HIRED)}  # fmt: skip
+    return {
+        **same,
+        "target": _target(opened, options),
+        "preprocess": opened.prepared.preprocess,
+        "candidate_preprocess": preprocess_from(other) if other is not None else None,
+        "metrics": parse_metrics(names, cells=None, steps=None, regions=regions is not None) if names else (),
+        "regions": regions,
+        "labels": labels,
+        "head": opened.stated,
+        "fail_under": parse_thresholds("--fail-under", options["fail_under"]),
+        "fail_over": parse_thresholds("--fail-over", options["fail_over"]),
+        "candidate_options": {n: v for n, v in own.items() if v is not None},
+        "input": options["input_name"],
+        "output": options["output_name"],
+        "pictures": options["gallery"],
+    }
 
 
-def _target(text: str | None, labels: Sequence[str]) -> Any:
+def _target(opened: Opened, options: dict[str, Any]) -> AnyTarget:
     from ..errors import OptionError
-    from ..targets.said import target_of
+    from ..explainer import Explainer
+    from .targets import read_targets
 
-    asked = None if text is None else target_of(text, labels=labels)
-    if asked is not None and not isinstance(asked, int):
+    if options["target"] is None:
+        return None
+    own = {"input": options["input_name"], "output": options["output_name"], "head": opened.stated}
+    targets, top = read_targets(
+        options["target"],
+        labels=opened.head.labels,
+        explainer=Explainer(opened.model, method=options["method"], **own),
+        preprocess=opened.prepared.preprocess,
+    )
+    if top:
         raise OptionError("an audit explains one thing of each picture: name a class, or leave --target out")
-    return asked
+    return targets[0]
 
 
 def parse_thresholds(flag: str, pairs: Sequence[str]) -> dict[str, float]:
@@ -266,9 +276,8 @@ def show(found: Audit, *, origin: str, folder: Path, mend: Path | None = None) -
 def _mended(found: Audit, path: Path) -> str:
     """Return what came of mending."""
     if found.mended is None:
-        return (
-            f"nothing was mended, since the candidate {found.outcome if found.outcome == 'passes' else 'is not judged'}"
-        )
+        why = {"passes": "the candidate passes", "fails": "no layer is blamed", "undecided": "it is not judged"}
+        return f"nothing was mended, since {why[found.outcome]}"
     if found.mended.model is None:
         return found.mended.said
     said = found.mended.said

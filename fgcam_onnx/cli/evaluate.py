@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..preparing import OVERRIDES, labels_file_of, prepare
 from .grouping import Command
-from .meaning import noted
+from .meaning import MEANING, opened
 from .options import DEVICE, HIRED, PICTURES, hands
 from .saying import say
 from .values import SWITCHES, parse_settings
@@ -59,6 +58,7 @@ FLAGS = ("denoise", "eigen_smooth", "aug_smooth", "saturation")
 @click.option("--masks", type=click.Path(path_type=Path), help="The same as PNG files, named like the pictures.")
 @click.option("--against", metavar="ROW", help="The row that others are compared with.  [default: the first]")
 @PICTURES
+@MEANING
 @click.option("--seed", type=click.IntRange(0), default=0, help="Of all that is drawn at random.")
 @click.option("--batch", type=click.IntRange(1), default=8, help="Pictures run at once.")
 @DEVICE
@@ -76,38 +76,28 @@ def command(model: Path, images: tuple[str, ...], **options: Any) -> None:
     fgcam evaluate model.onnx photos/ --labels-from classes.csv --boxes boxes.json -o judged
     fgcam evaluate model.onnx photos/ --methods fgcam,gradcam --layers stages --metrics rank_drop,insertion@16
     """  # noqa: D301
-    from ..arguments import image_input
     from ..evaluation import evaluate, read_classes
-    from ..heads import Stated, meaning_of
-    from ..imaging import read_labels
-    from ..loading.loading import load
     from ..metrics import CONTROLS
     from ..sweep import USUAL
     from .progress import Meter
 
-    loaded = load(model)
-    image = image_input(loaded.inputs, options["input_name"])
-    prepared = prepare(loaded, options["spec"], image=image, **{k: options[k] for k in OVERRIDES})
-    labels_file = labels_file_of(model, options["labels_file"])
-    meant = Stated(labels=read_labels(labels_file) if labels_file else ())
-    head = meaning_of(loaded, options["output_name"], source=image.name, stated=meant)[1]
-    noted(head)
-    labels = head.labels
+    given = opened(model, options)
+    labels = given.head.labels
     names = split_names(options["methods"]) or USUAL
     with Meter(quiet=options["as_json"]).batches() as progress:
         found = evaluate(
-            loaded, images,
+            given.model, images,
             methods=[parse_variant(n) for n in names],
             layers=options["layers"] or None,
             metrics=parse_metrics(split_names(options["metrics"]), cells=options["cells"], steps=options["steps"],
                                   regions=bool(options["boxes"] or options["masks"])),
             controls=tuple(CONTROLS) if options["controls"] else (),
-            preprocess=prepared.preprocess,
+            preprocess=given.prepared.preprocess,
             classes=read_classes(options["labels_from"], labels=labels) if options["labels_from"] else None,
             regions=regions_of(options["boxes"], options["masks"], labels),
             labels=labels, against=options["against"], out=options["out"], pictures=options["gallery"],
             seed=options["seed"], batch=options["batch"], device=options["device"], threads=options["threads"],
-            input=options["input_name"], output=options["output_name"], head=meant, progress=progress,
+            input=options["input_name"], output=options["output_name"], head=given.stated, progress=progress,
             **{n: options[n] for n in HIRED},
         )  # fmt: skip
     if options["as_json"]:
@@ -115,7 +105,7 @@ def command(model: Path, images: tuple[str, ...], **options: Any) -> None:
 
         say(json.dumps(found.summary(), indent=1))
     else:
-        show(found, origin=prepared.told, folder=options["out"])
+        show(found, origin=given.prepared.told, folder=options["out"])
     for name, why in found.errors.items():
         say(why if why.startswith(name) else f"{name}: {why}", err=True)
     if found.errors:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..preparing import OVERRIDES, Preparation, labels_file_of, prepare
 from .options import together
 from .saying import say
 
 if TYPE_CHECKING:
+    from ..graph.model import Model
     from ..heads import Head, Stated
 
 MEANING = together(
@@ -41,6 +44,51 @@ MEANING = together(
     ),
 )
 """What the output means, where the model does not tell it."""
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A model that takes pictures, how they are prepared for it, and what its output means.
+
+    Attributes
+    ----------
+    model : Model
+    prepared : Preparation
+    labels_file : Path, optional
+        Of the names of its classes.
+    stated : Stated
+        What was said of its output.
+    head : Head
+        What it means.
+    """
+
+    model: Model
+    prepared: Preparation
+    labels_file: Path | None
+    stated: Stated
+    head: Head
+
+
+def opened(path: Path, options: Mapping[str, Any]) -> Opened:
+    """Open a model as the options say, and say what had to be settled of its output.
+
+    Raises
+    ------
+    FgcamError
+        The model cannot be read, or an option does not fit it.
+    """
+    from ..arguments import image_input
+    from ..heads import meaning_of
+    from ..loading.loading import load
+
+    model = load(path)
+    image = image_input(model.inputs, options["input_name"])
+    prepared = prepare(model, options["spec"], image=image, **{k: options[k] for k in OVERRIDES})
+    labels_file = labels_file_of(path, options["labels_file"])
+    meant = stated(options, labels_file)
+    head = meaning_of(model, options["output_name"], source=image.name, stated=meant)[1]
+    noted(head)
+    return Opened(model, prepared, labels_file, meant, head)
 
 
 def stated(options: Mapping[str, Any], labels_file: Path | None) -> Stated:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
-from ..imaging import overlay, write_atomically
+from ..imaging import overlay
+from ..imaging.writing import save_text
 from ..metrics import Metric
 from ..report import Point, dots, embedded, lines, render
 from ..report.plots import SERIES
@@ -54,11 +55,7 @@ def write_page(found: Evaluation, work: Evaluating, items: Mapping[str, Item], p
         errors=found.errors,
         made=f"Written by fgcam {__version__}, seed {found.seed}.",
     )
-
-    def write(file: BinaryIO) -> None:
-        file.write(html.encode("utf-8", "backslashreplace"))
-
-    return write_atomically(path, write)
+    return save_text(path, html)
 
 
 def about(found: Evaluation) -> str:

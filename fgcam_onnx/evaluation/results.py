@@ -9,12 +9,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
 from ..errors import OptionError, check_known
-from ..imaging import save_json, write_atomically
+from ..imaging import save_json
+from ..imaging.writing import save_text
 from ..metrics import CONTROLS, Metric
 from ..metrics.grids import Floats
 from ..stream import Row
@@ -186,12 +187,7 @@ class Evaluation:
         writer = csv.DictWriter(text, columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(self.rows)
-        data = text.getvalue().encode("utf-8", "backslashreplace")
-
-        def write(file: BinaryIO) -> None:
-            file.write(data)
-
-        table = write_atomically(folder / "evaluation.csv", write)
+        table = save_text(folder / "evaluation.csv", text.getvalue())
         return [table, save_json(folder / "evaluation.json", self.summary())]
 
 

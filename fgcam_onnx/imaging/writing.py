@@ -170,15 +170,6 @@ def save_npy(path: str | Path, array: NDArray[Any]) -> Path:
     return write_atomically(path, lambda file: np.save(file, values, allow_pickle=False))
 
 
-def save_text(path: str | Path, text: str) -> Path:
-    """Write text in UTF-8; see `write_atomically`."""
-
-    def write(file: BinaryIO) -> None:
-        file.write(text.encode())
-
-    return write_atomically(path, write)
-
-
 def save_json(path: str | Path, obj: object) -> Path:
     """Write an object as indented UTF-8 JSON; see `write_atomically`.
 
@@ -199,9 +190,19 @@ def save_json(path: str | Path, obj: object) -> Path:
         data = (text + "\n").encode("utf-8", "backslashreplace")
     except (TypeError, ValueError, RecursionError) as error:
         raise OutputError(f"{path}: the result cannot be written as JSON ({error}).") from error
+    return save_bytes(path, data)
+
+
+def save_text(path: str | Path, text: str) -> Path:
+    """Write a text as UTF-8, what has no form in it escaped; see `write_atomically`."""
+    return save_bytes(path, text.encode("utf-8", "backslashreplace"))
+
+
+def save_bytes(path: str | Path, content: bytes) -> Path:
+    """Write bytes; see `write_atomically`."""
 
     def write(file: BinaryIO) -> None:
-        file.write(data)
+        file.write(content)
 
     return write_atomically(path, write)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +21,9 @@ from fgcam_onnx import audit
 from fgcam_onnx.auditing.culprits import holds
 from fgcam_onnx.auditing.harmless import CHANGES
 from fgcam_onnx.errors import FgcamError, LayerError, OptionError, OutputError, TargetError
+from fgcam_onnx.heads import Stated
 from fgcam_onnx.imaging import preprocess_from
+from fgcam_onnx.targets import Classes
 
 FAST: dict[str, Any] = {"threads": 1, "changes": ["shift"]}
 
@@ -37,10 +40,18 @@ def test_a_harmless_change_is_small_repeats_and_changes_something(bundled: Path,
     change = CHANGES[name]
     made, again = (np.asarray(change.picture(view, 3), float) for _ in range(2))
     assert (made == again).all()
-    moved = np.asarray(view, float)[:, :-1] if name == "shift" else np.asarray(view, float)
-    difference = np.abs((made[:, 1:] if name == "shift" else made) - moved)
-    assert difference.mean() < 6
+    assert np.abs(made - np.asarray(view, float)).mean() < 6
     assert (made != np.asarray(view, float)).any() or change.optimization != "all"
+
+
+@pytest.mark.parametrize(("width", "step"), [(32, 7), (56, 4), (224, 1), (448, 1)])
+def test_a_shift_is_as_far_in_a_small_picture_as_in_a_large_one(width: int, step: int) -> None:
+    """Along a picture whose grey rises by a level where a pixel of 224 would be, and never by more than a pixel."""
+    ramp = np.broadcast_to((np.arange(width) * step % 256)[None, :, None], (4, width, 3)).astype(np.uint8)
+    made = np.asarray(CHANGES["shift"].picture(Image.fromarray(ramp), 0), int)
+    fallen = (ramp.astype(int) - made)[:, 1:256]
+    np.testing.assert_array_equal(fallen[:, : min(width, 256 // step) - 1], 1)
+    np.testing.assert_array_equal(made[:, 0], ramp[:, 0])
 
 
 def test_a_net_against_itself_has_no_drift_and_passes(bundled: Path, photos: Path) -> None:
@@ -70,6 +81,15 @@ def test_a_background_class_in_front_is_an_offset(bundled: Path, photos: Path, t
         assert np.nanmax(found.values("flips")) == 0
         assert np.nanmin(found.values("pearson")) > 1 - 1e-5
         assert np.nanmax(found.values("confidence")) < 1e-5
+
+
+def test_names_of_the_references_classes_do_not_hide_that_the_candidate_has_others(
+    bundled: Path, photos: Path, tmp_path: Path
+) -> None:
+    more = changed(bundled / VGG, tmp_path / "more.onnx", with_background)
+    names = Stated(labels=tuple(f"class {n}" for n in range(8)))
+    with pytest.raises(TargetError, match=r"8 classes, the candidate 9"):
+        audit(bundled / VGG, more, images=[photos], head=names, **FAST)
 
 
 def test_a_softmax_in_one_file_is_no_difference(bundled: Path, photos: Path, tmp_path: Path) -> None:
@@ -111,6 +131,42 @@ def test_few_pictures_and_unreadable_ones_are_said(bundled: Path, photos: Path, 
     assert found.outcome == "undecided"
     assert found.reason.startswith("Too few pictures")
     assert len(found.errors) == 1
+
+
+def test_what_pictures_do_not_tell_is_no_pass_and_says_how_many_would(
+    bundled: Path, photos: Path, tmp_path: Path
+) -> None:
+    found = audit(bundled / VGG, bundled / VGG, images=[photos], **FAST)
+    rows = []
+    for n, row in enumerate(found.known):
+        furthest = 1 - min(floor["spearman"] for floor in row["floor"].values())
+        rows.append({**row, "values": {**row["values"], "spearman": 1 - furthest - (0.1 if n % 2 else -0.05)}})
+    unsure = replace(found, rows=rows)
+    assert unsure.outcome == "undecided"
+    assert unsure.reason.startswith("Neither surely beyond the floor nor within: spearman by ")
+    assert re.search(r"\. About [\d,]+ pictures like these would probably tell\.$", unsure.reason)
+    assert not holds(unsure, rows)
+    _, xml = unsure.save(tmp_path)
+    suite = ElementTree.parse(xml).getroot()
+    assert (suite.attrib["errors"], suite.attrib["failures"]) == ("1", "0")
+    (told,) = suite.iter("error")
+    assert "nor within: spearman" in told.attrib["message"]
+
+
+def test_an_audit_is_of_one_thing_of_each_picture(bundled: Path, photos: Path) -> None:
+    for target in (Classes((1, 2)), [1] * 9):
+        with pytest.raises(OptionError, match="one thing of each picture"):
+            audit(bundled / VGG, bundled / VGG, images=[photos], target=target, **FAST)
+
+
+def test_a_file_that_cannot_be_read_is_told_by_its_side(bundled: Path, photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "bad.onnx").write_bytes(b"no model")
+    for pair, which in (
+        ((tmp_path / "bad.onnx", bundled / VGG), "reference"),
+        ((bundled / VGG, tmp_path / "bad.onnx"), "candidate"),
+    ):
+        with pytest.raises(FgcamError, match=f"^the {which}: "):
+            audit(*pair, images=[photos], **FAST)
 
 
 def stopping(after: int) -> Any:
@@ -223,6 +279,16 @@ def test_nothing_is_written_where_nothing_is_to_be_mended(bundled: Path, photos:
     assert found.outcome == "passes"
     assert found.mended is None
     assert not mended.exists()
+
+
+def test_a_verdict_stands_where_no_layer_can_be_blamed(bundled: Path, photos: Path, tmp_path: Path) -> None:
+    mended, out = tmp_path / "mended.onnx", tmp_path / "out"
+    found = audit(bundled / VGG, bundled / RESNET, images=[photos], mend=mended, out=out, pictures=0, **FAST)
+    assert found.outcome == "fails"
+    assert any(note.startswith("No layer is blamed: the models have no layers in common") for note in found.notes)
+    assert found.mended is None
+    assert not mended.exists()
+    assert "No layer is blamed" in (out / "audit.html").read_text()
 
 
 @pytest.mark.parametrize("which", ["reference", "candidate"])

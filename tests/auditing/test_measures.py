@@ -88,6 +88,13 @@ def test_a_logit_that_all_share_changes_nothing() -> None:
     assert MEASURES["flips"].formula(a, b) == 0
 
 
+def test_a_sum_over_a_region_is_not_held_against_the_mean_of_the_scores_of_all_places() -> None:
+    maps = np.random.default_rng(7).normal(size=(3, 4, 4))
+    a = Seen(maps, float("nan"), 100.0, np.ones((4, 4)), (4, 4))
+    b = Seen(maps + 5, float("nan"), 180.0, np.ones((4, 4)), (4, 4))
+    np.testing.assert_allclose(MEASURES["logit"].formula(a, b), 80, rtol=1e-12, atol=0)
+
+
 def test_what_is_not_there_is_a_flip_and_has_no_map() -> None:
     a = seen(6)
     gone = Seen(a.scores, float("nan"), float("nan"), None, a.view)

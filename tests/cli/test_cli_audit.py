@@ -25,7 +25,12 @@ def test_it_prints_the_verdict_writes_four_files_and_repeats_itself(
 ) -> None:
     ran = fgcam("audit", bundled / VGG, bundled / DYNAMO, photos, "-o", tmp_path / "a", "--gallery", 2)
     assert ran.code == 0, ran.err
-    for text in ("spearman ↑", "Passes: No measure is surely beyond the floor.", "one net: 9 of 9", "of the same name"):
+    for text in (
+        "spearman ↑",
+        "Passes: flips, confidence, spearman, ssim: surely within what the floor allows.",
+        "one net: 9 of 9",
+        "of the same name",
+    ):
         assert text in ran.out
     assert {p.name for p in (tmp_path / "a").iterdir()} == {
         "audit.html", "audit.json", "audit.xml", "journal.jsonl", "manifest.json", "rows.jsonl",
@@ -59,6 +64,7 @@ def test_what_cannot_be_judged_has_code_two(fgcam: Any, bundled: Path, photos: P
         ((bundled / VGG, tmp_path / "none.onnx", photos), "none.onnx"),
         ((bundled / VGG, bundled / DYNAMO, photos, "--fail-over", "spearman=1"), "say fail_under (--fail-under)"),
         ((bundled / VGG, bundled / DYNAMO, photos, "--target", "top:2"), "one thing of each picture"),
+        ((bundled / VGG, bundled / DYNAMO, photos, "--target", "classes:1,2"), "one thing of each picture"),
         ((bundled / VGG, bundled / DYNAMO, photos, "-o", tmp_path / "few"), "holds a run with other pictures"),
         ((bundled / VGG, bundled / DYNAMO, photos, "--resume", "-o", tmp_path / "new"), "no run to go on from"),
         ((bundled / VGG,), "Name a REFERENCE"),
@@ -85,6 +91,28 @@ def test_what_is_for_ray_is_refused_without_it(fgcam: Any, bundled: Path, photos
     assert ran.code == 2
     assert "are for the engine ray" in ran.err
     assert not (tmp_path / "a").exists()
+
+
+def test_a_target_is_anything_that_can_be_named(fgcam: Any, bundled: Path, photos: Path, tmp_path: Path) -> None:
+    ran = fgcam(
+        "audit", bundled / VGG, bundled / DYNAMO, photos, "--target", "diff:1,2", "--json", "-o", tmp_path / "o"
+    )
+    assert ran.code == 0, ran.err
+    told = json.loads(ran.out)
+    assert {row["label"] for row in told["rows"]} == {"triangle - square"}
+    assert "the target that was named" in (tmp_path / "o" / "audit.html").read_text()
+
+
+def test_a_run_that_is_interrupted_says_how_it_goes_on(
+    fgcam: Any, bundled: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def pressed(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("fgcam_onnx.auditing.audit", pressed)
+    ran = fgcam("audit", bundled / VGG, bundled / DYNAMO, photos, "-o", tmp_path / "out")
+    assert ran.code == 130
+    assert "the same command goes on where it was" in ran.err
 
 
 def test_thresholds_are_parsed() -> None:

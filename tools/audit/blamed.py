@@ -11,10 +11,8 @@ done, and goes on from it; prints the table.
 
 from __future__ import annotations
 
-import argparse
 import csv
 import itertools
-import pathlib
 import re
 import time
 import warnings
@@ -22,6 +20,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from arguments import of_measurement
 from candidates import NETS, Net, net_of
 from damage import DAMAGES, UnfitError, damaged
 
@@ -124,10 +123,7 @@ def table(rows: list[dict[str, str]]) -> str:
 
 def main() -> None:
     """Run what is not done yet, and print the table."""
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("assets", type=pathlib.Path)
-    p.add_argument("out", type=pathlib.Path)
-    p.add_argument("--only", default="", help="a pattern of nets' names")
+    p = of_measurement(__doc__)
     p.add_argument("--seeds", type=int, default=1)
     p.add_argument("--pictures", type=int, default=4)
     a = p.parse_args()

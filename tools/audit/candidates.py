@@ -30,6 +30,7 @@ NETS = {
     "shufflenet": "shufflenet_v2_fp32_dequant",
 }
 CALIBRATION = 16
+EVERY = 100_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +46,12 @@ class Net:
     def photos(self, count: int, *, skip: int = 0) -> Sequence[Photo]:
         """Return photographs, those for calibration last."""
         return photographs(self.assets, self.row["task"], 100)[skip : skip + count]
+
+    def others(self, count: int) -> Sequence[Photo]:
+        """Return photographs that do not calibrate, spread over all that there are."""
+        calibrating = {p.path for p in self.photos(CALIBRATION, skip=60)}
+        every = [p for p in photographs(self.assets, self.row["task"], EVERY) if p.path not in calibrating]
+        return [every[k] for k in np.linspace(0, len(every) - 1, min(count, len(every))).astype(int)]
 
     def prepared(self, photos: Sequence[Photo], **changes: Any) -> list[np.ndarray]:
         """Return photographs as the net takes them."""

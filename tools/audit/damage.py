@@ -10,15 +10,14 @@ instead of the model (``bgr``, ``mean``, ``stretched``) changes a preprocessing 
 
 from __future__ import annotations
 
-import argparse
 import json
-import pathlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import onnx
+from arguments import of_change
 from onnx import ModelProto, NodeProto
 
 from fgcam_onnx import load
@@ -168,7 +167,7 @@ def swapped(x: Layer) -> None:
 
 
 def permuted(x: Layer) -> None:
-    """Permute all channels; of the last layer (``labels``) that puts the labels in another order."""
+    """Permute all channels; of the last layer (kind ``labels``) that puts the labels in another order."""
     order = x.rng.permutation(len(x.rows))
     x.rows = x.rows[order]
     for name in x.of_channels():
@@ -292,6 +291,10 @@ PICTURES: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {f.__name__: f
 """What is done to the preprocessing."""
 
 
+LABELS = "labels"
+"""The last layer permuted."""
+
+
 def layers_of(model: Model) -> list[Joint]:
     """Return the layers with weights, from input to output."""
     source = next(i.name for i in model.inputs)
@@ -309,24 +312,19 @@ def damaged(model: Model, kind: str, *, seed: int, layer: str = "") -> tuple[Mod
     model = unfused(model)
     rng = np.random.default_rng([seed, *kind.encode()])
     layers = layers_of(model)
-    drawn = layers[-1] if kind == "labels" else layers[rng.integers(len(layers))]
+    drawn = layers[-1] if kind == LABELS else layers[rng.integers(len(layers))]
     chosen = [j for j in layers if layer in (j.end, j.name)] if layer else [drawn]
     if not chosen:
         raise UnfitError(f"no layer {layer!r}")
     opened = Layer(model, chosen[0], rng)
-    (permuted if kind == "labels" else DAMAGES[kind])(opened)
+    (permuted if kind == LABELS else DAMAGES[kind])(opened)
     return opened.done(), chosen[0]
 
 
 def main() -> None:
     """Damage a file."""
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("model", nargs="?", type=pathlib.Path)
-    p.add_argument("kind", nargs="?")
-    p.add_argument("-o", "--output", type=pathlib.Path)
-    p.add_argument("--seed", type=int, default=0)
+    p = of_change(__doc__, (*DAMAGES, *PICTURES, LABELS))
     p.add_argument("--layer", default="")
-    p.add_argument("--list", action="store_true")
     a = p.parse_args()
     if a.list or a.model is None or a.output is None:
         for name, what in {**DAMAGES, **PICTURES}.items():

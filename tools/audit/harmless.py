@@ -8,7 +8,6 @@ As other exporters, opsets and optimisers write the same net. With ``nhwc`` the 
 
 from __future__ import annotations
 
-import argparse
 import pathlib
 import tempfile
 from collections.abc import Callable
@@ -16,6 +15,8 @@ from collections.abc import Callable
 import numpy as np
 import onnx
 import onnxruntime
+from arguments import of_change
+from damage import UnfitError
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from fgcam_onnx import load
@@ -91,7 +92,7 @@ def renamed(proto: ModelProto, rng: np.random.Generator) -> ModelProto:
     """Name every tensor and node by a number, drawn anew."""
     copy = _plain(proto)
     if any(n.op_type in ("If", "Loop", "Scan") for n in nodes_inside(copy.graph.node)):
-        raise ValueError("a model with control flow is not renamed")
+        raise UnfitError("a model with control flow is not renamed")
     kept = {v.name for v in (*copy.graph.input, *copy.graph.output)}
     made = [o for n in copy.graph.node for o in n.output] + [t.name for t in copy.graph.initializer]
     names = [n for n in dict.fromkeys(made) if n and n not in kept]
@@ -140,7 +141,7 @@ def nhwc(proto: ModelProto, rng: np.random.Generator) -> ModelProto:
     (info,) = copy.graph.input
     dims = list(info.type.tensor_type.shape.dim)
     if len(dims) != 4 or dims[1].dim_value not in (1, 3):
-        raise ValueError("the input is no picture with its channels first")
+        raise UnfitError("the input is no picture with its channels first")
     for node in copy.graph.node:
         node.input[:] = [f"{info.name}/nchw" if i == info.name else i for i in node.input]
     first = helper.make_node("Transpose", [info.name], [f"{info.name}/nchw"], perm=[0, 3, 1, 2], name="to_nchw")
@@ -187,12 +188,7 @@ def changed(proto: ModelProto, kind: str, *, seed: int) -> ModelProto:
 
 def main() -> None:
     """Change a file."""
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("model", nargs="?", type=pathlib.Path)
-    p.add_argument("kind", nargs="?", choices=HARMLESS)
-    p.add_argument("-o", "--output", type=pathlib.Path)
-    p.add_argument("--seed", type=int, default=0)
-    p.add_argument("--list", action="store_true")
+    p = of_change(__doc__, HARMLESS)
     a = p.parse_args()
     if a.list or a.model is None or a.output is None:
         for name, what in HARMLESS.items():

@@ -10,8 +10,8 @@ pairs whose names have the text.
 
 from __future__ import annotations
 
-import argparse
 import json
+import re
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from arguments import of_measurement
 from PIL import Image
 
 import fgcam_onnx
@@ -167,16 +168,13 @@ def row(name: str, found: Audit) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("assets", type=Path)
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--pictures", type=int, default=40)
-    parser.add_argument("--only", default="")
+    parser = of_measurement(__doc__)
+    parser.add_argument("--pictures", type=int, default=100)
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
     print("| pair | n | " + " | ".join(SHOWN) + " | verdict |\n| --- | ---: |" + " ---: |" * len(SHOWN) + " --- |")
     for pair in pairs(given.assets, given.out, given.pictures):
-        if given.only in pair.name:
+        if re.search(given.only, pair.name):
             name = pair.name.replace(", ", ".").replace(" ", "_")
             print(row(pair.name, audited(pair, given.out / f"audit.{name}")), flush=True)
 

@@ -1,31 +1,33 @@
 """Audit damaged nets, which have to fail, and the same nets written otherwise, which have to pass.
 
-    python tools/audit/judged.py ASSETS OUT [--what damaged|harmless] [--only "mcunet"] [--seeds 1]
+    python tools/audit/judged.py ASSETS OUT [--what damaged|harmless] [--only "mcunet"] [--seeds 1] [--pictures 100]
 
-ASSETS is laid out as for ``tools/coverage/real_models.py``. Nets are damaged in float, and quantized (QDQ, calibrated
-on other photographs) and damaged then; the float net is the reference. Whether a damage matters is measured on
-photographs that are not audited: by their labels (of those that one of both has right the candidate loses more than by
-chance, sign test at 5 %), and by the map (its rank correlation or similarity is beyond the floor, 95 % interval).
-Appends a line to OUT/damaged.csv or OUT/harmless.csv as each is done, and goes on from it; prints the table.
+Nets are damaged in float, and quantized (QDQ, calibrated on other photographs) and damaged then; the float net is the
+reference. Whether a damage matters is measured on photographs that are not audited: by their labels (of those that one
+of both has right the candidate loses more than by chance, sign test at 5 %), and by the map (the whole 95 % interval of
+its rank correlation or similarity lies beyond the floor and what is allowed). Keeps what was compared, a file for each
+candidate, and goes on from it; prints the table, and writes it picture by picture as OUT/damaged.csv or
+OUT/harmless.csv.
 """
 
 from __future__ import annotations
 
-import argparse
 import csv
 import dataclasses
 import functools
+import json
 import pathlib
 import re
-import time
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import onnx
-from candidates import CALIBRATION, Net, net_of
-from damage import DAMAGES, PICTURES, UnfitError, damaged
+from arguments import of_measurement
+from candidates import Net, net_of
+from damage import DAMAGES, LABELS, PICTURES, UnfitError, damaged
 from harmless import HARMLESS, changed
 from real_models import Photo, specification
 from scipy.stats import binomtest
@@ -33,16 +35,15 @@ from scipy.stats import binomtest
 import fgcam_onnx
 from fgcam_onnx import load
 from fgcam_onnx.auditing import Audit
-from fgcam_onnx.auditing.verdicts import UNSURE
 from fgcam_onnx.errors import FgcamError
 from fgcam_onnx.imaging import preprocess_from
 
-SMALL = ("resnet8", "resnet20", "mcunet", "mobilenet_v1")
+SMALL = ("resnet8", "resnet20", "mcunet", "mobilenet_v1", "squeezenet")
 FORMS = ("float", "int8")
-KINDS = (*DAMAGES, "labels", *PICTURES)
+KINDS = (*DAMAGES, LABELS, *PICTURES)
 MAPS = ("spearman", "ssim")
 TRIES = 8
-FIELDS = "net form kind seed layer outcome accuracy map matters seconds said".split()
+FIELDS = "net form kind seed layer outcome accuracy map matters slight said".split()
 
 
 @dataclass(frozen=True)
@@ -72,13 +73,28 @@ def cases(what: str, only: str, seeds: int) -> Iterator[Case]:
                 yield from (Case(net, form, kind, seed) for form in ((drawn,) if what == "damaged" else FORMS))
 
 
-def split(net: Net) -> tuple[list[Photo], list[Photo]]:
-    """Return the photographs that are audited, and others; none of either calibrates."""
-    every = [*net.photos(60), *net.photos(100, skip=60 + CALIBRATION)]
-    return every[::3], every[1::3]
+@dataclass(frozen=True)
+class Judge:
+    """A net, and its photographs: those that are audited, and others by which is told whether a damage matters."""
+
+    net: Net
+    own: tuple[Photo, ...]
+    others: tuple[Photo, ...]
+
+    @classmethod
+    @functools.lru_cache(maxsize=8)
+    def of(cls, net: Net, pictures: int) -> Judge:
+        """Split the photographs; none calibrates."""
+        every = net.others(2 * pictures)
+        return cls(net, tuple(every[::2]), tuple(every[1::2]))
+
+    @property
+    def photos(self) -> tuple[Photo, ...]:
+        """All of them."""
+        return *self.own, *self.others
 
 
-@functools.lru_cache(maxsize=8)
+@functools.lru_cache(maxsize=16)
 def floor(net: Net, form: str, photos: tuple[Photo, ...]) -> Audit:
     """Return the audit of a reference against itself."""
     file = net.path if form == "float" else net.quantized
@@ -91,12 +107,11 @@ def audited(reference: Any, candidate: Any, photos: Sequence[Photo], **options: 
     return fgcam_onnx.audit(reference, candidate, images=[p.path for p in photos], threads=1, batch=4, **options)
 
 
-def compared(known: Audit, reference: Any, candidate: Any, photos: Sequence[Photo], **options: Any) -> Audit:
-    """Return the audit of a candidate, whose floor is that of the reference's audit against itself."""
+def rows_of(known: Audit, reference: Any, candidate: Any, photos: Sequence[Photo], **options: Any) -> list[Any]:
+    """Return the rows of a candidate, whose floor is that of the reference's audit against itself."""
     found = audited(reference, candidate, photos, changes=(), **options)
     floors = {row["item"]: row["floor"] for row in known.known}
-    rows = [row if "error" in row else {**row, "floor": floors[row["item"]]} for row in found.rows]
-    return dataclasses.replace(found, rows=rows, changes=known.changes)
+    return [row if "error" in row else {**row, "floor": floors[row["item"]]} for row in found.rows]
 
 
 def part(found: Audit, photos: Sequence[Photo]) -> Audit:
@@ -105,8 +120,8 @@ def part(found: Audit, photos: Sequence[Photo]) -> Audit:
     return dataclasses.replace(found, rows=[r for r in found.rows if pathlib.Path(r["item"]).name in names])
 
 
-def harm(found: Audit, photos: Sequence[Photo]) -> tuple[float, bool, float, bool]:
-    """Return how much accuracy is lost and whether surely so, and how far the map is beyond the floor, and whether."""
+def harm(found: Audit, photos: Sequence[Photo]) -> dict[str, str]:
+    """Return how accuracy changes, how far the map is beyond the floor, and what of both matters, or is slight."""
     labels = {p.path.name: p.label for p in photos}
     tops = [
         (labels[pathlib.Path(r["item"]).name], r["reference"]["top"], r["candidate"]["top"])
@@ -116,14 +131,22 @@ def harm(found: Audit, photos: Sequence[Photo]) -> tuple[float, bool, float, boo
     lost = sum(a == label != b for label, a, b in tops)
     won = sum(b == label != a for label, a, b in tops)
     sure = lost > won and bool(binomtest(lost, lost + won, alternative="greater").pvalue < 0.05)
-    lines = [each.beyond for each in found.lines if each.measure.name in MAPS and each.beyond is not None]
-    return (lost - won) / max(1, len(tops)), sure, max(b.mean for b in lines), any(b.low > 0 for b in lines)
+    lines = {each.measure.name: each for each in found.lines}
+    beyond = [(b, lines[m].limit or 0.0) for m in MAPS if (b := lines[m].beyond) is not None]
+    moved = any(b.low > limit for b, limit in beyond)
+    slight = not moved and any(b.low > 0 for b, _ in beyond)
+    matters = " and ".join([*["accuracy"] * sure, *["map"] * moved])
+    return {
+        "accuracy": f"{(won - lost) / max(1, len(tops)):.3f}",
+        "map": f"{max(b.mean for b, _ in beyond):.4f}",
+        "matters": matters,
+        "slight": "map" if slight and not matters else "",
+    }
 
 
-def of_damage(net: Net, case: Case) -> dict[str, Any]:
-    """Damage, audit, and say whether the damage matters."""
-    own, others = split(net)
-    spec = specification(net.row)
+def of_damage(judge: Judge, case: Case) -> tuple[str, list[Any]]:
+    """Damage and compare; return the layer, and the rows."""
+    net, spec = judge.net, specification(judge.net.row)
     options = {"preprocess": preprocess_from(spec)}
     if case.kind in PICTURES:
         changed_spec = PICTURES[case.kind](spec)
@@ -134,12 +157,7 @@ def of_damage(net: Net, case: Case) -> dict[str, Any]:
     else:
         made, joint = _first(load(net.path if case.form == "float" else net.quantized), case)
         model, layer = made.standalone(), joint.end
-    every = (*own, *others)
-    found = compared(floor(net, "float", every), net.path, model, every, **options)
-    audit, held = part(found, own), part(found, others)
-    lost, sure, beyond, moved = harm(held, others)
-    matters = " and ".join([*["accuracy"] * sure, *["map"] * moved])
-    return {"layer": layer, "accuracy": f"{-lost:.3f}", "map": f"{beyond:.4f}", "matters": matters} | _told(audit)
+    return layer, rows_of(floor(net, "float", judge.photos), net.path, model, judge.photos, **options)
 
 
 def _first(model: Any, case: Case) -> tuple[Any, Any]:
@@ -153,77 +171,85 @@ def _first(model: Any, case: Case) -> tuple[Any, Any]:
     raise AssertionError
 
 
-def of_change(net: Net, case: Case) -> dict[str, Any]:
-    """Write the net otherwise, and audit it."""
-    own, _ = split(net)
+def of_change(judge: Judge, case: Case) -> tuple[str, list[Any]]:
+    """Write the net otherwise and compare; return nothing, and the rows."""
+    net = judge.net
     file = net.path if case.form == "float" else net.quantized
     model = changed(onnx.load(file), case.kind, seed=case.seed)
-    found = compared(
-        floor(net, case.form, tuple(own)), file, model, own, preprocess=preprocess_from(specification(net.row))
-    )
-    return _told(found)
+    options = {"preprocess": preprocess_from(specification(net.row))}
+    return "", rows_of(floor(net, case.form, judge.own), file, model, judge.own, **options)
 
 
-def _told(found: Audit) -> dict[str, Any]:
-    return {"outcome": found.outcome, "said": found.reason}
+def judged(judge: Judge, case: Case, kept: dict[str, Any], what: str) -> dict[str, Any]:
+    """Return what the audit says, and of a damage whether it matters."""
+    told = {**dict(zip(FIELDS[:4], case.key, strict=True)), "layer": kept.get("layer", "")}
+    if "refused" in kept:
+        return {**told, "outcome": "refused", "said": kept["refused"]}
+    harmless = what == "harmless"
+    known = floor(judge.net, case.form if harmless else "float", judge.own if harmless else judge.photos)
+    found = dataclasses.replace(known, rows=kept["rows"])
+    audit = part(found, judge.own)
+    matters = {} if harmless else harm(part(found, judge.others), judge.others)
+    return {**told, "outcome": audit.outcome, "said": audit.reason, **matters}
 
 
-def table(what: str, rows: list[dict[str, str]]) -> str:
+def table(what: str, rows: list[dict[str, Any]]) -> str:
     """Return the table by net and by kind."""
-    head = ("damages", "matter", "of these fail", "share", "pass, but not surely", "of the others fail")
-    columns = head if what == "damaged" else ("files", "pass", "fail", "no verdict")
+    head = ("damages", "matter", "of these fail", "share", "undecided", "pass", "others", "of these fail", "undecided")
+    columns = head if what == "damaged" else ("files", "pass", "fail", "undecided", "refused")
     lines = [f"| | {' | '.join(columns)} |", "|---|" + "---:|" * len(columns)]
     names = list(dict.fromkeys(r["net"] for r in rows)), list(dict.fromkeys(r["kind"] for r in rows))
-    groups: list[tuple[str, Callable[[dict[str, str]], bool]]] = [
+    groups: list[tuple[str, Callable[[dict[str, Any]], bool]]] = [
         *((n, lambda r, n=n: r["net"] == n) for n in names[0]),
         *((f"`{k}`", lambda r, k=k: r["kind"] == k) for k in names[1]),
         ("all", lambda r: True),
     ]
     for name, inside in groups:
         own = [r for r in rows if inside(r)]
-        outcomes = [r["outcome"] for r in own]
+        outcomes = Counter(r["outcome"] for r in own)
         if what == "damaged":
-            bad = [r for r in own if r["matters"]]
-            caught = sum(r["outcome"] == "fails" for r in bad)
-            share = f"{caught / len(bad):.2f}" if bad else ""
-            unsure = sum(r["outcome"] == "passes" and UNSURE in r["said"] for r in bad)
-            cells = [len(own), len(bad), caught, share, unsure, outcomes.count("fails") - caught]
+            bad = Counter(r["outcome"] for r in own if r["matters"])
+            share = f"{bad['fails'] / bad.total():.2f}" if bad else ""
+            rest = outcomes - bad
+            told = [bad.total(), bad["fails"], share, bad["undecided"], bad["passes"]]
+            cells = [len(own), *told, rest.total(), rest["fails"], rest["undecided"]]
         else:
-            passed, failed = outcomes.count("passes"), outcomes.count("fails")
-            cells = [len(own), passed, failed, len(own) - passed - failed]
+            cells = [len(own), *(outcomes[o] for o in ("passes", "fails", "undecided", "refused"))]
         lines.append(f"| {name} | {' | '.join(map(str, cells))} |")
     return "\n".join(lines)
 
 
 def main() -> None:
     """Run what is not done yet, and print the table."""
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("assets", type=pathlib.Path)
-    p.add_argument("out", type=pathlib.Path)
+    p = of_measurement(__doc__)
     p.add_argument("--what", choices=("damaged", "harmless"), default="damaged")
-    p.add_argument("--only", default="", help="a pattern of nets' names")
     p.add_argument("--seeds", type=int, default=1)
+    p.add_argument("--pictures", type=int, default=100, help="photographs that are audited, at most")
     a = p.parse_args()
-    a.out.mkdir(parents=True, exist_ok=True)
-    file = a.out / f"{a.what}.csv"
-    if not file.exists():
-        file.write_text(",".join(FIELDS) + "\n")
-    known = {tuple(r[k] for k in FIELDS[:4]) for r in csv.DictReader(file.open())}
+    (a.out / a.what).mkdir(parents=True, exist_ok=True)
+    compare = of_damage if a.what == "damaged" else of_change
+    found = []
     for case in cases(a.what, a.only, a.seeds):
-        if case.key in known:
-            continue
-        net, start = net_of(a.assets, case.net, a.out), time.perf_counter()
-        try:
-            row = (of_damage if a.what == "damaged" else of_change)(net, case)
-        except UnfitError:
-            continue
-        except FgcamError as error:
-            row = {"outcome": "refused", "said": str(error)}
-        row |= {"seconds": f"{time.perf_counter() - start:.1f}", **dict(zip(FIELDS[:4], case.key, strict=True))}
-        with file.open("a") as f:
-            csv.DictWriter(f, FIELDS).writerow(row)
-        print(*(row.get(k, "") for k in FIELDS), flush=True)
-    print(table(a.what, list(csv.DictReader(file.open()))))
+        judge = Judge.of(net_of(a.assets, case.net, a.out), a.pictures)
+        file = a.out / a.what / f"{'.'.join(case.key)}.json"
+        if not file.exists():
+            try:
+                layer, rows = compare(judge, case)
+                kept: dict[str, Any] = {"layer": layer, "rows": rows}
+            except UnfitError as error:
+                kept = {"unfit": str(error)}
+            except FgcamError as error:
+                kept = {"refused": str(error)}
+            file.write_text(json.dumps(kept))
+        kept = json.loads(file.read_text())
+        if "unfit" not in kept:
+            found.append(judged(judge, case, kept, a.what))
+            print(*(found[-1].get(k, "") for k in FIELDS), flush=True)
+    with (a.out / f"{a.what}.csv").open("w") as f:
+        writer = csv.DictWriter(f, FIELDS)
+        writer.writeheader()
+        writer.writerows(found)
+    print(table(a.what, found))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ often the top class is the float net's.
 
 from __future__ import annotations
 
-import argparse
 import pathlib
 import re
 import warnings
@@ -18,6 +17,7 @@ from collections.abc import Callable
 
 import numpy as np
 import onnx
+from arguments import of_measurement
 from candidates import CALIBRATION, NETS, Net, net_of
 from damage import damaged
 
@@ -111,10 +111,7 @@ def told(found: Drift) -> str:
 
 def main() -> None:
     """Print the table."""
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("assets", type=pathlib.Path)
-    p.add_argument("out", type=pathlib.Path)
-    p.add_argument("--only", default="", help="a pattern of nets' names")
+    p = of_measurement(__doc__)
     p.add_argument("--pictures", type=int, default=4)
     p.add_argument("--held", type=int, default=16)
     a = p.parse_args()

@@ -9,14 +9,15 @@ Processor time, one thread: what else runs on the machine does not count. Every 
 from __future__ import annotations
 
 import argparse
-import cProfile
-import pstats
 import resource
+import signal
 import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import onnxruntime
@@ -36,10 +37,42 @@ PARTS = {
     "blame": ("with_culprits",),
     "report and page": ("write_page", "save"),
 }
-"""Functions whose time, with all that they call, is a part's; what blame reads of pictures is counted twice."""
+"""Functions whose time, with all that they call, is a part's, where no caller's is."""
 
 WITHIN = ("auditing/comparing.py", "auditing/work.py", "auditing/culprits.py", "auditing/page.py", "auditing/sides.py",
           "auditing/sameness.py", "auditing/results.py", "loading/loading.py", "imaging/reading.py")  # fmt: skip
+TICK = 0.002
+"""Seconds of processor time between two looks at what is running: a profiler that follows every call would cost as
+much again."""
+
+
+class Looks:
+    """Processor time by part: what passed since the last look is the part's that runs now."""
+
+    def __init__(self) -> None:
+        self.spent: Counter[str] = Counter()
+        self.last = time.process_time()
+        self.parts = {name: part for part, names in PARTS.items() for name in names}
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        """Look."""
+        part = "the rest"
+        while frame is not None:
+            code = frame.f_code
+            if code.co_name in self.parts and code.co_filename.endswith(WITHIN):
+                part = self.parts[code.co_name]
+            frame = frame.f_back
+        now = time.process_time()
+        self.spent[part] += now - self.last
+        self.last = now
+
+    def __enter__(self) -> Looks:
+        signal.signal(signal.SIGPROF, self)
+        signal.setitimer(signal.ITIMER_PROF, TICK, TICK)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        signal.setitimer(signal.ITIMER_PROF, 0)
 
 
 def forward(path: Path, pictures: list[Path], spec: str) -> float:
@@ -69,20 +102,13 @@ def audited(a: argparse.Namespace, pictures: list[Path], **options: Any) -> floa
 def cost(a: argparse.Namespace, pictures: list[Path]) -> None:
     """Print the multiple, and where the time goes."""
     plain = [forward(path, pictures, a.preprocess) for path in (a.reference, a.candidate)]
-    profiler = cProfile.Profile(time.process_time)
-    profiler.enable()
-    spent = audited(a, pictures, blame=True)
-    profiler.disable()
-    stats: dict[Any, Any] = pstats.Stats(profiler).stats  # type: ignore[attr-defined]
+    with Looks() as looks:
+        spent = audited(a, pictures, blame=True)
     print(f"{len(pictures)} pictures; forward {plain[0]:.1f} s and {plain[1]:.1f} s, audit {spent:.1f} s")
     print("| part | processor time, s | times both forward passes |\n|---|---:|---:|")
-    left = spent
-    for part, names in PARTS.items():
-        own = sum(v[3] for (file, _, name), v in stats.items() if name in names and file.endswith(WITHIN))
-        left -= own
+    rest = spent - sum(looks.spent[part] for part in PARTS)
+    for part, own in [*((part, looks.spent[part]) for part in PARTS), ("the rest", rest), ("all", spent)]:
         print(f"| {part} | {own:.1f} | {own / sum(plain):.1f} |")
-    print(f"| the rest | {left:.1f} | {left / sum(plain):.1f} |")
-    print(f"| all | {spent:.1f} | {spent / sum(plain):.1f} |")
 
 
 def memory(a: argparse.Namespace, counts: list[int]) -> None:
