@@ -96,6 +96,12 @@ class Model:
         return tuple(_spec(o) for o in self.proto.graph.output)
 
     @property
+    def answers(self) -> tuple[TensorSpec, ...]:
+        """The graph's outputs that it computes: neither constants nor inputs."""
+        given = {*self.constants, *(i.name for i in self.proto.graph.input)}
+        return tuple(o for o in self.outputs if o.name not in given)
+
+    @property
     def nodes(self) -> Sequence[NodeProto]:
         """The operators in execution order."""
         nodes: Sequence[NodeProto] = self.proto.graph.node

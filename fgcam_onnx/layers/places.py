@@ -106,9 +106,14 @@ def _after(model: Model, node: NodeProto, places: Mapping[str, Places]) -> Seque
     return []
 
 
+def first_along(at: Labels, axis: int) -> Labels:
+    """Return the first labels along ``axis`` and keep it; broadcast ones stay so, which takes no memory."""
+    return at[tuple(slice(0, 1) if a == axis % at.ndim else slice(None) for a in range(at.ndim))]
+
+
 def constant_along(at: Labels, axis: int) -> bool:
     """Tell whether labels do not change along ``axis``."""
-    return at.shape[axis] == 1 or at.strides[axis] == 0 or bool((at == at.take([0], axis)).all())
+    return at.shape[axis] == 1 or at.strides[axis] == 0 or bool((at == first_along(at, axis)).all())
 
 
 def settled(places: Places, axis: int) -> Places | None:
@@ -118,7 +123,7 @@ def settled(places: Places, axis: int) -> Places | None:
     """
     at = places.at
     if constant_along(at, axis):
-        return replace(places, at=at.take([0], axis))
+        return replace(places, at=first_along(at, axis))
     if (at == NOWHERE).any():
         return None
     y, x = np.divmod(at, np.int32(places.width))
@@ -190,7 +195,7 @@ def _concatenated(model: Model, node: NodeProto, known: Sequence[Places | None])
         return None
     axis = attributes(node)["axis"] % len(sizes)
     if first.at.shape[axis] > 1 and all(constant_along(p.at, axis) for p in labelled):
-        lines = [p.at.take([0], axis) for p in labelled]
+        lines = [first_along(p.at, axis) for p in labelled]
         if all(np.array_equal(lines[0], line) for line in lines[1:]):
             return _spread(replace(first, at=lines[0]), sizes)
     parts = []
