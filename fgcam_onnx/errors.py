@@ -106,5 +106,5 @@ def check_known(what: str, name: str, known: Iterable[str]) -> None:
         Says what ``what`` can be, and which names are near.
     """
     names = list(known)
-    if name not in names:
+    if not isinstance(name, str) or name not in names:
         raise OptionError(f"unknown {what} {name!r}; choose {', '.join(names)}.{suggest(name, names)}")

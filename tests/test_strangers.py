@@ -134,12 +134,27 @@ def test_a_picture_is_limited_by_its_memory_and_a_jpeg_is_decoded_smaller(tmp_pa
 @pytest.mark.parametrize(
     "options",
     [{"layers": 3}, {"layers": [None]}, {"grid": "a"}, {"grid": (0, 1)}, {"method": None}, {"base": 3}, {"input": []},
-     {"progress": 3}, {"threads": "a"}, {"batch": 1.5}, {"int8": 3}, {"method": "lrp", "epsilon": float("nan")}],
+     {"progress": 3}, {"threads": "a"}, {"batch": 1.5}, {"int8": 3}, {"method": "lrp", "epsilon": float("nan")},
+     {"batch": np.zeros(3, int)}, {"batch": np.zeros((0, 2), int)}, {"grid": np.zeros((2, 2), int)},
+     {"eigen_smooth": np.zeros(0)}, {"denoise": 1}, {"before_softmax": {}}, {"before_softmax": np.zeros(1)},
+     {"aug_smooth": None}, {"saturation": "no"}, {"trace": []}, {"optimization": np.zeros(2)}],
     ids=str,
 )  # fmt: skip
 def test_options_of_the_wrong_kind_are_refused(options: Any) -> None:
     with pytest.raises(OptionError):
         Explainer(net(), **options)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"resize": np.zeros(3)}, {"normalize": None}, {"fp16": np.zeros((2, 0))}, {"fp16": "yes"}, {"size": [np.zeros(2)]},
+     {"size": np.zeros((0, 3))}, {"batch": np.zeros(0, int)}, {"batch": np.full(2, "dynamic")}],
+    ids=str,
+)  # fmt: skip
+def test_arguments_of_export_of_the_wrong_kind_are_refused(options: Any, tmp_path: Path) -> None:
+    with pytest.raises(OptionError):
+        export(net(), tmp_path / "e.onnx", **options)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("model", [3, None, b"bytes"])
