@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-from .text import shown
+from .text import shortened, shown
 
 __all__ = [
     "AbsentError",
@@ -27,8 +27,8 @@ class FgcamError(Exception):
     """Root of every error this package raises on purpose."""
 
     def __str__(self) -> str:
-        """Return the message; what strangers' names hold is safe to show."""
-        return shown(super().__str__())
+        """Return the message; what strangers' names hold is safe to show, and no longer than is read."""
+        return shown(shortened(super().__str__()))
 
 
 class ModelError(FgcamError):

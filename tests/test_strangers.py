@@ -46,6 +46,26 @@ def test_what_a_terminal_obeys_is_written_out_and_other_text_is_left() -> None:
     assert shown("Käse\t猫\n👩\u200d🔬") == "Käse\t猫\n👩\u200d🔬"
 
 
+def test_an_error_is_no_longer_than_is_read() -> None:
+    """A model may have 100,000 outputs to choose from."""
+    model = net()
+    for i in range(3000):
+        model.graph.node.append(helper.make_node("Identity", ["y"], [f"o{i}"]))
+        model.graph.output.append(helper.make_tensor_value_info(f"o{i}", TensorProto.FLOAT, None))
+    with pytest.raises(
+        FgcamError, match=r"^the model has several outputs: y .* \[…\d+ characters…\] .*--output NAME\)$"
+    ) as caught:
+        Explainer(model)
+    assert 4000 < len(str(caught.value)) < 4050
+    assert str(FgcamError("a" * 4000)) == "a" * 4000
+
+
+def test_names_that_a_file_system_takes_for_one_get_different_files() -> None:
+    taken: set[str] = set()
+    composed, apart = "Caf\u00e9", "cafe\u0301"
+    assert [unused(n, taken) for n in (composed, apart, "CAFE")] == [composed, f"{apart}_2", "CAFE"]
+
+
 def test_no_name_of_a_model_reaches_the_terminal_raw(fgcam: Any, tmp_path: Path) -> None:
     proto = net(output="y\x1b[2J\x9b31m")
     proto.producer_name = "\x1b]0;gotcha\x07"

@@ -6,14 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 from exported import session
 from nets import model_of, node, small_cnn, written
 from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, numpy_helper
-from onnx.helper import make_attribute
+from onnx.helper import make_attribute, make_graph, make_tensor_value_info
 
 from fgcam_onnx import Explainer, export, load
-from fgcam_onnx.errors import FgcamError, ModelError, TargetError
+from fgcam_onnx.errors import FgcamError, ModelError, TargetError, UnsupportedOperatorError
 from fgcam_onnx.layers.places import first_along
 from fgcam_onnx.runtime import accountable
 
@@ -190,4 +191,30 @@ def test_a_model_of_which_every_output_is_a_constant_is_refused() -> None:
     model = small_cnn()
     model.graph.output[0].name = model.graph.initializer[0].name
     with pytest.raises(TargetError, match="is a constant: there is nothing to explain"):
+        Explainer(model, method="gradcam")
+
+
+def test_an_element_type_of_a_branch_that_there_is_not_is_refused() -> None:
+    model = small_cnn()
+    value = make_tensor_value_info
+    branch = make_graph([node("Neg", ["logits"], "b")], "then", [], [value("b", 2**31 - 1, None)])
+    other = make_graph([node("Relu", ["logits"], "a")], "else", [], [value("a", TensorProto.FLOAT, None)])
+    model.graph.initializer.append(numpy_helper.from_array(np.array(True), "yes"))
+    model.graph.node.append(node("If", ["yes"], "chosen", then_branch=branch, else_branch=other))
+    model.graph.output[0].name = "chosen"
+    with pytest.raises(ModelError, match="2147483647"):
+        load(model)
+
+
+@pytest.mark.parametrize("through", [("SequenceConstruct", "SequenceAt"), ("Optional", "OptionalGetElement")])
+def test_what_is_no_tensor_is_said_to_hand_nothing_back(through: tuple[str, str]) -> None:
+    model = small_cnn()
+    first, second = through
+    model.graph.initializer.append(numpy_helper.from_array(np.array(0), "zero"))
+    picked = ["packed", "zero"] if second == "SequenceAt" else ["packed"]
+    model.graph.node.extend([node(first, ["logits"], "packed"), node(second, picked, "out")])
+    model.graph.output[0].name = "out"
+    session_of_bytes = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    assert session_of_bytes.run(None, {"input": np.zeros((1, 3, 12, 10), np.float32)})[0].shape == (1, 5)
+    with pytest.raises(UnsupportedOperatorError, match="'packed' is no tensor"):
         Explainer(model, method="gradcam")
