@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Iterable
 
 from .text import shortened, shown
@@ -79,8 +80,14 @@ OF_ALL = (DeviceError, LayerError, ModelError, OptionError, TargetError, Unsuppo
 """Errors that the next picture would meet, too; an `AbsentError` is of one."""
 
 
+OF_THE_DISK = frozenset({errno.EDQUOT, errno.EIO, errno.ENOSPC, errno.EROFS})
+"""What the system says of a disk that takes nothing more: what is not written is not done, and can be gone on with."""
+
+
 def concerns_all(error: Exception) -> bool:
     """Tell whether an error that one picture met ends a run; any other, expected or not, is that picture's."""
+    if isinstance(error, OutputError):
+        return isinstance(error.__cause__, OSError) and error.__cause__.errno in OF_THE_DISK
     return isinstance(error, OF_ALL) and not isinstance(error, AbsentError)
 
 

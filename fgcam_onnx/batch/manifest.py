@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import OptionError, OutputError
+from ..imaging.writing import check_writable
 from ..stream import Readable, Shard, Store, cut, digest
 from .line import Done, Progress, mark, part
 from .table import record_of
@@ -134,6 +135,8 @@ def alone(store: Store) -> Iterator[None]:
     ------
     OptionError
         One is at work.
+    OutputError
+        The folder cannot be written.
     """
     try:
         import fcntl
@@ -143,6 +146,7 @@ def alone(store: Store) -> Iterator[None]:
     if not store.local:
         yield
         return
+    check_writable(os.path.join(store.folder, LOCK))
     os.makedirs(store.folder, exist_ok=True)
     with open(os.path.join(store.folder, LOCK), "wb") as file:
         try:

@@ -134,6 +134,8 @@ def save_png(path: str | Path, image: Image.Image, *, ours: bool = False) -> Pat
 def is_ours(path: str | Path) -> bool:
     """Tell whether a file is a picture of a map, written by `save_png`."""
     try:
+        if not os.path.isfile(path):
+            return False
         with open(path, "rb") as file:
             return MARK in file.read(256)
     except OSError:
