@@ -194,6 +194,39 @@ def test_a_model_of_which_every_output_is_a_constant_is_refused() -> None:
         Explainer(model, method="gradcam")
 
 
+@pytest.mark.parametrize("inside", [False, True])
+@pytest.mark.parametrize(
+    ("op", "inputs", "attrs"),
+    [
+        ("Min", ["logits", ""], {}),
+        ("Sum", ["", "logits"], {}),
+        ("Concat", ["logits", "", "logits"], {"axis": 1}),
+        ("Einsum", ["logits", ""], {"equation": "ab,bc->ac"}),
+    ],
+)
+def test_a_gap_in_a_list_of_inputs_is_refused(op: str, inputs: list[str], attrs: dict[str, Any], inside: bool) -> None:
+    """ONNX Runtime loads the file, and ends the process when it is run."""
+    model = small_cnn()
+    made = node(op, inputs, "out", **attrs)
+    if inside:
+        ends = [make_tensor_value_info("out", TensorProto.FLOAT, None)]
+        other = make_graph([node("Neg", ["logits"], "out")], "else", [], ends)
+        made = node("If", ["yes"], "out", then_branch=make_graph([made], "then", [], ends), else_branch=other)
+        model.graph.initializer.append(numpy_helper.from_array(np.array(True), "yes"))
+    model.graph.node.append(made)
+    model.graph.output[0].name = "out"
+    with pytest.raises(ModelError, match=f"{op} .* leaves out one of its inputs"):
+        load(model)
+
+
+def test_inputs_that_may_be_left_out_are(tmp_path: Path) -> None:
+    """Negative control: a bound of a Clip."""
+    model = net(node("Clip", ["input", "", "top"], "y"), top=np.float32(0.5))
+    x = np.random.default_rng(0).standard_normal((1, 3, 8, 8)).astype(np.float32)
+    wanted = np.minimum(x, 0.5).mean((2, 3))
+    np.testing.assert_allclose(Explainer(model, method="inputxgradient").predict(x), wanted, rtol=1e-5, atol=1e-6)
+
+
 def test_an_element_type_of_a_branch_that_there_is_not_is_refused() -> None:
     model = small_cnn()
     value = make_tensor_value_info
