@@ -14,10 +14,11 @@ from .errors import OptionError
 WORDS = ("method", "base", "base_layer", "residual", "products", "start", "int8", "device", "input", "output")
 COUNTS = {"batch": 1, "threads": 0}
 """Whole numbers, and the least each can be."""
+FLAGS = ("denoise", "eigen_smooth", "aug_smooth", "trace", "saturation", "before_softmax")
 
 
 def checked(given: Mapping[str, Any]) -> None:
-    """Refuse options of an explainer that are no names or no counts; others in ``given`` are passed over.
+    """Refuse options of an explainer that are no names, counts or flags; others in ``given`` are passed over.
 
     Raises
     ------
@@ -29,9 +30,9 @@ def checked(given: Mapping[str, Any]) -> None:
         if not isinstance(value, str) and (value is not None or name in ("method", "int8", "device")):
             raise OptionError(f"{name} is a name, not {value!r}")
     for name, least in COUNTS.items():
-        value = given[name]
-        if _whole(value) is None or value < least:
-            raise OptionError(f"{name} must be at least {least}, a whole number, not {value!r}")
+        whole_of(given[name], name, least=least)
+    for name in FLAGS:
+        flag_of(given[name], name)
     progress_of(given.get("progress"))
 
 
@@ -47,6 +48,22 @@ def progress_of(value: Any) -> None:
     """Refuse what cannot be told how much is done."""
     if value is not None and not callable(value):
         raise OptionError(f"progress is a function that is told (done, total), not {value!r:.60}")
+
+
+def whole_of(value: Any, what: str, *, least: int, most: int | None = None) -> int:
+    """Return a whole number; True is none."""
+    found = _whole(value)
+    if found is None or found < least or (most is not None and found > most):
+        limits = f"at least {least}, a whole number" if most is None else f"a whole number from {least} to {most}"
+        raise OptionError(f"{what} must be {limits}, not {value!r:.60}")
+    return found
+
+
+def flag_of(value: Any, what: str) -> bool:
+    """Return True or False; refuse what only counts as one."""
+    if not isinstance(value, bool | np.bool_):
+        raise OptionError(f"{what} is True or False, not {value!r:.60}")
+    return bool(value)
 
 
 def names_of(value: Any, what: str) -> tuple[str, ...] | None:
@@ -67,7 +84,7 @@ def size_of(value: Any, what: str) -> tuple[int, ...] | None:
     sides = list(sides) if isinstance(sides, list | tuple) else [sides]
     try:
         whole = [int(side) if isinstance(side, str) else side.__index__() for side in sides]
-    except (AttributeError, ValueError):
+    except (AttributeError, TypeError, ValueError):
         whole = []
     if not whole or min(whole) < 1 or any(isinstance(side, bool) for side in sides):
         raise OptionError(f"{what} is (height, width), two whole numbers above 0, or '192x256', not {value!r}")

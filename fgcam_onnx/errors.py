@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Iterable
 
-from .text import shown
+from .text import shortened, shown
 
 __all__ = [
     "AbsentError",
@@ -27,8 +28,8 @@ class FgcamError(Exception):
     """Root of every error this package raises on purpose."""
 
     def __str__(self) -> str:
-        """Return the message; what strangers' names hold is safe to show."""
-        return shown(super().__str__())
+        """Return the message; what strangers' names hold is safe to show, and no longer than is read."""
+        return shown(shortened(super().__str__()))
 
 
 class ModelError(FgcamError):
@@ -79,8 +80,14 @@ OF_ALL = (DeviceError, LayerError, ModelError, OptionError, TargetError, Unsuppo
 """Errors that the next picture would meet, too; an `AbsentError` is of one."""
 
 
+OF_THE_DISK = frozenset({errno.EDQUOT, errno.EIO, errno.ENOSPC, errno.EROFS})
+"""What the system says of a disk that takes nothing more: what is not written is not done, and can be gone on with."""
+
+
 def concerns_all(error: Exception) -> bool:
     """Tell whether an error that one picture met ends a run; any other, expected or not, is that picture's."""
+    if isinstance(error, OutputError):
+        return isinstance(error.__cause__, OSError) and error.__cause__.errno in OF_THE_DISK
     return isinstance(error, OF_ALL) and not isinstance(error, AbsentError)
 
 
@@ -106,5 +113,5 @@ def check_known(what: str, name: str, known: Iterable[str]) -> None:
         Says what ``what`` can be, and which names are near.
     """
     names = list(known)
-    if name not in names:
+    if not isinstance(name, str) or name not in names:
         raise OptionError(f"unknown {what} {name!r}; choose {', '.join(names)}.{suggest(name, names)}")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from .arguments import picture_size, sides_of
-from .asked import path_of, size_of
+from .asked import flag_of, path_of, size_of, whole_of
 from .errors import OptionError, OutputError, TargetError, check_known
 from .explainer import Explainer
 from .graph.emitter import Emitter
@@ -137,7 +137,7 @@ def export(
     FgcamError
         The method or an option cannot be put in one graph, or the file cannot be written.
     """
-    given = [*options, *(["fp16"] if fp16 else [])]
+    given = [*options, *(["fp16"] if flag_of(fp16, "fp16") else [])]
     if isinstance(model, Explainer):
         if given:
             raise OptionError(f"{', '.join(given)}: the Explainer is built already; pass the model instead")
@@ -149,7 +149,7 @@ def export(
     file = Path(path_of(path, "path"))
     if preprocess is not None and not isinstance(preprocess, Preprocess):
         preprocess = preprocess_from(preprocess)
-    batch = None if batch == "dynamic" else batch
+    batch = None if isinstance(batch, str) and batch == "dynamic" else batch
     program = append_explanation(
         explainer, target=target, preprocess=preprocess, size=size, resize=resize, normalize=normalize, batch=batch
     )
@@ -170,8 +170,8 @@ def append_explanation(
     for name, value, known in (("resize", resize, RESIZE), ("normalize", normalize, NORMALIZE)):
         check_known(name, value, known)
     size = size_of(size, "size")
-    if batch is not None and (isinstance(batch, bool) or not isinstance(batch, int | np.integer) or batch < 1):
-        raise OptionError(f"batch {batch!r}: a whole number from 1, or None to leave it free")
+    if batch is not None:
+        batch = whole_of(batch, "batch", least=1, most=2**31 - 1)
     if not isinstance(target, str) and (isinstance(target, bool) or not isinstance(target, int | np.integer)):
         raise TargetError(f"target {target!r}: a file explains argmax, input, or one class by its index")
     if explainer.aug_smooth:

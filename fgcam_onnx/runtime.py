@@ -199,17 +199,23 @@ def accountable(model: Model) -> Iterator[None]:
     ------
     ModelError
         With the runtime's reason.
+    FgcamError
+        The memory does not hold what the model makes.
     """
     try:
         yield
     except FgcamError:
         raise
+    except MemoryError as error:
+        raise FgcamError(f"there is not memory enough for the model: {error}") from error
     except Exception as error:
         try:
             blank = {i.name: np.zeros([d if isinstance(d, int) else 1 for d in i.shape], i.dtype) for i in model.inputs}
             Session(model, threads=1).run(blank)
         except FgcamError as refusal:
             raise ModelError(f"the graph is not valid ONNX: {refusal}") from error
+        except MemoryError:
+            pass
         raise
 
 

@@ -46,6 +46,26 @@ def test_what_a_terminal_obeys_is_written_out_and_other_text_is_left() -> None:
     assert shown("Käse\t猫\n👩\u200d🔬") == "Käse\t猫\n👩\u200d🔬"
 
 
+def test_an_error_is_no_longer_than_is_read() -> None:
+    """A model may have 100,000 outputs to choose from."""
+    model = net()
+    for i in range(3000):
+        model.graph.node.append(helper.make_node("Identity", ["y"], [f"o{i}"]))
+        model.graph.output.append(helper.make_tensor_value_info(f"o{i}", TensorProto.FLOAT, None))
+    with pytest.raises(
+        FgcamError, match=r"^the model has several outputs: y .* \[…\d+ characters…\] .*--output NAME\)$"
+    ) as caught:
+        Explainer(model)
+    assert 4000 < len(str(caught.value)) < 4050
+    assert str(FgcamError("a" * 4000)) == "a" * 4000
+
+
+def test_names_that_a_file_system_takes_for_one_get_different_files() -> None:
+    taken: set[str] = set()
+    composed, apart = "Caf\u00e9", "cafe\u0301"
+    assert [unused(n, taken) for n in (composed, apart, "CAFE")] == [composed, f"{apart}_2", "CAFE"]
+
+
 def test_no_name_of_a_model_reaches_the_terminal_raw(fgcam: Any, tmp_path: Path) -> None:
     proto = net(output="y\x1b[2J\x9b31m")
     proto.producer_name = "\x1b]0;gotcha\x07"
@@ -134,12 +154,27 @@ def test_a_picture_is_limited_by_its_memory_and_a_jpeg_is_decoded_smaller(tmp_pa
 @pytest.mark.parametrize(
     "options",
     [{"layers": 3}, {"layers": [None]}, {"grid": "a"}, {"grid": (0, 1)}, {"method": None}, {"base": 3}, {"input": []},
-     {"progress": 3}, {"threads": "a"}, {"batch": 1.5}, {"int8": 3}, {"method": "lrp", "epsilon": float("nan")}],
+     {"progress": 3}, {"threads": "a"}, {"batch": 1.5}, {"int8": 3}, {"method": "lrp", "epsilon": float("nan")},
+     {"batch": np.zeros(3, int)}, {"batch": np.zeros((0, 2), int)}, {"grid": np.zeros((2, 2), int)},
+     {"eigen_smooth": np.zeros(0)}, {"denoise": 1}, {"before_softmax": {}}, {"before_softmax": np.zeros(1)},
+     {"aug_smooth": None}, {"saturation": "no"}, {"trace": []}, {"optimization": np.zeros(2)}],
     ids=str,
 )  # fmt: skip
 def test_options_of_the_wrong_kind_are_refused(options: Any) -> None:
     with pytest.raises(OptionError):
         Explainer(net(), **options)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"resize": np.zeros(3)}, {"normalize": None}, {"fp16": np.zeros((2, 0))}, {"fp16": "yes"}, {"size": [np.zeros(2)]},
+     {"size": np.zeros((0, 3))}, {"batch": np.zeros(0, int)}, {"batch": np.full(2, "dynamic")}],
+    ids=str,
+)  # fmt: skip
+def test_arguments_of_export_of_the_wrong_kind_are_refused(options: Any, tmp_path: Path) -> None:
+    with pytest.raises(OptionError):
+        export(net(), tmp_path / "e.onnx", **options)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("model", [3, None, b"bytes"])

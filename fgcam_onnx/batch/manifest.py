@@ -11,6 +11,7 @@ from typing import Any
 
 from ..errors import OptionError, OutputError
 from ..imaging import make_folder
+from ..imaging.writing import check_writable
 from ..stream import Readable, Shard, Store, cut, digest
 from ..stream.deaths import mark
 from ..stream.holding import held
@@ -143,10 +144,13 @@ def alone(store: Store) -> Iterator[None]:
     ------
     OptionError
         One is at work.
+    OutputError
+        The folder cannot be written.
     """
     if not store.local:
         yield
         return
+    check_writable(os.path.join(store.folder, LOCK))
     make_folder(store.folder)
     descriptor = held(os.path.join(store.folder, LOCK))
     try:

@@ -72,8 +72,10 @@ def read_record(path: Path, *, command: str = "explain") -> dict[str, Any]:
         It cannot be read, or is no record of a run of that command.
     """
     try:
+        if not path.is_file():
+            raise OSError("not a regular file" if path.exists() else "no such file")
         record = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise OptionError(f"{path}: cannot be read as a record ({error})") from error
     needed = ("options", "files", "preprocess", "images", "model", "versions")
     if not isinstance(record, dict) or any(name not in record for name in needed):

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from onnx import NodeProto, TypeProto, helper, numpy_helper
 
 from ..errors import FgcamError, UnsupportedOperatorError
-from .gaps import KEEPS_TYPE
-from .model import LARGE, Model, dims_of
+from .gaps import KEEPS_TYPE, untyped
+from .model import LARGE, Model, dims_of, dtype_of
 from .rounding import corrected
 from .shapes import Dim, Shape
 from .subgraphs import reads
@@ -43,6 +43,7 @@ class Emitter:
         self.scope = "program"
         self.nodes: list[NodeProto] = list(model.proto.graph.node)
         self._types: dict[str, TypeProto] = dict(model.types)
+        self._shapes: dict[str, tuple[TypeProto, Shape]] = {}
         self._constants: dict[str, NDArray[Any]] = dict(model.constants)
         self._interned: dict[tuple[Any, ...], str] = {}
         self._inputs: dict[str, TypeProto] = {i.name: i.type for i in model.proto.graph.input}
@@ -57,20 +58,8 @@ class Emitter:
     def value(self, name: str) -> Value:
         """Return the tensor ``name`` as a value."""
         if name not in self._types:
-            raise UnsupportedOperatorError(self._untyped(name))
+            raise UnsupportedOperatorError(untyped(name, self._types, self.nodes))
         return Value(self, name)
-
-    def _untyped(self, name: str) -> str:
-        """Say which node keeps inference from the shape of tensor ``name``."""
-        known = {n for n, t in self._types.items() if t.tensor_type.HasField("shape")}
-        stop = next((n for n in self.nodes if any(n.output) and known.isdisjoint(n.output)), None)
-        if stop is None:
-            return f"the shape of tensor {name!r} is not known"
-        kind = f"{stop.domain}.{stop.op_type}" if stop.domain else stop.op_type
-        return (
-            f"the shape of tensor {name!r} is not known: inference stops at '{kind}' (node {stop.name!r}). "
-            "Export the model with standard operators, or fix the sizes of its inputs."
-        )
 
     def knows(self, name: str) -> bool:
         """Tell whether anything is known of the type of tensor ``name``."""
@@ -90,12 +79,14 @@ class Emitter:
         """Return the dimensions of tensor ``name``."""
         kind = self._types.get(name)
         if kind is None or not kind.tensor_type.HasField("shape"):
-            raise UnsupportedOperatorError(self._untyped(name))
-        return dims_of(kind)
+            raise UnsupportedOperatorError(untyped(name, self._types, self.nodes))
+        if name not in self._shapes or self._shapes[name][0] is not kind:
+            self._shapes[name] = kind, dims_of(kind)
+        return self._shapes[name][1]
 
     def dtype(self, name: str) -> np.dtype[Any]:
         """Return the NumPy dtype of tensor ``name``."""
-        return helper.tensor_dtype_to_np_dtype(self._types[name].tensor_type.elem_type)
+        return dtype_of(name, self._types[name])
 
     def constant_of(self, name: str) -> NDArray[Any] | None:
         """Return the array of a constant tensor, or None."""

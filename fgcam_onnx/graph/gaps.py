@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -44,7 +44,7 @@ def infer_shapes(proto: ModelProto, **options: Any) -> ModelProto:
 
 def _continued(proto: ModelProto, **options: Any) -> ModelProto:
     """Infer in rounds: each types the operators whose inputs have become known, and onnx goes on from there."""
-    typed = onnx.shape_inference.infer_shapes(proto, **options)
+    typed = _onnx_infers(proto, **options)
     gaps = [n for n in proto.graph.node if key_of(n) in OUTPUT_SHAPES]
     while gaps:
         types = _types(typed)
@@ -54,8 +54,27 @@ def _continued(proto: ModelProto, **options: Any) -> ModelProto:
         for node in ready:
             _note(typed, node, OUTPUT_SHAPES[key_of(node)](node, types))
         gaps = [n for n in gaps if n not in ready]
-        typed = onnx.shape_inference.infer_shapes(typed, **options)
+        typed = _onnx_infers(typed, **options)
     return typed
+
+
+def _onnx_infers(proto: ModelProto, **options: Any) -> ModelProto:
+    try:
+        return onnx.shape_inference.infer_shapes(proto, **options)
+    except ValueError as error:  # of an element type that there is not
+        raise onnx.shape_inference.InferenceError(str(error)) from None
+
+
+def untyped(name: str, types: Types, nodes: Iterable[NodeProto]) -> str:
+    """Say which node keeps inference from the shape of tensor ``name``."""
+    known = {n for n, t in types.items() if t.tensor_type.HasField("shape")}
+    stop = next((n for n in nodes if any(n.output) and known.isdisjoint(n.output)), None)
+    if stop is None:
+        return f"the shape of tensor {name!r} is not known"
+    return (
+        f"the shape of tensor {name!r} is not known: inference stops at '{key_of(stop)}' (node {stop.name!r}). "
+        "Export the model with standard operators, or fix the sizes of its inputs."
+    )
 
 
 def key_of(node: NodeProto) -> str:

@@ -12,7 +12,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, TypeProto, helper, numpy_helper
 
-from ..errors import ModelError
+from ..errors import ModelError, UnsupportedOperatorError
 from .shapes import Shape
 
 LARGE = 1024
@@ -96,6 +96,12 @@ class Model:
         return tuple(_spec(o) for o in self.proto.graph.output)
 
     @property
+    def answers(self) -> tuple[TensorSpec, ...]:
+        """The graph's outputs that it computes: neither constants nor inputs."""
+        given = {*self.constants, *(i.name for i in self.proto.graph.input)}
+        return tuple(o for o in self.outputs if o.name not in given)
+
+    @property
     def nodes(self) -> Sequence[NodeProto]:
         """The operators in execution order."""
         nodes: Sequence[NodeProto] = self.proto.graph.node
@@ -162,14 +168,16 @@ def element_type(dtype: np.dtype[Any]) -> int:
 def dims_of(kind: TypeProto) -> Shape:
     """Return the dimensions of a tensor type: int, symbol, or None."""
     if not kind.tensor_type.HasField("shape"):
-        raise _unranked()
+        raise ModelError("shape inference found no rank for a tensor on the way; fix the input's size (--size)")
     return tuple(d.dim_value if d.HasField("dim_value") else (d.dim_param or None) for d in kind.tensor_type.shape.dim)
 
 
-def _unranked() -> Exception:
-    from ..errors import ModelError
-
-    return ModelError("shape inference found no rank for a tensor on the way; fix the input's size (--size)")
+def dtype_of(name: str, kind: TypeProto) -> np.dtype[Any]:
+    """Return the NumPy dtype of tensor ``name``; refuse what is no tensor."""
+    if not kind.HasField("tensor_type"):
+        other = str(kind.WhichOneof("value")).removesuffix("_type")
+        raise UnsupportedOperatorError(f"{name!r} is no tensor ({other}): nothing is handed back through it")
+    return helper.tensor_dtype_to_np_dtype(kind.tensor_type.elem_type)
 
 
 def _spec(info: onnx.ValueInfoProto) -> TensorSpec:

@@ -42,12 +42,14 @@ def find_score(model: Model, output: str | None = None, *, before_softmax: bool 
     Raises
     ------
     TargetError
-        When there are several outputs to choose from, or none of that name.
+        When there are several outputs to choose from, or none of that name; or it is a constant.
     """
     name = _unwrapped(model, output if output is not None else _only_output(model))
     if name not in model.types:
         every = [o.name for o in model.outputs]
         raise TargetError(f"no output {name!r}; the model has {', '.join(every)}.{suggest(name, every)}")
+    if name in model.constants:
+        raise TargetError(f"output {name!r} is a constant: there is nothing to explain")
     producers = producers_of(model)
     tensor = name
     while (node := producers.get(tensor)) is not None and before_softmax:
@@ -65,9 +67,10 @@ def shows(node: onnx.NodeProto) -> bool:
 
 
 def _only_output(model: Model) -> str:
-    usable = [o.name for o in model.outputs if _explainable(o)]
-    if len(model.outputs) == 1 and model.outputs[0].dtype.kind in "iu":
-        return model.outputs[0].name
+    answers = model.answers or model.outputs
+    usable = [o.name for o in answers if _explainable(o)]
+    if len(answers) == 1 and answers[0].dtype.kind in "iu":
+        return answers[0].name
     if len(usable) == 1:
         return usable[0]
     wrapped = [str(n.output[0]) for n in model.nodes if n.op_type in UNWRAPS]

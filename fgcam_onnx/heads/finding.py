@@ -281,7 +281,7 @@ def _map(seen: _Seen) -> Head | None:
 def _raw_grids(seen: _Seen) -> bool:
     """Tell one of several grids of a detector whose boxes are still to be made: the same channels, other sizes."""
     mine = next((o.shape for o in seen.model.outputs if o.name == seen.score.output), ())
-    others = [o.shape for o in seen.model.outputs if o.name != seen.score.output and len(o.shape) == len(mine)]
+    others = [o.shape for o in seen.model.answers if o.name != seen.score.output and len(o.shape) == len(mine)]
     return any(s[:2] == mine[:2] and s[2:] != mine[2:] for s in others) and any(
         isinstance(d, int) and d % 3 == 0 and d > 15 for d in mine[1:2]
     )
@@ -314,7 +314,7 @@ def _beside(seen: _Seen) -> TensorSpec | None:
     """Return the only other output of (N, boxes, 4) for as many boxes as the scores have."""
     fits = [
         o
-        for o in seen.model.outputs
+        for o in seen.model.answers
         if o.name != seen.score.output and len(o.shape) >= 3 and o.shape[-1] == 4 and o.shape[-2] in seen.shape
         and isinstance(o.shape[-2], int)
     ]  # fmt: skip

@@ -56,6 +56,9 @@ def _geometry(config: Mapping[str, Any], *, where: str) -> dict[str, Any]:
     fields: dict[str, Any] = {"interpolation": _RESAMPLE[resample]} if resample is not None else {}
     size = config.get("size")
     if size is None:
+        for key in ("crop_size", "crop_pct"):
+            if config.get(key) is not None:
+                raise _unlike(where, f"{key} without a size has no equivalent here")
         return {**fields, "resize": "crop" if crops else "stretch"}
     kind = str(config.get("image_processor_type") or config.get("feature_extractor_type") or "")
     if config.get("crop_pct") is not None or kind.startswith("ConvNext"):

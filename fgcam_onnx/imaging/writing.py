@@ -143,6 +143,8 @@ def save_moving(path: str | Path, pictures: Sequence[Image.Image], *, rate: floa
 def is_ours(path: str | Path) -> bool:
     """Tell whether a file is a picture of a map, written by `save_png`."""
     try:
+        if not os.path.isfile(path):
+            return False
         with open(path, "rb") as file:
             return MARK in file.read(256)
     except OSError:

@@ -12,6 +12,7 @@ from onnx import AttributeProto, ModelProto, TensorProto, TypeProto
 
 from ..errors import ModelError
 from ..graph.model import dims_of
+from ..graph.subgraphs import nodes_inside
 from .canonical import WINDOWED
 from .folding import closed
 
@@ -97,6 +98,7 @@ def check_graph(proto: ModelProto, constants: Mapping[str, NDArray[Any]]) -> Non
         if not ends:
             raise ModelError(f"the model has no {what}: there is nothing to explain")
     _check_names(proto, constants)
+    _check_lists(proto)
     for node in proto.graph.node:
         if node.op_type == "Range" and all(i in constants for i in node.input):
             _check_range([constants[i] for i in node.input], node.name)
@@ -122,6 +124,23 @@ def _check_names(proto: ModelProto, constants: Mapping[str, Any]) -> None:
             if name in seen:
                 raise ModelError(f"tensor {name!r} is written twice: the graph is not valid ONNX")
             seen.add(name)
+
+
+def _check_lists(proto: ModelProto) -> None:
+    """Refuse a gap in a list of inputs of any length, on which ONNX Runtime ends the process."""
+    opset = next((o.version for o in proto.opset_import if not o.domain), 0)
+    for node in nodes_inside(proto.graph.node):
+        if node.domain or "" not in node.input or not onnx.defs.has(node.op_type):
+            continue
+        try:
+            formal = onnx.defs.get_schema(node.op_type, opset, "").inputs
+        except onnx.defs.SchemaError:  # of another opset, which onnx's checker says
+            continue
+        listed = formal and formal[-1].option == onnx.defs.OpSchema.FormalParameterOption.Variadic
+        if listed and "" in node.input[len(formal) - 1 :]:
+            raise ModelError(
+                f"the graph is not valid ONNX: {node.op_type} (node {node.name!r}) leaves out one of its inputs"
+            )
 
 
 def _check_range(ends: list[NDArray[Any]], name: str) -> None:

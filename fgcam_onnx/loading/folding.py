@@ -112,6 +112,11 @@ def closed(proto: ModelProto, constants: Mapping[str, NDArray[Any]]) -> ModelPro
         else:
             kind = helper.np_dtype_to_tensor_dtype(array.dtype)
             closed.graph.input.append(helper.make_tensor_value_info(name, kind, array.shape))
+    given = {i.name: i.type for i in closed.graph.input}
+    given |= {t.name: helper.make_tensor_type_proto(t.data_type, t.dims) for t in closed.graph.initializer}
+    for info in closed.graph.output:
+        if info.name in given:  # inference takes an output's word for its type
+            info.type.CopyFrom(given[info.name])
     return closed
 
 

@@ -158,7 +158,6 @@ def _split(proto: ModelProto, folder: Path | None) -> tuple[ModelProto, dict[str
         elif any(node.output):
             nodes.append(node)
     inputs = [i for i in graph.input if i.name not in constants]
-    outputs = {o.name for o in graph.output}
     beside = files_beside(graph, folder)
     kept = ModelProto()
     kept.CopyFrom(_without_data(proto))
@@ -167,8 +166,6 @@ def _split(proto: ModelProto, folder: Path | None) -> tuple[ModelProto, dict[str
     kept.graph.output.extend(once.values())
     kept.graph.node.extend(in_order(nodes))
     kept.graph.input.extend(inputs)
-    for name in outputs & constants.keys():
-        raise ModelError(f"output {name!r} is a constant: there is nothing to explain")
     kept.ir_version = min(max(kept.ir_version, OLDEST_IR), NEWEST_IR)
     return kept, constants, beside
 

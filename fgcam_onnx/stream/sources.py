@@ -248,11 +248,13 @@ def _base(files: Any, path: str) -> str:
 
 
 def _opened(url: str) -> tuple[Any, str]:
-    """Return the file system of a name, and the path there."""
+    """Return the file system of a name, and the path there; a pipe or device, which has no end, is refused."""
     import fsspec
 
-    found: tuple[Any, str] = fsspec.core.url_to_fs(url)
-    return found
+    files, path = fsspec.core.url_to_fs(url)
+    if "file" in files.protocol and os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
+        raise OSError("not a regular file")
+    return files, path
 
 
 def _table(url: str) -> Any:

@@ -117,6 +117,13 @@ def test_a_run_is_repeated_from_its_record(fgcam: Any, alone: Path, options: lis
     assert again == first
 
 
+@pytest.mark.parametrize("name", ["/dev/zero", "nothing.json", "."])
+def test_a_record_that_is_no_file_is_not_read(fgcam: Any, name: str) -> None:
+    ran = fgcam("explain", "--from", name, "-o", "again")
+    assert ran.code == 1
+    assert f"{name}: cannot be read as a record" in ran.err
+
+
 def test_a_record_whose_files_changed_is_not_repeated(fgcam: Any) -> None:
     shutil.copyfile(PICTURES / "ring.png", "a.png")
     assert fgcam("explain", RESNET, "a.png", "-o", "first").code == 0

@@ -200,6 +200,8 @@ def test_hugging_face_variants(changes: dict[str, Any], expected: dict[str, Any]
         ({"image_mean": ["a"]}, "image_mean"),
         ({"image_std": [0, 0, 0]}, "zero"),
         ({"crop_pct": 1e-320}, "crop_pct"),
+        ({"crop_pct": 0.9, "size": None}, "crop_pct without a size"),
+        ({"do_center_crop": True, "crop_size": -1, "size": None}, "crop_size without a size"),
         ({"size": {"height": "a", "width": 3}}, "size"),
     ],
 )

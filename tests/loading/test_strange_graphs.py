@@ -6,13 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
+from exported import session
 from nets import model_of, node, small_cnn, written
-from onnx import AttributeProto, ModelProto, NodeProto
-from onnx.helper import make_attribute
+from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, numpy_helper
+from onnx.helper import make_attribute, make_graph, make_tensor_value_info
 
-from fgcam_onnx import Explainer, load
-from fgcam_onnx.errors import FgcamError, ModelError
+from fgcam_onnx import Explainer, export, load
+from fgcam_onnx.errors import FgcamError, ModelError, TargetError, UnsupportedOperatorError
+from fgcam_onnx.layers.places import first_along
 from fgcam_onnx.runtime import accountable
 
 IMAGE = {"input": ["N", 3, 8, 8]}
@@ -139,3 +142,112 @@ def test_a_tensor_without_elements_has_no_places() -> None:
     x = np.random.default_rng(0).standard_normal((2, 3, 8, 8)).astype(np.float32)
     found = Explainer(model, method="inputxgradient", threads=1)(x, target=1).map
     np.testing.assert_allclose(found, x[:, 1] / 64, rtol=1e-6, atol=1e-9)
+
+
+def test_a_model_that_memory_does_not_hold_is_refused_by_that() -> None:
+    with pytest.raises(FgcamError, match="not memory enough for the model: 4 GiB"), accountable(load(small_cnn())):
+        raise MemoryError("4 GiB")
+
+
+def test_the_first_labels_of_broadcast_places_take_no_memory() -> None:
+    line = np.broadcast_to(np.arange(4, dtype=np.int32), (1, 2**20, 3, 4))
+    for axis in (1, -3):
+        assert np.shares_memory(first_along(line, axis), line)
+        np.testing.assert_array_equal(first_along(line, axis), line[:, :1])
+
+
+@pytest.mark.parametrize("opset", [11, 18])
+@pytest.mark.parametrize(
+    "about", ["an initializer", "many numbers", "a weight", "a Constant", "folded", "a shape", "an input"]
+)
+def test_an_output_that_is_no_answer_is_given_on_and_not_explained(about: str, opset: int, tmp_path: Path) -> None:
+    """Anchors of a detector lie beside its answers; the runtime's own outputs are what is given on."""
+    whole, model = small_cnn(size=(8, 8), opset=opset, batch=2), small_cnn(size=(8, 8), opset=opset, batch=2)
+    count = 3000 if about == "many numbers" else 4
+    name = {"a weight": model.graph.initializer[0].name, "an input": "input"}.get(about, "anchors")
+    anchors = numpy_helper.from_array(np.arange(2 * count * 4, dtype=np.float32).reshape(2, count, 4), "anchors")
+    if about in ("an initializer", "many numbers"):
+        model.graph.initializer.append(anchors)
+    elif about in ("a Constant", "folded"):
+        made = "before" if about == "folded" else "anchors"
+        model.graph.node.append(node("Constant", [], made, value=anchors))
+        model.graph.node.extend([node("Neg", ["before"], "anchors")] if about == "folded" else [])
+    elif about == "a shape":
+        model.graph.node.append(node("Shape", ["input"], "anchors"))
+    kind = TensorProto.INT64 if about == "a shape" else TensorProto.FLOAT
+    model.graph.output.add(name=name).type.tensor_type.elem_type = kind
+    x = np.random.default_rng(0).standard_normal((2, 3, 8, 8)).astype(np.float32)
+    explainer = Explainer(model, method="inputxgradient", threads=1)
+    np.testing.assert_array_equal(explainer(x).map, Explainer(whole, method="inputxgradient", threads=1)(x).map)
+    export(explainer, tmp_path / "explained.onnx")
+    (wanted,) = session(written(model, tmp_path)).run([name], {"input": x})
+    np.testing.assert_array_equal(session(tmp_path / "explained.onnx").run([name], {"input": x})[0], wanted)
+    if about != "an input":
+        with pytest.raises(TargetError, match=f"{name}' is a constant: there is nothing to explain"):
+            Explainer(model, method="inputxgradient", output=name)
+
+
+def test_a_model_of_which_every_output_is_a_constant_is_refused() -> None:
+    model = small_cnn()
+    model.graph.output[0].name = model.graph.initializer[0].name
+    with pytest.raises(TargetError, match="is a constant: there is nothing to explain"):
+        Explainer(model, method="gradcam")
+
+
+@pytest.mark.parametrize("inside", [False, True])
+@pytest.mark.parametrize(
+    ("op", "inputs", "attrs"),
+    [
+        ("Min", ["logits", ""], {}),
+        ("Sum", ["", "logits"], {}),
+        ("Concat", ["logits", "", "logits"], {"axis": 1}),
+        ("Einsum", ["logits", ""], {"equation": "ab,bc->ac"}),
+    ],
+)
+def test_a_gap_in_a_list_of_inputs_is_refused(op: str, inputs: list[str], attrs: dict[str, Any], inside: bool) -> None:
+    """ONNX Runtime loads the file, and ends the process when it is run."""
+    model = small_cnn()
+    made = node(op, inputs, "out", **attrs)
+    if inside:
+        ends = [make_tensor_value_info("out", TensorProto.FLOAT, None)]
+        other = make_graph([node("Neg", ["logits"], "out")], "else", [], ends)
+        made = node("If", ["yes"], "out", then_branch=make_graph([made], "then", [], ends), else_branch=other)
+        model.graph.initializer.append(numpy_helper.from_array(np.array(True), "yes"))
+    model.graph.node.append(made)
+    model.graph.output[0].name = "out"
+    with pytest.raises(ModelError, match=f"{op} .* leaves out one of its inputs"):
+        load(model)
+
+
+def test_inputs_that_may_be_left_out_are(tmp_path: Path) -> None:
+    """Negative control: a bound of a Clip."""
+    model = net(node("Clip", ["input", "", "top"], "y"), top=np.float32(0.5))
+    x = np.random.default_rng(0).standard_normal((1, 3, 8, 8)).astype(np.float32)
+    wanted = np.minimum(x, 0.5).mean((2, 3))
+    np.testing.assert_allclose(Explainer(model, method="inputxgradient").predict(x), wanted, rtol=1e-5, atol=1e-6)
+
+
+def test_an_element_type_of_a_branch_that_there_is_not_is_refused() -> None:
+    model = small_cnn()
+    value = make_tensor_value_info
+    branch = make_graph([node("Neg", ["logits"], "b")], "then", [], [value("b", 2**31 - 1, None)])
+    other = make_graph([node("Relu", ["logits"], "a")], "else", [], [value("a", TensorProto.FLOAT, None)])
+    model.graph.initializer.append(numpy_helper.from_array(np.array(True), "yes"))
+    model.graph.node.append(node("If", ["yes"], "chosen", then_branch=branch, else_branch=other))
+    model.graph.output[0].name = "chosen"
+    with pytest.raises(ModelError, match="2147483647"):
+        load(model)
+
+
+@pytest.mark.parametrize("through", [("SequenceConstruct", "SequenceAt"), ("Optional", "OptionalGetElement")])
+def test_what_is_no_tensor_is_said_to_hand_nothing_back(through: tuple[str, str]) -> None:
+    model = small_cnn()
+    first, second = through
+    model.graph.initializer.append(numpy_helper.from_array(np.array(0), "zero"))
+    picked = ["packed", "zero"] if second == "SequenceAt" else ["packed"]
+    model.graph.node.extend([node(first, ["logits"], "packed"), node(second, picked, "out")])
+    model.graph.output[0].name = "out"
+    session_of_bytes = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    assert session_of_bytes.run(None, {"input": np.zeros((1, 3, 12, 10), np.float32)})[0].shape == (1, 5)
+    with pytest.raises(UnsupportedOperatorError, match="'packed' is no tensor"):
+        Explainer(model, method="gradcam")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import tarfile
 from pathlib import Path
 
@@ -30,6 +31,21 @@ def folder(tmp_path: Path) -> Path:
         (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "in" / name).write_bytes(content)
     return tmp_path / "in"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no named pipes")
+def test_what_has_no_end_is_not_waited_for(folder: Path) -> None:
+    """A pipe without a writer, and a link to a device; in a folder they are the errors of their pictures."""
+    os.mkfifo(folder / "pipe.png")
+    (folder / "zero.png").symlink_to("/dev/zero")
+    for name in ("pipe.png", "zero.png"):
+        with pytest.raises(ImageError, match="not a regular file"):
+            read(folder / name)
+    found = {item.key: item for item in Source((str(folder),))}
+    assert found.keys() == {*NAMES, "pipe.png", "zero.png"}
+    for name in ("pipe.png", "zero.png"):
+        with pytest.raises(OSError, match="not a regular file"):
+            found[name].read()
 
 
 def test_a_folder_is_read_with_what_lies_below_by_name(folder: Path) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
 from fgcam_onnx.errors import ImageError, OptionError, OutputError
+from fgcam_onnx.imaging.writing import write_atomically
 from fgcam_onnx.stream import Item, Journal, Kept, Lines, Row, from_paths, run
 
 ITEMS = [Item(f"{i}.png", Path(f"/{i}.png")) for i in range(11)]
@@ -49,6 +52,41 @@ def test_an_item_that_fails_is_a_row_and_the_others_of_its_batch_are_done() -> N
     assert [row for row in rows if "error" in row] == [{"item": "5.png", "error": "5.png: damaged"}]
     assert {row["item"] for row in rows} == {item.key for item in ITEMS}
     assert [row["of"] for row in rows if row["item"] in ("4.png", "0.png")] == [4, 4, 1, 1]
+
+
+@pytest.mark.parametrize("why", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO])
+def test_a_disk_that_is_full_ends_a_run_and_what_was_not_written_is_done_later(tmp_path: Path, why: int) -> None:
+    whole = finished(tmp_path / "whole")
+
+    class Full(Counting):
+        def __call__(self, items: Sequence[Item]) -> list[Row]:
+            if items[0].key == "4.png":
+                with pytest.raises(OutputError) as caught:
+                    write_atomically(tmp_path / "map", refuse)
+                raise caught.value
+            return super().__call__(items)
+
+    def refuse(file: BinaryIO) -> None:
+        raise OSError(why, "no more")
+
+    with pytest.raises(OutputError, match="no more"):
+        finished(tmp_path / "full", Full())
+    left = Counting()
+    assert finished(tmp_path / "full", left) == whole
+    assert left.seen == [item.key for item in ITEMS[4:]]
+
+
+def test_a_file_that_alone_cannot_be_written_is_an_error_of_its_picture(tmp_path: Path) -> None:
+    """Negative control: another picture's file is another name."""
+    (tmp_path / "5.png").mkdir()
+
+    def work(items: Sequence[Item]) -> list[Row]:
+        for item in items:
+            write_atomically(tmp_path / item.key, lambda file: None)
+        return [{"item": item.key} for item in items]
+
+    rows = run(ITEMS, work, sink=Kept([]), batch=4)
+    assert [row["item"] for row in rows if "error" in row] == ["5.png"]
 
 
 def test_a_run_cut_at_any_byte_goes_on_to_the_same_bytes(tmp_path: Path) -> None:
