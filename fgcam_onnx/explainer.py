@@ -142,7 +142,7 @@ class Explainer:
         )  # fmt: skip
         self.layers = names_of(layers, "layers")
         refuse_unused(method, {"base_layer": base_layer}, base=base, layers=self.layers)
-        loaded = model if isinstance(model, Model) else load(model)
+        loaded, self.stated = self._opened(model, head)
         check_plain(loaded)
         self.input = image_input(loaded.inputs, input).name
         self.int8 = int8
@@ -153,13 +153,17 @@ class Explainer:
         self.grid = size_of(grid, "grid")
         self.aug_smooth = aug_smooth
         self.output, self.before_softmax = output, before_softmax
-        self.stated = head if isinstance(head, Stated) else Stated(head)
         self._forget()
         self._ready()
 
     def _ready(self) -> None:
         if not self.sizes_are_free:
             self._compile((), seeded=False)
+
+    def _opened(self, model: Model | ModelProto | str | Path, head: Stated) -> tuple[Model, Stated]:
+        """Return the model, read once the options are found to fit, and what is said of its output."""
+        stated = head if isinstance(head, Stated) else Stated(head)
+        return model if isinstance(model, Model) else load(model), stated
 
     def _forget(self) -> None:
         self._sizes = Sizes(self.model, self.input)

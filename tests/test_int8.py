@@ -195,9 +195,9 @@ def test_a_product_inside_of_a_loop_is_found_and_cannot_be_made_exact() -> None:
 
 def test_an_operator_that_is_not_known_is_not_called_exact() -> None:
     proto, *_ = built("MatMulIntegerToFloat uint8 int8")
-    proto.graph.node[0].op_type = "DynamicQuantizeLSTM"
+    proto.graph.node[0].op_type = "QAttentionOfOurs"
     model = fgcam_onnx.load(proto)
-    assert [p.node for p in overflowing(model)] == ["DynamicQuantizeLSTM (node 'y')"]
+    assert [p.node for p in overflowing(model)] == ["QAttentionOfOurs (node 'y')"]
     with pytest.raises(OptionError, match="in a way that is not known"):
         with_exact_products(model)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ..graph.facts import Node, facts_of, producers_of
+from ..graph.facts import Node, facts_of, producers_of, reached_from
 from ..graph.model import Model, dims_of
 from ..graph.operators import ELEMENTWISE, SHAPES, VIEWS
 from ..graph.shapes import Shape
@@ -95,7 +95,8 @@ def skeleton_of(model: Model, *, source: str, logits: str) -> tuple[Joint, ...]:
 class _Walk:
     def __init__(self, model: Model, logits: str) -> None:
         self.model, self.logits = model, logits
-        self.varying, self.makers = facts_of(model).varying, producers_of(model)
+        self.varying = reached_from(model, *facts_of(model).preprocessed)
+        self.makers = producers_of(model)
         needed = {logits}
         self.nodes: list[Node] = []
         for node in reversed(model.nodes):

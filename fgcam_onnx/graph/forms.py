@@ -213,25 +213,28 @@ class _Finding:
         """Return operator, attributes and parameters of what ``nodes`` make of ``x``; None where it is none known."""
         names = {x: "x"} | {n.output[0]: str(i) for i, n in enumerate(nodes)}
         constants = {i: self.model.constants.get(i) for n in nodes for i in n.input if i and i not in names}
-        size = dims_of(self.model.types[x])[-1:] if x in self.model.types else ()
-        width = size[0] if size and isinstance(size[0], int) else 0
-        if any(c is None or c.dtype.kind not in "fiub" or c.size not in (1, width) for c in constants.values()):
+        size = dims_of(self.model.types[x]) if x in self.model.types else ()
+        width = size[-1] if size and isinstance(size[-1], int) else 0
+        if any(
+            c is None or c.dtype.kind not in "fiub" or (c.size > 1 and c.shape[-1] != c.size)
+            or c.size not in (1, width) for c in constants.values()
+        ):  # fmt: skip
             return None
         if sum(c is not None and c.size > 1 for c in constants.values()) > 2:
             return None
         arrays = {n: c for n, c in constants.items() if c is not None}
         key = (
-            width if {n.op_type for n in nodes} & REDUCING else 0,
+            *((width, len(size)) if {n.op_type for n in nodes} & REDUCING else ()),
             *((n.op_type, *(names.get(i) or arrays[i].tobytes() if i else "" for i in n.input),
                *(a.SerializeToString(deterministic=True) for a in n.attribute)) for n in nodes),
         )  # fmt: skip
         if key not in self.known:
-            self.known[key] = _recognized(x, nodes, arrays, width)
+            self.known[key] = _recognized(x, nodes, arrays, width=width, rank=len(size))
         return self.known[key]
 
 
 def _recognized(
-    x: str, nodes: Sequence[NodeProto], arrays: Mapping[str, Array], width: int
+    x: str, nodes: Sequence[NodeProto], arrays: Mapping[str, Array], *, width: int, rank: int
 ) -> tuple[str, Mapping[str, Any], tuple[Array, ...]] | None:
     output = nodes[-1].output[0]
     axes = {n.input[1] for n in nodes if n.op_type in REDUCING and len(n.input) > 1}
@@ -244,8 +247,10 @@ def _recognized(
     if width < 2:
         return None
     rows: Array = np.random.default_rng(0).standard_normal((len(ROWS), width)) * ROWS[:, None] + 0.7 * ROWS[::-1, None]
-    y = computed(nodes, {x: rows, **wide}, output)
-    return None if y is None or y.shape != rows.shape else _along_last(rows, y, numbers)
+    # as many axes as the tensor has, so that an axis counted from the front is the same one
+    asked = rows.reshape(len(rows), *[1] * (rank - 2), width)
+    y = computed(nodes, {x: asked, **wide}, output)
+    return None if y is None or y.shape != asked.shape else _along_last(rows, y.reshape(rows.shape), numbers)
 
 
 def _near(y: Array, wanted: Array) -> bool:

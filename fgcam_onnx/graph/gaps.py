@@ -170,7 +170,7 @@ def _gemm(node: NodeProto, types: Types) -> Dims:
 
 
 def _lstm(node: NodeProto, types: Types) -> Dims:
-    steps, batch, _ = _dims(types, node.input[0])
+    steps, batch = [*_dims(types, node.input[0]), None, None][:2]
     directions = 2 if _attribute(node, "direction", b"forward") == b"bidirectional" else 1
     last = [directions, batch, _attribute(node, "hidden_size", None)]
     return [[steps, *last], last, last]

@@ -18,7 +18,6 @@ from ..explanation import Explanation
 from ..graph import model as graph
 from ..heads import NOTHING, Stated
 from ..imaging import read_labels
-from ..loading.loading import load
 from ..methods import METHODS
 from ..preparing import labels_file_of
 from ..report import render
@@ -72,18 +71,21 @@ class Explainer(engine.Explainer):
         **options: Any,
     ) -> None:
         _check_names(options)
-        loaded = model if isinstance(model, graph.Model) else load(model)
-        stated = head if isinstance(head, Stated) else Stated(head)
-        if stated.labels and labels is not None:
-            raise OptionError("labels= and head= both name the classes; give one")
-        if not stated.labels:
-            stated = replace(stated, labels=named(loaded, labels, kind=stated.kind))
+        self._labels = labels
         self.bar = Bar() if progress is True else None
         told = self.bar if progress is True else None if progress is False else progress
-        super().__init__(loaded, head=stated, progress=told, **options)
-        self.intake = Intake(loaded, preprocess)
+        super().__init__(model, head=head, progress=told, **options)
+        self.intake = Intake(self._given, preprocess)
         if preprocess is not None:
             self.intake.preparation(self.input)
+
+    def _opened(self, model: graph.Model | ModelProto | str | Path, head: Stated) -> tuple[graph.Model, Stated]:
+        self._given, stated = super()._opened(model, head)
+        if stated.labels and self._labels is not None:
+            raise OptionError("labels= and head= both name the classes; give one")
+        if not stated.labels:
+            stated = replace(stated, labels=named(self._given, self._labels, kind=stated.kind))
+        return self._given, stated
 
     def __call__(self, x: Given, *, target: Target = None, truth: Any = None) -> Explanation:
         """Explain ``x``.
