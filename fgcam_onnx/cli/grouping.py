@@ -57,9 +57,11 @@ class Command(click.Command):
         verbose = click.Option(
             ["-v", "--verbose"], callback=_noting(VERBOSE), **flags, help="Say more, such as what a map conserves."
         )
-        # click keeps the first help option it makes, whether or not a group above says how it is called
-        settings = {"help_option_names": ["-h", "--help"], **options.pop("context_settings", {})}
-        super().__init__(name, params=[*(params or ()), quiet, verbose], context_settings=settings, **options)
+        super().__init__(name, params=[*(params or ()), quiet, verbose], **options)
+
+    def get_help_option_names(self, ctx: click.Context) -> list[str]:
+        """Return how help is asked for; click keeps the first answer, whichever context it is made in."""
+        return ["-h", "--help"]
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options, in groups where there are many."""
