@@ -159,7 +159,7 @@ class Source:
         ------
         OptionError
         """
-        places = [(name, os.path.join(_opened(name)[1], "")) for name in self.names]
+        places = [(name, os.path.join(_located(name)[1], "")) for name in self.names]
         for i, (name, place) in enumerate(places):
             for other, within in places[:i] + places[i + 1 :]:
                 if place.startswith(within):
@@ -247,11 +247,17 @@ def _base(files: Any, path: str) -> str:
             return path
 
 
-def _opened(url: str) -> tuple[Any, str]:
-    """Return the file system of a name, and the path there; a pipe or device, which has no end, is refused."""
+def _located(url: str) -> tuple[Any, str]:
+    """Return the file system of a name, and the path there."""
     import fsspec
 
     files, path = fsspec.core.url_to_fs(url)
+    return files, path
+
+
+def _opened(url: str) -> tuple[Any, str]:
+    """Return the file system of a name, and the path there; a pipe or device, which has no end, is refused."""
+    files, path = _located(url)
     if "file" in files.protocol and os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
         raise OSError("not a regular file")
     return files, path
