@@ -254,7 +254,9 @@ def _recognized(
 
 
 def _near(y: Array, wanted: Array) -> bool:
-    return bool(np.all(np.abs(y - wanted) <= EXACT * np.maximum(1, np.abs(wanted))))
+    """Tell whether numbers are the same, beside how far they spread: what hardly varies is like every function."""
+    spread = np.ptp(y)
+    return bool(spread > 0 and np.all(np.abs(y - wanted) <= EXACT * np.minimum(np.maximum(1, np.abs(wanted)), spread)))
 
 
 def _scalar(y: Array, numbers: Sequence[float]) -> tuple[str, Mapping[str, Any], tuple[Array, ...]] | None:
