@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..defaults import METHOD
-from ..preparing import OVERRIDES, labels_file_of, prepare
 from .grouping import Command
-from .meaning import MEANING, noted, stated
+from .meaning import MEANING, opened
 from .options import PICTURES
 from .saying import say
 from .values import settings_by_method
@@ -79,18 +78,10 @@ def command(model: Path, images: tuple[str, ...], out: Path, **options: Any) -> 
 
 def _shown(model: Path, out: Path, options: dict[str, Any]) -> list[Shown]:
     """Export the model by each method; of methods that nobody named, those that it has."""
-    from ..arguments import image_input
     from ..errors import FgcamError
-    from ..heads import meaning_of
-    from ..loading.loading import load
     from ..page import explained
 
-    loaded = load(model)
-    meant = stated(options, labels_file_of(model, options["labels_file"]))
-    image = image_input(loaded.inputs, options["input_name"])
-    head = meaning_of(loaded, options["output_name"], source=image.name, stated=meant)[1]
-    noted(head)
-    preparation = prepare(loaded, options["spec"], image=image, **{n: options[n] for n in OVERRIDES})
+    given = opened(model, options)
     methods = options["methods"] or FIRST
     settings = settings_by_method(options["pairs"], methods=list(methods), base=options["base"])
     shown: list[Shown] = []
@@ -100,9 +91,10 @@ def _shown(model: Path, out: Path, options: dict[str, Any]) -> list[Shown]:
         try:
             shown.append(
                 explained(
-                    loaded, out, method=method, preprocess=preparation.preprocess, notes=preparation.notes,
-                    labels=head.labels or meant.labels, layers=options["layers"] or None, size=options["size"],
-                    input=options["input_name"], output=options["output_name"], head=meant,
+                    given.model, out, method=method, preprocess=given.prepared.preprocess, notes=given.prepared.notes,
+                    labels=given.head.labels or given.stated.labels, layers=options["layers"] or None,
+                    size=options["size"],
+                    input=options["input_name"], output=options["output_name"], head=given.stated,
                     **(refines if method == METHOD or options["methods"] else {}), **settings[method],
                 )
             )  # fmt: skip

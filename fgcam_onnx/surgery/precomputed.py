@@ -122,7 +122,8 @@ def _value(node: NodeProto, constants: Mapping[str, Array], values: Mapping[str,
     try:
         if node.op_type in GROWS and np.broadcast(*arrays).size > sum(a.size for a in arrays):
             return None
-        found = COMPUTED[node.op_type](*arrays, **attributes(node))
+        with np.errstate(all="ignore"):  # what overflows does so in the runtime, too, and is told of where it matters
+            found = COMPUTED[node.op_type](*arrays, **attributes(node))
     except (IndexError, TypeError, ValueError):  # no valid operator: the runtime says what is wrong with it
         return None
     return None if found is None else np.asarray(found)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,17 +23,6 @@ def test_workers_leave_a_core_to_tasks_that_read(cores: float, workers: int) -> 
     share = share_of(cores, workers)
     assert 0 < share <= 1
     assert cores - workers * share >= min(ROOM, cores / 2) - 1e-9
-
-
-@pytest.fixture(scope="module")
-def ray() -> Iterator[Any]:
-    """Ray with two cores, which must do for two workers and what reads for them."""
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'fgcam-onnx[ray]'")
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=100_000_000)
-    ray.data.DataContext.get_current().enable_progress_bars = False
-    yield ray
-    ray.shutdown()
 
 
 @pytest.fixture

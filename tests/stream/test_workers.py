@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +19,6 @@ from fgcam_onnx.stream.deaths import DEATHS, Trial, mark
 RESNET, VGG, KERAS = "resnet_shapes.dynamo.onnx", "vgg_shapes.torchscript.onnx", "vgg_shapes.keras.onnx"
 ITEMS = [Item(f"{i:02d}.png", Path(f"/{i:02d}.png")) for i in range(11)]
 TWO = Hands("ray", workers=2)
-
-
-@pytest.fixture(scope="module")
-def ray() -> Iterator[Any]:
-    """Ray with two cores, which must do for two workers and what reads for them."""
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'fgcam-onnx[ray]'")
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=100_000_000)
-    ray.data.DataContext.get_current().enable_progress_bars = False
-    yield ray
-    ray.shutdown()
 
 
 def expected(items: Sequence[Item], of: int) -> list[Row]:
