@@ -14,6 +14,7 @@ from onnx import NodeProto, TensorProto, TypeProto, helper, numpy_helper
 
 from ..errors import ModelError, UnsupportedOperatorError
 from .shapes import Shape
+from .subgraphs import reads
 
 LARGE = 1024
 """Constants with more elements travel beside the graph, not inside it."""
@@ -129,6 +130,19 @@ class Model:
         proto.graph.CopyFrom(graph)
         return replace(self, proto=proto, constants=dict(constants), types=dict(types))
 
+    def with_nodes(self, nodes: Sequence[NodeProto], *, constants: Mapping[str, NDArray[Any]] | None = None) -> Model:
+        """Return a model of the same ends with these nodes, those aside that nothing reads, and more constants."""
+        needed, kept = {o.name for o in self.outputs}, list[NodeProto]()
+        for node in reversed(nodes):
+            if needed.intersection(node.output):
+                kept.append(node)
+                needed.update(reads(node))
+        proto = onnx.ModelProto()
+        proto.CopyFrom(self.proto)
+        proto.graph.ClearField("node")
+        proto.graph.node.extend(reversed(kept))
+        return replace(self, proto=proto, constants={**self.constants, **(constants or {})})
+
     def serialized(self) -> tuple[bytes, dict[str, NDArray[Any]]]:
         """Return the graph as bytes, and the large constants that a runtime takes beside it.
 
@@ -196,3 +210,9 @@ def smallest_program() -> bytes:
     graph = helper.make_graph([helper.make_node("Neg", ["x"], ["y"])], "smallest", ends[:1], ends[1:])
     opsets = [helper.make_opsetid("", 18)]
     return bytes(helper.make_model(graph, opset_imports=opsets, ir_version=8).SerializeToString())
+
+
+def is_float32(model: Model, name: str) -> bool:
+    """Tell whether a tensor is known to be of float32."""
+    kind = model.types.get(name)
+    return kind is not None and kind.tensor_type.elem_type == TensorProto.FLOAT

@@ -27,10 +27,19 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Modifier:
-    """A named function of a tensor; tables and tests refer to it by name."""
+    """A named function of a tensor; tables and tests refer to it by name.
+
+    Attributes
+    ----------
+    name : str
+    apply : callable
+    sign : {0, 1, -1}
+        The only sign, 0 aside, of what it leaves; 0 where both are left.
+    """
 
     name: str
     apply: Callable[[Array], Array]
+    sign: int = 0
 
     def __call__(self, value: Value) -> Array:
         """Return the part of ``value``."""
@@ -46,14 +55,14 @@ def _all_but_batch(value: Value) -> list[int]:
     return list(range(1, value.rank))
 
 
-above_lowest = Modifier("above_lowest", lambda v: v - v.min(_all_but_batch(v), keepdims=True))
-absolute = Modifier("absolute", lambda v: v if is_non_negative(v) else abs(v))
-below_highest = Modifier("below_highest", lambda v: v - v.max(_all_but_batch(v), keepdims=True))
+above_lowest = Modifier("above_lowest", lambda v: v - v.min(_all_but_batch(v), keepdims=True), 1)
+absolute = Modifier("absolute", lambda v: v if is_non_negative(v) else abs(v), 1)
+below_highest = Modifier("below_highest", lambda v: v - v.max(_all_but_batch(v), keepdims=True), -1)
 keep = Modifier("keep", lambda v: v)
-negative = Modifier("negative", lambda v: np.minimum(v, 0))
-positive = Modifier("positive", lambda v: v if is_non_negative(v) else np.maximum(v, 0))
-ones = Modifier("ones", lambda v: np.ones_like(v))
-squared = Modifier("squared", lambda v: v * v)
+negative = Modifier("negative", lambda v: np.minimum(v, 0), -1)
+positive = Modifier("positive", lambda v: v if is_non_negative(v) else np.maximum(v, 0), 1)
+ones = Modifier("ones", lambda v: np.ones_like(v), 1)
+squared = Modifier("squared", lambda v: v * v, 1)
 
 
 def raised(part: Modifier, gamma: float) -> Modifier:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -29,7 +30,6 @@ from .modifiers import (
     negative,
     ones,
     positive,
-    squared,
 )
 
 __all__ = ["Group", "Rule", "Term", "stabilized"]
@@ -38,23 +38,27 @@ Given = tuple[Value | None, ...]
 NOTHING = 1e-30
 """Denominators below this are taken for 0."""
 
-ONE_SIDED = frozenset({above_lowest, absolute, below_highest, negative, ones, positive, squared})
-"""Modifiers that leave one sign."""
 
-Division = Callable[[Array, Array], Array]
+class Division(Protocol):
+    """How relevance is divided by a denominator, whose only sign, 0 aside, is ``sign``; 0 where it may have either."""
+
+    def __call__(self, r: Array, z: Array, sign: int = 0, /) -> Array:
+        """Return ``r`` over ``z``."""
+        ...
+
 
 CONTRACTIONS = ("Conv", "ConvTranspose", "Einsum", "Gemm", "MatMul")
 
 
-def divide_or_zero(r: Array, z: Array) -> Array:
+def divide_or_zero(r: Array, z: Array, sign: int = 0) -> Array:
     """Return ``r / z``, and 0 where ``z`` is 0, or so near to it that the quotient would overflow.
 
     A masked attention weight is no exact 0 but ``exp(-100)`` or less, and may be all that a sum has.
     """
-    return np.where(abs(z) < NOTHING, 0, r / z)
+    return np.where((z if sign > 0 else abs(z)) < NOTHING, 0, r / z)
 
 
-def fraction(part: Array, whole: Array) -> Array:
+def fraction(part: Array, whole: Array, sign: int = 1) -> Array:
     """Return ``part / whole`` for ``0 <= part <= whole``, and 0 where ``whole`` is 0."""
     return part / np.maximum(whole, 6e-8 if whole.dtype == np.float16 else 1.2e-38)
 
@@ -65,8 +69,8 @@ def stabilized(epsilon: float) -> Division:
     With epsilon 0, what is divided by 0 becomes 0.
     """
 
-    def divide(r: Array, z: Array) -> Array:
-        return r / np.where(z < 0, z - epsilon, z + epsilon)
+    def divide(r: Array, z: Array, sign: int = 0) -> Array:
+        return r / (z + sign * epsilon if sign else np.where(z < 0, z - epsilon, z + epsilon))
 
     return divide if epsilon else divide_or_zero
 
@@ -82,6 +86,11 @@ class Term:
     x: Modifier = keep
     w: Modifier = keep
     bias: bool = False
+
+    @property
+    def sign(self) -> int:
+        """The only sign, 0 aside, of what it adds to a denominator; 0 where that may have either."""
+        return self.x.sign * self.w.sign
 
 
 @dataclass(frozen=True)
@@ -101,6 +110,12 @@ class Group:
     factor: float = 1.0
     sign: int = 0
 
+    @property
+    def whole_sign(self) -> int:
+        """The only sign, 0 aside, of the denominator; 0 where it may have either."""
+        signs = {term.sign for term in self.terms}
+        return signs.pop() if len(signs) == 1 else 0
+
 
 @dataclass(frozen=True)
 class Shifted(Record):
@@ -119,7 +134,7 @@ class Rule:
     @property
     def turns(self) -> bool:
         """Whether shares change their sign with the output's: a term may be of either sign."""
-        return any(part not in ONE_SIDED for group in self.groups for term in group.terms for part in (term.x, term.w))
+        return any(not term.sign for group in self.groups for term in group.terms)
 
     def __call__(self, record: Record, given: Given) -> list[Value | None]:
         """Return the relevance of the record's input, None for its weights."""
@@ -134,7 +149,7 @@ class Rule:
             terms = _effective(record, i, group.terms)
             replays = [record.replay(_modified(record, i, t)) for t in terms]
             z = _sum([_with_bias(record, t, replay) for t, replay in zip(terms, replays, strict=True)])
-            share = self.divide(_of_sign(r, record, group.sign), z)
+            share = self.divide(_of_sign(r, record, group.sign), z, group.whole_sign)
             for term, replay in zip(terms, replays, strict=True):
                 ct = vjp.pullback(replay, (share,))[i]
                 x = replay.inputs[i]

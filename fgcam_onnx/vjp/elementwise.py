@@ -26,9 +26,8 @@ def clip_x(g: Array, y: Array, x: Array, low: Array = None, high: Array = None) 
 
     Not where ``x == y``: of a half-precision model a runtime may have ``x`` in float32 and ``y`` rounded.
     """
-    for bound, inside in ((low, np.greater_equal), (high, np.less_equal)):
-        g = g if bound is None else np.where(inside(x, bound), g, 0)
-    return g
+    within = [inside(x, b) for b, inside in ((low, np.greater_equal), (high, np.less_equal)) if b is not None]
+    return np.where(functools.reduce(np.logical_and, within), g, 0) if within else g
 
 
 def clip_low(g: Array, y: Array, x: Array, low: Array, high: Array = None) -> Array:

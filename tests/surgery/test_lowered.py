@@ -1,0 +1,113 @@
+"""Quotients and masks are written another way for the processor: fewer passes, the same numbers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx.parser
+import pytest
+from bundled import MODELS, first_pictures
+from plain import same
+
+import fgcam_onnx
+from fgcam_onnx import runtime
+from fgcam_onnx.graph.emitter import Emitter
+from fgcam_onnx.graph.model import Model
+from fgcam_onnx.loading.loading import load
+from fgcam_onnx.runtime import Session
+from fgcam_onnx.surgery.masks import masked_by_products
+from fgcam_onnx.surgery.quotients import floored
+
+METHODS = ("fgcam", "relevancecam", "saliency", "lrp", "gradcam")
+
+
+def count(model: Model, op: str) -> int:
+    return sum(n.op_type == op and n.name.startswith("fgcam/") for n in model.nodes)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("file", MODELS)
+def test_a_program_gives_what_it_gives_as_it_is_written(
+    bundled: Path, file: str, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x = first_pictures(bundled, file.removesuffix(".onnx"), 3)
+    x[0, :, 20:60, 20:60] = 0  # flat and black: denominators that are 0
+    found = fgcam_onnx.Explainer(bundled / file, method=method, layers="input")(x)
+    monkeypatch.setattr(runtime, "floored", lambda m: m)
+    monkeypatch.setattr(runtime, "masked_by_products", lambda m: m)
+    same(found, fgcam_onnx.Explainer(bundled / file, method=method, layers="input")(x), tolerance=2e-6)
+
+
+def dead() -> Model:
+    """Return a net of which half of the channels, and so many denominators, are 0."""
+    text = """
+    <ir_version: 9, opset_import: ["": 18]>
+    net (float[n,2,6,6] x) => (float[n,3] y) <float[4,2,3,3] w, float[3,4] v> {
+        c = Conv<pads=[1,1,1,1]>(x, w)
+        r = Relu(c)
+        g = GlobalAveragePool(r)
+        f = Flatten<axis=1>(g)
+        y = Gemm<transB=1>(f, v)
+    }"""
+    proto, rng = onnx.parser.parse_model(text), np.random.default_rng(0)
+    w, v = rng.normal(size=(4, 2, 3, 3)).astype(np.float32), rng.normal(size=(3, 4)).astype(np.float32)
+    w[1::2] = 0
+    del proto.graph.initializer[:]
+    proto.graph.initializer.extend([onnx.numpy_helper.from_array(w, "w"), onnx.numpy_helper.from_array(v, "v")])
+    return load(proto)
+
+
+def test_what_is_divided_by_0_becomes_0() -> None:
+    x = np.random.default_rng(1).normal(size=(2, 2, 6, 6)).astype(np.float32)
+    x[:, :, :3] = 0
+    emitter = Emitter(dead())
+    picture, r = abs(emitter.value("x")), emitter.input("given", np.float32, ("n", 4, 6, 6))
+    z = emitter.emit("Conv", picture, abs(emitter.value("w")), pads=[1, 1, 1, 1])
+    emitter.output("part", np.where(z < 1e-30, 0, r / z) * z)
+    emitter.output("whole", z)
+    program = emitter.build()
+    lowered = floored(program)
+    assert (count(program, "Where"), count(lowered, "Where"), count(lowered, "Div")) == (1, 0, 1)
+    given = np.random.default_rng(2).normal(size=(2, 4, 6, 6)).astype(np.float32)
+    found = Session(program, threads=1).run({"x": x, "given": given})
+    assert 0.2 < (found["whole"] == 0).mean() < 0.9
+    np.testing.assert_allclose(found["part"], np.where(found["whole"] == 0, 0, given), rtol=1e-5, atol=0)
+
+
+def test_a_quotient_of_the_model_s_own_stays() -> None:
+    text = """
+    <ir_version: 9, opset_import: ["": 18]>
+    net (float[n,4] x) => (float[n,4] y) <float tiny = {1e-30}, float zero = {0}> {
+        b = Less(x, tiny)
+        q = Div(x, x)
+        y = Where(b, zero, q)
+    }"""
+    model = load(onnx.parser.parse_model(text))
+    assert floored(model) is model
+    assert masked_by_products(model) is model
+
+
+@pytest.mark.parametrize(("op", "chooses"), [("Sqrt", True), ("Relu", False)])
+def test_a_mask_is_a_product_where_what_it_masks_is_surely_finite(
+    op: str, chooses: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = f"""
+    <ir_version: 9, opset_import: ["": 18]>
+    net (float[n,4] x) => (float[n,4] y) {{
+        r = Relu(x)
+        y = {op}(r)
+    }}"""
+    model = load(onnx.parser.parse_model(text))
+    x = np.array([[-1, 0, 4, 9]], np.float32)
+    programs: list[Model] = []
+
+    def seen(program: Model) -> Model:
+        programs.append(masked_by_products(program))
+        return programs[-1]
+
+    monkeypatch.setattr(runtime, "masked_by_products", seen)
+    values = fgcam_onnx.Explainer(model, method="saliency", layers="input")(x, target=2).map
+    choices = [n for p in programs for n in p.nodes if n.op_type == "Where" and "/explain/" in n.name]
+    assert bool(choices) is chooses
+    np.testing.assert_allclose(values[0], [0, 0, 0.25 if op == "Sqrt" else 1, 0], rtol=1e-6)
