@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from pathlib import Path
 
@@ -75,6 +76,12 @@ def promised(docstring: str) -> set[str]:
     return set(re.split(r",\s*|\s+and\s+", sentence[1])) - {"nothing"}
 
 
+@functools.cache
+def house() -> floors.Graph:
+    """Return the imports of the whole package, read once."""
+    return import_graph()
+
+
 def rooms() -> list[str]:
     return sorted(p.parent.name for p in PACKAGE.glob("*/__init__.py"))
 
@@ -108,7 +115,7 @@ def test_a_room_imports_what_its_docstring_says(room: str) -> None:
     said = promised(ast.get_docstring(ast.parse((PACKAGE / room / "__init__.py").read_text())) or "")
     read = {
         other.split(".")[0]
-        for module, others in import_graph().items()
+        for module, others in house().items()
         if module.split(".")[0] == room
         for other in others
     }
@@ -116,7 +123,7 @@ def test_a_room_imports_what_its_docstring_says(room: str) -> None:
 
 
 def test_no_files_import_each_other_in_a_circle() -> None:
-    assert floors.circles(import_graph()) == []
+    assert floors.circles(house()) == []
 
 
 def test_types_close_one_circle_only() -> None:
@@ -145,7 +152,7 @@ def test_a_circle_is_found_and_stands_on_no_floor(tmp_path: Path) -> None:
 
 def test_the_architecture_page_has_the_floors() -> None:
     page = floors.PAGE.read_text()
-    assert page == floors.written(page, import_graph()), "run: python tools/house/floors.py --write"
+    assert page == floors.written(page, house()), "run: python tools/house/floors.py --write"
 
 
 @pytest.mark.parametrize("part", floors.PARTS)
