@@ -174,8 +174,9 @@ def append_explanation(
         batch = whole_of(batch, "batch", least=1, most=2**31 - 1)
     if not isinstance(target, str) and (isinstance(target, bool) or not isinstance(target, int | np.integer)):
         raise TargetError(f"target {target!r}: a file explains argmax, input, or one class by its index")
-    if explainer.aug_smooth:
-        raise OptionError("aug_smooth runs a method again and again from outside: it cannot be exported")
+    if explainer.aug_smooth or explainer.tunnel is not None:
+        what = "aug_smooth" if explainer.aug_smooth else "a tunnel"
+        raise OptionError(f"{what} runs a method again and again from outside: it cannot be exported")
     options, names = explainer.options(size_given(explainer.model, explainer.input, size))
     if options.head.dense:
         raise TargetError(

@@ -50,9 +50,9 @@ class Explainer(engine.Explainer):
         A bar for work that takes long, in a notebook and on a terminal; False: none. A callable gets (done, total).
     **options
         Those of `explainer.Explainer`: ``method``, ``layers``, ``base``, ``base_layer``, ``grid``, ``denoise``,
-        ``eigen_smooth``, ``residual``, ``products``, ``start``, ``aug_smooth``, ``trace``, ``saturation``, ``int8``,
-        ``device``, ``threads``, ``optimization``, ``batch``, ``input``, ``output``, ``before_softmax``, and the
-        settings of the method.
+        ``eigen_smooth``, ``residual``, ``products``, ``start``, ``aug_smooth``, ``tunnel``, ``trace``, ``saturation``,
+        ``int8``, ``device``, ``threads``, ``optimization``, ``batch``, ``input``, ``output``, ``before_softmax``, and
+        the settings of the method.
 
     Raises
     ------

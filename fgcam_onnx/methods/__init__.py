@@ -14,8 +14,9 @@ import numpy as np
 from ..errors import OptionError, check_known, suggest
 from .ablated import ABLATED_CAMS
 from .attention import ATTENTION
-from .augment import augmented as augmented
-from .augment import check_augmented as check_augmented
+from .augment import Tunnel as Tunnel
+from .augment import check_smoothed as check_smoothed
+from .augment import smoothed as smoothed
 from .baselines import FITTED
 from .blackbox import BLACK_BOX
 from .cams import GRADIENT_CAMS, Cam, cam_method

@@ -13,7 +13,7 @@ from numpy.testing import assert_allclose
 from parsed import drawn, parsed, plain
 from test_inputs import GOLDENS, KEPT, gradients_at, inputs, off, pictures_for
 
-from fgcam_onnx import Explainer, explain
+from fgcam_onnx import Explainer, Tunnel, explain, export
 from fgcam_onnx.errors import LayerError, OptionError
 from fgcam_onnx.matrices import resize_matrix
 
@@ -167,6 +167,40 @@ def test_legrad_needs_attention_and_gives_one_map() -> None:
         explain(transformer(), picture(), method="legrad", layers="conv")
     with pytest.raises(OptionError, match="unknown pool 'meen'"):
         explain(transformer(), picture(), method="legrad", pool="meen")
+
+
+# ---- a noise tunnel
+
+MOMENTS = {"smoothgrad": np.mean, "smoothgrad_sq": lambda m, axis: np.mean(m**2, axis), "vargrad": np.var}
+
+
+@pytest.mark.parametrize("kind", MOMENTS)
+@pytest.mark.parametrize("method", ["gradcam", "deeplift"])
+def test_a_tunnel_takes_the_moment_of_maps_at_noisy_copies(method: str, kind: str) -> None:
+    x, span = inputs(2), np.ptp(inputs(2), axis=(1, 2, 3)).reshape(-1, 1, 1, 1)
+    plain_one = Explainer(small_cnn(), method=method)
+    maps = []
+    for m in range(4):
+        noise = np.random.default_rng([5, m]).standard_normal((3, 12, 10), np.float32)
+        maps.append(plain_one(x + 0.3 * span * noise, target=[1, 3]).map)
+    expected = MOMENTS[kind](np.stack(maps).astype(np.float64), axis=0)
+    tunnel = Tunnel(kind=kind, samples=4, noise=0.3, seed=5)
+    found = Explainer(small_cnn(), method=method, tunnel=tunnel)(x, target=[1, 3])
+    assert_allclose(found.map, expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
+    assert_allclose(found.score, plain_one(x, target=[1, 3]).score, rtol=1e-6)
+    assert (kind == "smoothgrad" and method == "deeplift") == bool(found.conservation)
+
+
+def test_a_tunnel_that_makes_no_sense_is_refused(tmp_path: Path) -> None:
+    for wrong, said in (({"kind": "vargard"}, "Did you mean"), ({"samples": 0}, "samples"), ({"noise": -1}, "from 0")):
+        with pytest.raises(OptionError, match=said):
+            Tunnel(**wrong)
+    with pytest.raises(OptionError, match=r"fgcam_onnx\.Tunnel"):
+        Explainer(small_cnn(), tunnel="vargrad")
+    with pytest.raises(OptionError, match="a trace is of one run"):
+        Explainer(small_cnn(), method="lrp", tunnel=Tunnel(), trace=True)
+    with pytest.raises(OptionError, match="a tunnel runs a method again and again"):
+        export(Explainer(small_cnn(), method="gradcam", tunnel=Tunnel()), tmp_path / "e.onnx")
 
 
 # ---- the originals' maps

@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from peers_captum import GOLDENS, KEPT, MODELS, bundled, distance, pictures
+from peers_captum import GOLDENS, KEPT, MODELS, bundled, distance, noise_of, pictures
 from torch import nn
 
-from fgcam_onnx import Explainer
+from fgcam_onnx import Explainer, Tunnel
 from fgcam_onnx.cam.coalitions import by_size, halves
 from fgcam_onnx.methods.gradientshap import draws
 
@@ -183,6 +183,20 @@ def lime(net: nn.Module, x: torch.Tensor, target: torch.Tensor, model: Path) -> 
     yield "lime", np.stack(found), np.stack(wanted)
 
 
+def tunnel(net: nn.Module, layer: str, x: torch.Tensor, target: torch.Tensor, model: Path) -> Rows:
+    """Yield Grad-CAM through a tunnel beside captum's, given our noise."""
+    from captum.attr import LayerGradCam, NoiseTunnel
+
+    noise = noise_of(x, NOISE, SAMPLES)
+    for kind in ("smoothgrad", "smoothgrad_sq", "vargrad"):
+        through = NoiseTunnel(LayerGradCam(net, net.get_submodule(layer)))
+        through._add_noise_to_input = lambda x, stdev, count: (x[:, None] + noise.transpose(0, 1)).flatten(0, 1)
+        theirs = through.attribute(x, nt_type=kind, nt_samples=SAMPLES, stdevs=1.0, target=target)
+        given = Tunnel(kind=kind, samples=SAMPLES, noise=NOISE)
+        ours = Explainer(model, method="gradcam", threads=1, layers=layer, tunnel=given)
+        yield f"gradcam in a tunnel, {kind}", ours(x.numpy(), target=target.numpy()).map, theirs[:, 0].detach().numpy()
+
+
 def legrad(folder: Path) -> Rows:
     """Yield LeGrad beside torch-cam's, of torchvision's vision transformer with random weights."""
     from torchcam.methods import LeGrad
@@ -223,11 +237,12 @@ def main() -> None:
         kept: dict[str, np.ndarray] = {}
         for rows in (
             deep_lift(net, *given), gradient_shap(net, *given), guided_grad_cam(net, layer, *given),
-            kernel_shap(net, *given), lime(net, *given),
+            kernel_shap(net, *given), lime(net, *given), tunnel(net, layer, *given),
         ):  # fmt: skip
             for row, found, expected in rows:
                 print("  " + distance(row, found, expected))
-                kept[row] = expected[:, ::KEPT, ::KEPT].astype(np.float32)
+                if expected.shape[-1] == x.shape[-1]:
+                    kept[row] = expected[:, ::KEPT, ::KEPT].astype(np.float32)
         if write:
             np.savez_compressed(GOLDENS / f"attributions_{name}.npz", **kept)
     with tempfile.TemporaryDirectory() as folder:
