@@ -22,6 +22,7 @@ from .graph.value import Array, Value
 from .imaging import Preprocess, preprocess_from
 from .loading.loading import load
 from .methods import Options, find_method
+from .methods.baselines import told_settings
 from .program import Scored, append_scores, scored_by
 from .saving.ends import NORMALIZE, RESIZE, finite, marked, prepared, widened
 from .saving.half import halved
@@ -313,7 +314,7 @@ def _scored(emitter: Emitter, options: Options, target: Choice) -> Scored:
 def _told(options: Options, method: str) -> dict[str, Any]:
     """Return the options that a method was built with, as plain values."""
     names = ("denoise", "residual", "products", "start", "saturation")
-    told = {n: getattr(options, n) for n in names} | {"settings": dict(options.settings)}
+    told = {n: getattr(options, n) for n in names} | {"settings": told_settings(options.settings)}
     if find_method(method).base is not None:
         told |= {"base": options.base, "base_layer": options.base_layer.name}
     return told | {"logits": options.score.logits}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -44,7 +44,8 @@ def baseline_of(x: Array, layer: Layer, given: Any) -> Array:
     if isinstance(given, str) and given == BLACK:
         raise OptionError(
             "baseline 'black' is a black picture as it is prepared for the model, which an explainer of arrays does "
-            "not know: give the array, such as preprocess(Image.new('RGB', (224, 224)))[0]"
+            "not know, nor does the command line: give its number in the model's units, or an array in Python, such as "
+            "preprocess(Image.new('RGB', (224, 224)))[0]"
         )
     if isinstance(given, str):
         return MADE[given](x, layer)
@@ -106,6 +107,11 @@ def lengths(given: int | tuple[int, ...], count: int, what: str) -> tuple[int, .
         if one < 1:
             raise OptionError(f"{what} must be at least 1, not {one}")
     return found
+
+
+def told_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings as plain values, for people and files: of an array its shape."""
+    return {n: f"array {list(v.shape)}" if isinstance(v, np.ndarray) else v for n, v in settings.items()}
 
 
 FITTED: dict[str, Callable[[Any, str], Any]] = {

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 from attention_net import GRID, forward, picture, transformer, weights
 from nets import BASE, small_cnn
 from numpy.testing import assert_allclose
 from parsed import drawn, parsed, plain
+from PIL import Image
 from test_inputs import GOLDENS, KEPT, gradients_at, inputs, off, pictures_for
 
 from fgcam_onnx import Explainer, Tunnel, explain, export
+from fgcam_onnx import explainer as engine
 from fgcam_onnx.errors import LayerError, OptionError
+from fgcam_onnx.imaging import preprocess_from, read_image
 from fgcam_onnx.matrices import resize_matrix
 
 # ---- GradientShap
@@ -253,12 +258,29 @@ def test_a_baseline_is_a_number_a_word_or_an_array(method: str) -> None:
     for wrong, said in (
         ("blurr", "Did you mean 'blur'"),
         (np.ones((3, 5, 5)), "one image"),
-        ("black", "as it is prepared"),
     ):
         with pytest.raises(OptionError, match=said):
             of(wrong)
+    with pytest.raises(OptionError, match="as it is prepared"):
+        engine.Explainer(small_cnn(), method=method, baseline="black", **BASED[method])(x)
     with pytest.raises(OptionError, match="finite number"):
         of(True)
+
+
+def test_black_is_as_the_explainers_pictures_are_prepared(bundled: Path, tmp_path: Path) -> None:
+    model, picture_ = bundled / "vgg_shapes.torchscript.onnx", bundled / "pictures" / "star.png"
+    prepare = preprocess_from(model.with_suffix(".json")).bound((1, 3, 96, 96), "float32")
+    black = prepare(Image.new("RGB", (96, 96)))[0]
+    assert black.max() < -1
+    found = explain(model, picture_, method="deeplift", baseline="black")
+    expected = explain(model, picture_, method="deeplift", baseline=black)
+    assert_allclose(found.map, expected.map, rtol=1e-5, atol=1e-6)
+    assert off(explain(model, picture_, method="deeplift").map, expected.map) > 1e-2, "negative control"
+    exported = export(Explainer(model, method="deeplift", baseline=black), tmp_path / "e.onnx")
+    assert json.loads(exported.metadata["options"])["settings"] == {"baseline": "array [3, 96, 96]"}
+    session = onnxruntime.InferenceSession(exported.path, providers=["CPUExecutionProvider"])
+    (again,) = session.run(["explanation"], {"input": prepare(read_image(picture_))})
+    assert off(again, expected.map) < 1e-5
 
 
 def test_the_blurred_baseline_is_smoothed_along_every_axis() -> None:
