@@ -7,16 +7,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-from nets import BASE, images, small_cnn
+from nets import BASE, images, small_cnn, small_weights
 from numpy.testing import assert_allclose
 from parsed import drawn, parsed, slope
 
 from fgcam_onnx import compat
+from fgcam_onnx.cam.factors import factors
 from fgcam_onnx.compat import (
     BaseCAM,
     CamMultImageConfidenceChange,
     ClassifierOutputSoftmaxTarget,
     ClassifierOutputTarget,
+    DeepFeatureFactorization,
     FinerCAM,
     FinerWeightedTarget,
     FullGrad,
@@ -30,6 +32,7 @@ from fgcam_onnx.compat import (
     deprocess_image,
     preprocess_image,
     show_cam_on_image,
+    show_factorization_on_image,
 )
 from fgcam_onnx.errors import InputError, OptionError, TargetError
 from fgcam_onnx.targets import Predicted
@@ -154,6 +157,32 @@ def test_guided_backpropagation_and_pictures_are_theirs(theirs: Any) -> None:
     for key, given in (("prepared", picture), ("prepared bytes", (picture * 255).astype(np.uint8))):
         found = preprocess_image(given, mean=[0.4, 0.5, 0.6], std=[0.2, 0.3, 0.4])
         assert_allclose(found, theirs[key], rtol=1e-5, atol=1e-6)
+
+
+def test_factors_of_a_layer_are_theirs(theirs: Any) -> None:
+    w, b = small_weights()["fc.weight"], small_weights()["fc.bias"]
+    model = small_cnn(size=SIZE)
+    own = DeepFeatureFactorization(model, BASE, computation_on_concepts=lambda c: c @ w.T + b)
+    concepts, maps, scores = own(images(2, size=SIZE), 4)
+    for found, key in ((concepts, "concepts"), (np.stack(maps), "concept maps"), (scores, "concept scores")):
+        assert_allclose(found, theirs[key], rtol=0, atol=1e-4 * np.abs(theirs[key]).max())
+    image = np.random.default_rng(6).random((*SIZE, 3))
+    colors = [(1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0), (1.0, 1.0, 0.0)]
+    shown = show_factorization_on_image(image, theirs["concept maps"][0], colors=colors, image_weight=0.3)
+    assert np.abs(shown.astype(int) - theirs["concepts shown"]).max() <= 2
+    assert show_factorization_on_image(image, maps[0]).shape == (*SIZE, 3)
+    with pytest.raises(InputError, match="one for each"):
+        show_factorization_on_image(image, maps[0], colors=colors[:2])
+
+
+def test_factors_give_a_matrix_of_that_rank_back() -> None:
+    rng = np.random.default_rng(1)
+    x = rng.random((12, 3)) @ rng.random((3, 40))
+    w, h = factors(x, 3)
+    assert min(w.min(), h.min()) >= 0
+    assert np.abs(w @ h - x).max() < 0.02 * x.max()
+    low, _ = factors(x, 1)
+    assert np.abs(low @ np.linalg.lstsq(low, x, rcond=None)[0] - x).max() > 0.05 * x.max(), "negative control"
 
 
 def test_the_guided_gradient_has_the_channels_last_and_is_a_gradient_where_nothing_is_cut() -> None:

@@ -6,7 +6,7 @@ The arithmetic after the raw map is that of pytorch-grad-cam 1.5 (Gildenblat et 
 https://github.com/jacobgil/pytorch-grad-cam, MIT): ReLU, scaled by ``(x - min) / (1e-7 + max)``, enlarged bilinearly,
 averaged over the layers, scaled again.
 
-Imports cam, errors, explainer, forward, graph, imaging, lrp, methods, metrics, program and targets.
+Imports asked, cam, errors, explainer, forward, graph, imaging, lrp, methods, metrics, program and targets.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 from typing import Any
 
 from .cams import BaseCAM, FinerCAM, RefineCAM
+from .factorization import DeepFeatureFactorization, dff, show_factorization_on_image
 from .guided import GuidedBackpropReLUModel
 from .metrics import (
     CamMultImageConfidenceChange,
@@ -45,6 +46,7 @@ __all__ = [
     "ClassifierOutputReST",
     "ClassifierOutputSoftmaxTarget",
     "ClassifierOutputTarget",
+    "DeepFeatureFactorization",
     "DropInConfidence",
     "FinerCAM",
     "FinerWeightedTarget",
@@ -60,8 +62,10 @@ __all__ = [
     "RefineCAM",
     "SemanticSegmentationTarget",
     "deprocess_image",
+    "dff",
     "preprocess_image",
     "show_cam_on_image",
+    "show_factorization_on_image",
     *(name for name in METHODS_BY_CLASS if name not in ("FinerCAM", "RefineCAM")),
 ]
 

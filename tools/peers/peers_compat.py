@@ -169,6 +169,25 @@ def compare_guided(golden: dict[str, Any]) -> None:
         print(f"preprocess_image {key}: {np.abs(golden[key] - found).max():.1e}")
 
 
+def compare_factors(golden: dict[str, Any]) -> None:
+    from pytorch_grad_cam.utils.image import show_factorization_on_image
+
+    net, x = Net().eval(), images(2, size=SIZE)
+    there = pytorch_grad_cam.DeepFeatureFactorization(net, net.relu2, computation_on_concepts=net.fc)
+    golden["concepts"], maps, golden["concept scores"] = there(torch.from_numpy(x), 4)
+    golden["concept maps"] = np.stack(maps)
+    w, b = small_weights()["fc.weight"], small_weights()["fc.bias"]
+    own = compat.DeepFeatureFactorization(small_cnn(size=SIZE), BASE, computation_on_concepts=lambda c: c @ w.T + b)
+    concepts, found, scores = own(x, 4)
+    for key, value in (("concepts", concepts), ("concept maps", np.stack(found)), ("concept scores", scores)):
+        print(f"DeepFeatureFactorization {key}: {np.abs(golden[key] - value).max():.1e} of {golden[key].max():.2f}")
+    colors = [np.array(c) for c in ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0), (1.0, 1.0, 0.0))]
+    image = np.random.default_rng(6).random((*SIZE, 3))
+    golden["concepts shown"] = show_factorization_on_image(image, golden["concept maps"][0].copy(), colors, 0.3)
+    shown = compat.show_factorization_on_image(image, golden["concept maps"][0], colors=colors, image_weight=0.3)
+    print(f"show_factorization_on_image: at most {np.abs(golden['concepts shown'].astype(int) - shown).max()} of 255")
+
+
 def picture() -> tuple[Any, Any]:
     rng = np.random.default_rng(5)
     return rng.random((20, 30, 3)).astype(np.float32), rng.random((20, 30)).astype(np.float32)
@@ -197,6 +216,7 @@ def main() -> None:
     compare_finer(golden)
     compare_metrics(golden)
     compare_guided(golden)
+    compare_factors(golden)
     net = Segmenter().eval()
     with pytorch_grad_cam.GradCAM(model=net, target_layers=[net.relu1]) as cam:
         made = [model_targets.SemanticSegmentationTarget(1, segmentation_mask())] * 2
