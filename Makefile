@@ -75,6 +75,7 @@ peers: $(PEERS)/.installed  ## our numbers beside pytorch-grad-cam's, captum's, 
 	$(PEERS)/bin/python tools/peers/peers_compat.py
 	$(PEERS)/bin/python tools/peers/peers_masked.py
 	$(PEERS)/bin/python tools/peers/peers_captum.py
+	$(PEERS)/bin/python tools/peers/peers_attributions.py
 	$(PEERS)/bin/python tools/peers/peers_zennit.py
 	$(PEERS)/bin/python tools/peers/peers_attention.py
 	$(PEERS)/bin/python tools/peers/peers_metrics.py

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .exporter import Exported, export
     from .hand.explainer import Explainer, explain
     from .hand.model import Model, load
+    from .methods import Tunnel
 
 __all__ = [
     "Audit",
@@ -22,6 +23,7 @@ __all__ = [
     "Exported",
     "FgcamError",
     "Model",
+    "Tunnel",
     "__version__",
     "audit",
     "evaluate",
@@ -36,6 +38,7 @@ _HOMES = {
     "Explanation": "explanation",
     "Exported": "exporter",
     "Model": "hand.model",
+    "Tunnel": "methods",
     "audit": "auditing",
     "evaluate": "evaluation",
     "explain": "hand.explainer",

@@ -25,7 +25,7 @@ from .graph.score import Score
 from .heads import NOTHING, Head, Stated, meaning_of
 from .layers.flow import Flow, flow_of
 from .loading.loading import load
-from .methods import Options, augmented, check_augmented, find_method
+from .methods import Options, Tunnel, check_smoothed, find_method, smoothed
 from .methods.choosing import chosen, chosen_layers
 from .methods.grounds import ground_of
 from .methods.method import Compiled
@@ -66,20 +66,20 @@ class Explainer:
     residual : {"positive", "signed", "ratio"}, optional
         How a residual Add shares relevance; default ``positive`` (fgcam), ``signed`` (relevancecam), the composite's.
     products : {"value", "split"}, optional
-        How a product of two tensors that both depend on the input shares relevance: a gate or attention weight
-        takes nothing (``value``, the default but for AttnLRP), or each operand half (``split``).
+        How a product of two varying tensors shares: a gate takes nothing (``value``, but for AttnLRP), or half each.
     start : {"contrastive", "logit", "plain", "sglrp", "signed"}, optional
         Relevance at the logits; default ``contrastive`` (relevancecam), ``logit`` (deeptaylor), ``signed`` (lrp, where
         its rules turn with the logit's sign), else ``plain``.
     aug_smooth : bool
         Average the raw maps of each image and its mirror image, both times 0.9, 1 and 1.1: six runs (pytorch-grad-cam).
+    tunnel : Tunnel, optional
+        Take the mean, square mean or variance of the raw maps over noisy copies of each image (captum's NoiseTunnel).
     trace : bool
         Also note what every operator gets and hands on, as ``Explanation.trace``.
     saturation : bool
         Stop the gradient where a quantizer cuts off at 0, as the ReLU that it stands for does, or let it pass.
     int8 : {"deployed", "exact"}
-        Sums of integer products as this processor computes them (x86 without VNNI cuts those of uint8 times int8 off
-        at 16 bits), or exact everywhere, with the weights stored unsigned.
+        Sums of integer products as this processor computes them (x86 without VNNI cuts off at 16 bits), or exact.
     device : {"cpu", "cuda", "auto"}
     threads : int
         Threads inside an operator, at most the machine's; 0 lets ONNX Runtime choose.
@@ -119,6 +119,7 @@ class Explainer:
         products: str | None = None,
         start: str | None = None,
         aug_smooth: bool = False,
+        tunnel: Tunnel | None = None,
         trace: bool = False,
         saturation: bool = True,
         int8: str = "deployed",
@@ -147,11 +148,10 @@ class Explainer:
         self.input = image_input(loaded.inputs, input).name
         self.int8 = int8
         self.model, self.frame = framed(computed(loaded, int8), self.input)
-        if aug_smooth:
-            check_augmented(trace=trace, flat=self.frame is not None and self.frame.flat)
+        check_smoothed(mirrored=aug_smooth, tunnel=tunnel, trace=trace, flat=bool(self.frame and self.frame.flat))
         self.base_layer = base_layer
         self.grid = size_of(grid, "grid")
-        self.aug_smooth = aug_smooth
+        self.aug_smooth, self.tunnel = aug_smooth, tunnel
         self.output, self.before_softmax = output, before_softmax
         self._forget()
         self._ready()
@@ -243,7 +243,8 @@ class Explainer:
             with accountable(self.model):
                 options, names = self.options(size, seeded=seeded)
                 run = find_method(self.method).compile(options)
-            self._compiled[size, seeded] = Compiled(options, names, augmented(run, options) if self.aug_smooth else run)
+                run = smoothed(run, options, mirrored=self.aug_smooth, tunnel=self.tunnel)
+            self._compiled[size, seeded] = Compiled(options, names, run)
         return self._compiled[size, seeded]
 
     def _flow(self, size: tuple[int, ...]) -> Flow:

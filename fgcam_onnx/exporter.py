@@ -22,6 +22,7 @@ from .graph.value import Array, Value
 from .imaging import Preprocess, preprocess_from
 from .loading.loading import load
 from .methods import Options, find_method
+from .methods.baselines import told_settings
 from .program import Scored, append_scores, scored_by
 from .saving.ends import NORMALIZE, RESIZE, finite, marked, prepared, widened
 from .saving.half import halved
@@ -174,8 +175,9 @@ def append_explanation(
         batch = whole_of(batch, "batch", least=1, most=2**31 - 1)
     if not isinstance(target, str) and (isinstance(target, bool) or not isinstance(target, int | np.integer)):
         raise TargetError(f"target {target!r}: a file explains argmax, input, or one class by its index")
-    if explainer.aug_smooth:
-        raise OptionError("aug_smooth runs a method again and again from outside: it cannot be exported")
+    if explainer.aug_smooth or explainer.tunnel is not None:
+        what = "aug_smooth" if explainer.aug_smooth else "a tunnel"
+        raise OptionError(f"{what} runs a method again and again from outside: it cannot be exported")
     options, names = explainer.options(size_given(explainer.model, explainer.input, size))
     if options.head.dense:
         raise TargetError(
@@ -312,7 +314,7 @@ def _scored(emitter: Emitter, options: Options, target: Choice) -> Scored:
 def _told(options: Options, method: str) -> dict[str, Any]:
     """Return the options that a method was built with, as plain values."""
     names = ("denoise", "residual", "products", "start", "saturation")
-    told = {n: getattr(options, n) for n in names} | {"settings": dict(options.settings)}
+    told = {n: getattr(options, n) for n in names} | {"settings": told_settings(options.settings)}
     if find_method(method).base is not None:
         told |= {"base": options.base, "base_layer": options.base_layer.name}
     return told | {"logits": options.score.logits}

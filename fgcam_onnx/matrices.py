@@ -13,6 +13,9 @@ Array = Any
 
 Matrix = NDArray[np.float64]
 
+BLUR = 5 / 224
+"""Deviation of the blur that takes a picture's place, as a share of its shorter side: 5 of 224, as RISE's authors."""
+
 
 def along(x: Array, matrices: Mapping[int, Array]) -> Array:
     """Multiply axes of ``x``, counted from 0, by a matrix (new size, size) each, in the order given."""
@@ -48,3 +51,14 @@ def resize_matrix(size: int, out: int, *, coordinates: str = "half_pixel") -> Ma
         raise ValueError(f"unknown coordinates {coordinates!r}")
     distance: Matrix = np.abs(np.clip(at, 0, size - 1)[:, None] - np.arange(size))
     return 1 - np.minimum(distance, 1)
+
+
+def gaussian_matrix(n: int, *, sigma: float) -> Matrix:
+    """Return the (n, n) matrix that smooths along an axis, which is mirrored at its ends."""
+    radius = int(np.ceil(4 * sigma))
+    taps = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
+    places = np.pad(np.arange(n), radius, mode="symmetric")
+    matrix = np.zeros((n, n))
+    for shift, tap in enumerate(taps / taps.sum()):
+        np.add.at(matrix, (np.arange(n), places[shift : shift + n]), tap)
+    return matrix

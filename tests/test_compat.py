@@ -19,6 +19,7 @@ from fgcam_onnx.compat import (
     ClassifierOutputTarget,
     RawScoresOutputTarget,
     SemanticSegmentationTarget,
+    cams,
     show_cam_on_image,
 )
 from fgcam_onnx.errors import InputError, LayerError, OptionError, TargetError
@@ -156,13 +157,13 @@ def test_arguments_that_do_not_fit_are_refused() -> None:
 
 def test_eigen_smooth_is_passed_on_only_where_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[dict[str, Any]] = []
-    original = compat.Explainer
+    original = cams.Explainer
 
     def recorded(model: Any, **options: Any) -> Any:
         asked.append(options)
         return original(model, method="gradcam", layers=[BASE])
 
-    monkeypatch.setattr(compat, "Explainer", recorded)
+    monkeypatch.setattr(cams, "Explainer", recorded)
     cam = compat.GradCAM(small_cnn(size=SIZE), [BASE])
     cam(images(1, size=SIZE))
     cam(images(1, size=SIZE), eigen_smooth=True)

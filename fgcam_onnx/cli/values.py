@@ -97,7 +97,11 @@ def parse_settings(pairs: Sequence[str], *, method: str, base: str) -> dict[str,
 
 def _setting(name: str, text: str, default: Any) -> Any:
     """Return ``text`` as a value of the type of ``default``."""
+    from ..methods import WIDER
+
     kind = type(default)
+    if name in WIDER:
+        return _number_or_text(text)
     try:
         if kind is tuple:
             return tuple(float(part) for part in text.split(","))
@@ -106,3 +110,13 @@ def _setting(name: str, text: str, default: Any) -> Any:
         wanted = WANTED.get(kind, kind.__name__)
         example = str(default).lower() if kind is not tuple else "-2.1,-2.0,-1.8"
         raise OptionError(f"--set {name}={text}: {name} is {wanted}, such as {example}") from None
+
+
+def _number_or_text(text: str) -> int | float | str:
+    """Return a whole number, a number, or the text itself."""
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text

@@ -18,7 +18,8 @@ from ..explanation import Explanation
 from ..graph import model as graph
 from ..heads import NOTHING, Stated
 from ..imaging import read_labels
-from ..methods import METHODS
+from ..methods import METHODS, Options
+from ..methods.baselines import BLACK, told_settings
 from ..preparing import labels_file_of
 from ..report import render
 from ..targets import Against, AnyTarget, Classes, Objective, Top, target_of
@@ -50,9 +51,9 @@ class Explainer(engine.Explainer):
         A bar for work that takes long, in a notebook and on a terminal; False: none. A callable gets (done, total).
     **options
         Those of `explainer.Explainer`: ``method``, ``layers``, ``base``, ``base_layer``, ``grid``, ``denoise``,
-        ``eigen_smooth``, ``residual``, ``products``, ``start``, ``aug_smooth``, ``trace``, ``saturation``, ``int8``,
-        ``device``, ``threads``, ``optimization``, ``batch``, ``input``, ``output``, ``before_softmax``, and the
-        settings of the method.
+        ``eigen_smooth``, ``residual``, ``products``, ``start``, ``aug_smooth``, ``tunnel``, ``trace``, ``saturation``,
+        ``int8``, ``device``, ``threads``, ``optimization``, ``batch``, ``input``, ``output``, ``before_softmax``, and
+        the settings of the method.
 
     Raises
     ------
@@ -71,21 +72,30 @@ class Explainer(engine.Explainer):
         **options: Any,
     ) -> None:
         _check_names(options)
-        self._labels = labels
+        self._labels, self._preprocess = labels, preprocess
         self.bar = Bar() if progress is True else None
         told = self.bar if progress is True else None if progress is False else progress
         super().__init__(model, head=head, progress=told, **options)
-        self.intake = Intake(self._given, preprocess)
         if preprocess is not None:
             self.intake.preparation(self.input)
 
     def _opened(self, model: graph.Model | ModelProto | str | Path, head: Stated) -> tuple[graph.Model, Stated]:
         self._given, stated = super()._opened(model, head)
+        self.intake = Intake(self._given, self._preprocess)
         if stated.labels and self._labels is not None:
             raise OptionError("labels= and head= both name the classes; give one")
         if not stated.labels:
             stated = replace(stated, labels=named(self._given, self._labels, kind=stated.kind))
         return self._given, stated
+
+    def options(self, size: tuple[int, ...] = (), *, seeded: bool = False) -> tuple[Options, tuple[str, ...]]:
+        """Return what `explainer.Explainer.options` does, a black baseline as black is prepared."""
+        options, names = super().options(size, seeded=seeded)
+        given = options.settings.get("baseline")
+        if not isinstance(given, str) or given != BLACK:
+            return options, names
+        settings = {**options.settings, "baseline": self.intake.black(self.input)}
+        return replace(options, settings=settings), names
 
     def __call__(self, x: Given, *, target: Target = None, truth: Any = None) -> Explanation:
         """Explain ``x``.
@@ -136,7 +146,7 @@ class Explainer(engine.Explainer):
         said = self.intake.told(self.input)
         facts = [
             ("method", self.method),
-            ("settings", ", ".join(f"{n}={v}" for n, v in self.choices.settings.items())),
+            ("settings", ", ".join(f"{n}={v}" for n, v in told_settings(self.choices.settings).items())),
             ("base", self.base or ""),
             ("layers", ", ".join(self.layers or ()) or "as the method has them"),
             ("output", self.head.told),

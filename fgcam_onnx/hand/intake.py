@@ -234,6 +234,15 @@ class Intake:
             return array, Seen(view, view, Placement.whole((view.height, view.width)))
         return array, Seen(image, view, placing(image.size))
 
+    def black(self, name: str) -> NDArray[Any]:
+        """Return what black is prepared to for an input, one number for each channel, in the input's axes."""
+        array = self._prepared(Image.new("RGB", (64, 64)), name)[0][0]
+        last = array.shape[-1] in CHANNELS[:2] and array.shape[0] not in CHANNELS[:2]
+        at = tuple(
+            slice(None) if a == (2 if last else 0) else slice(n // 2, n // 2 + 1) for a, n in enumerate(array.shape)
+        )
+        return np.asarray(array[at], np.float32)
+
     def preparation(self, name: str) -> Preparation | Prepare:
         """Return how pictures are prepared for an input; a guess is warned of, once.
 

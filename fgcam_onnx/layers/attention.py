@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ..errors import LayerError
@@ -92,6 +92,35 @@ def tokens_of(
     patches = range(found.before, found.before + found.count)
     picked = {i % count for i in _picked(model, count)}.difference(patches)
     return Tokens(count, found, tuple(sorted(picked)) or tuple(patches))
+
+
+def ends_of_blocks(model: Model, weights: Sequence[str], *, logits: str) -> list[str]:
+    """Return the tensor of all tokens that each block of attention ``weights`` ends with.
+
+    It is the last sum of two tensors of tokens, a residual one, before the next block's weights.
+
+    Raises
+    ------
+    LayerError
+        A block has none.
+    """
+    varying, count = facts_of(model).varying, _dims(model, weights[0])[-1]
+    sums, starts, needed = [], [], {logits}
+    for node in reversed(model.nodes):
+        needed.update(node.input if needed.intersection(node.output) else ())
+    for place, node in enumerate(model.nodes):
+        starts += [place] if set(weights).intersection(node.output) else []
+        if node.op_type == "Add" and node.output[0] in needed and varying.issuperset(node.input):
+            dims = [_dims(model, name) for name in (*node.input, *node.output)]
+            if len(dims[0]) == 3 and count in dims[0][:2] and len(set(dims)) == 1:
+                sums.append((place, node.output[0]))
+    found = []
+    for start, stop in zip(starts, [*starts[1:], len(model.nodes)], strict=True):
+        inside = [name for place, name in sums if start < place < stop]
+        if not inside:
+            raise LayerError("a block of attention ends in no residual sum of its tokens. Choose chefer or attnlrp.")
+        found.append(inside[-1])
+    return found
 
 
 def _softmaxes(model: Model) -> list[str]:

@@ -1,7 +1,7 @@
 """The table of methods: what each is, where it comes from, and how it is built from a model.
 
-Imports backward, cam, cells, defaults, errors, fgcam, graph, heads, layers, lrp, program, quantized, runtime, saving,
-subspace, surgery and vjp.
+Imports asked, backward, cam, cells, defaults, errors, fgcam, graph, heads, layers, lrp, matrices, program, quantized,
+runtime, saving, subspace, surgery and vjp.
 """
 
 from __future__ import annotations
@@ -14,12 +14,17 @@ import numpy as np
 from ..errors import OptionError, check_known, suggest
 from .ablated import ABLATED_CAMS
 from .attention import ATTENTION
-from .augment import augmented as augmented
-from .augment import check_augmented as check_augmented
+from .augment import Tunnel as Tunnel
+from .augment import check_smoothed as check_smoothed
+from .augment import smoothed as smoothed
+from .baselines import FITTED
 from .blackbox import BLACK_BOX
 from .cams import GRADIENT_CAMS, Cam, cam_method
+from .deeplift import DEEP_LIFT
 from .fullgrad import FULLGRAD
 from .gradients import GRADIENTS
+from .gradientshap import GRADIENT_SHAP
+from .guided import GUIDED
 from .integrated import INTEGRATED
 from .lrp import LRP
 from .masked import FG_CAM_BASES, MASKED_CAMS
@@ -27,6 +32,7 @@ from .method import Method, Options, Run
 from .refine import REFINED
 from .refinement import refining_methods
 from .relevance import RELEVANCE
+from .segments import SEGMENTED, fitted_segments
 from .smooth import SMOOTH, SMOOTH_CAMS
 
 CAMS: dict[str, Cam] = {**GRADIENT_CAMS, **SMOOTH_CAMS, **MASKED_CAMS, **ABLATED_CAMS}
@@ -44,10 +50,17 @@ METHODS: dict[str, Method] = {
     **{name: cam_method(cam) for name, cam in CAMS.items()},
     **GRADIENTS,
     **INTEGRATED,
+    **GRADIENT_SHAP,
+    **DEEP_LIFT,
+    **GUIDED,
     **SMOOTH,
     **FULLGRAD,
     **BLACK_BOX,
+    **SEGMENTED,
 }
+
+WIDER = {**FITTED, "segments": fitted_segments}
+"""Settings that take more than the type of their default, and what makes of them what methods take."""
 
 __all__ = ["BASES", "METHODS", "Method", "Options", "Run", "find_base", "find_method", "settings_of"]
 
@@ -116,6 +129,9 @@ def fitted_settings(method: str, given: Mapping[str, Any], *, base: str = "") ->
         if name not in settings:
             own = f"it has {', '.join(settings)}" if settings else "it has no settings of its own"
             raise OptionError(f"{method} has no setting {name!r}; {own}.{suggest(name, settings)}")
+        if name in WIDER:
+            settings[name] = WIDER[name](value, f"{name} of {method}")
+            continue
         kind = type(settings[name])
         if kind is tuple:
             settings[name] = _numbers(method, name, value)

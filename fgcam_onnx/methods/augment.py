@@ -1,31 +1,83 @@
-"""Smoothing by augmentation: any method on mirrored and rescaled copies of the images, its raw maps averaged."""
+"""Smoothing: any method on copies of the images, mirrored and rescaled or noisy, its raw maps averaged."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import OptionError
+from ..asked import whole_of
+from ..cam.sampling import normal_noise
+from ..errors import OptionError, check_known
 from ..graph.emitter import Emitter
 from ..graph.facts import facts_of
 from ..program import SEED, TARGET
 from .method import Arrays, Feeds, Options, Run
-from .sampling import like_input
+from .sampling import like_input, real_of
+from .smooth import KINDS
 
 FACTORS = (0.9, 1.0, 1.1)
+TUNNELS: Mapping[str, str] = {"smoothgrad": "plain", "smoothgrad_sq": "squared", "vargrad": "vargrad"}
+"""What captum's noise tunnel is called, and what that takes of the moments."""
 
 
-def check_augmented(*, trace: bool, flat: bool) -> None:
-    """Refuse what cannot be averaged over mirror images.
+@dataclass(frozen=True, kw_only=True)
+class Tunnel:
+    """A noise tunnel: a method on noisy copies of the images (captum's NoiseTunnel).
+
+    Attributes
+    ----------
+    kind : {"smoothgrad", "smoothgrad_sq", "vargrad"}
+        The mean of the maps (Smilkov et al., 2017, arXiv:1706.03825), of their squares (Hooker et al., 2019,
+        arXiv:1806.10758), or their variance (Adebayo et al., 2018, arXiv:1810.03292).
+    samples : int
+        How many copies.
+    noise : float
+        The deviation of the normal noise, as a share of an image's own range.
+    seed : int
 
     Raises
     ------
     OptionError
-        A trace is wanted, or the input is ``flat``, a row of numbers in no order.
+        No such kind, or a number out of range.
     """
-    if trace:
-        raise OptionError("a trace is of one run, aug_smooth averages several: choose one")
-    if flat:
+
+    kind: str = "smoothgrad"
+    samples: int = 10
+    noise: float = 0.15
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_known("kind", self.kind, TUNNELS)
+        whole_of(self.samples, "samples", least=1)
+        whole_of(self.seed, "seed", least=0)
+        if isinstance(self.noise, bool) or not isinstance(self.noise, int | float) or not 0 <= self.noise < np.inf:
+            raise OptionError(f"noise is a number from 0, not {self.noise!r:.60}")
+
+
+def smoothed(run: Run, options: Options, *, mirrored: bool, tunnel: Tunnel | None) -> Run:
+    """Return ``run`` averaged over mirror images, or through a tunnel, or both, the tunnel around."""
+    run = augmented(run, options) if mirrored else run
+    return run if tunnel is None else tunnelled(run, options, tunnel)
+
+
+def check_smoothed(*, mirrored: bool, tunnel: Any, trace: bool, flat: bool) -> None:
+    """Refuse what cannot be averaged over copies of an image.
+
+    Raises
+    ------
+    OptionError
+        A trace is wanted, the input is ``flat``, a row of numbers in no order, or ``tunnel`` is none.
+    """
+    if tunnel is not None and not isinstance(tunnel, Tunnel):
+        raise OptionError(f"tunnel is a fgcam_onnx.Tunnel, such as Tunnel(kind='vargrad'), not {tunnel!r:.60}")
+    if trace and (mirrored or tunnel is not None):
+        what = "aug_smooth" if mirrored else "a tunnel"
+        raise OptionError(f"a trace is of one run, {what} averages several: choose one")
+    if mirrored and flat:
         raise OptionError("aug_smooth averages over mirror images: a row of numbers has no mirror image")
 
 
@@ -73,3 +125,32 @@ def _unflipped(found: Arrays) -> Arrays:
         return array[..., ::-1] if name.startswith("map/") else array
 
     return {n: back(n, a) for n, a in found.items()}
+
+
+def tunnelled(run: Run, options: Options, tunnel: Tunnel) -> Run:
+    """Return the moments of ``run`` over noisy copies of the images, as ``tunnel`` has them.
+
+    The target is that of the images as they are. What the maps sum to is known of their mean alone.
+    """
+    name, formula = options.input, KINDS[TUNNELS[tunnel.kind]]
+
+    def smooth(feeds: Feeds) -> Arrays:
+        found, x = run(feeds), feeds[name]
+        fixed = {**feeds, TARGET: found["target"]} if SEED not in feeds else dict(feeds)
+        span = tunnel.noise * np.ptp(real_of(x), axis=tuple(range(1, x.ndim)), keepdims=True)
+        sums = {n for n in found if n.startswith("sum/") or n in ("total", "magnitude")}
+        maps = {n for n in found if n.startswith("map/")}
+        moments = {n: np.zeros((2, *found[n].shape)) for n in maps | sums}
+        for number in range(tunnel.samples):
+            noise = normal_noise(x.shape[1:], [number], seed=tunnel.seed)
+            copy = run({**fixed, name: like_input(x + span * noise, x.dtype)})
+            for n, sums_of in moments.items():
+                sums_of += np.stack([copy[n], np.square(copy[n], dtype=np.float64)]) / tunnel.samples
+            if options.progress is not None:
+                options.progress(number + 1, tunnel.samples)
+        mean = {n: moments[n][0] for n in sums} if tunnel.kind == "smoothgrad" else {}
+        kept = {n: a for n, a in found.items() if n not in sums}
+        taken: Arrays = {n: formula(*moments[n]) for n in maps}
+        return kept | mean | taken
+
+    return smooth

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from ..cam.sampling import rise_masks, window_starts
 from ..errors import OptionError
+from .baselines import baseline_of, lengths
 from .method import Arrays, Feeds, Method, Options, Run
 from .sampling import at_least, first_program, only_input, score_program, stream
 
@@ -16,24 +17,28 @@ from .sampling import at_least, first_program, only_input, score_program, stream
 def occlusion(options: Options) -> Run:
     """Return occlusion: at each pixel, how much the score drops on average under the windows that cover it.
 
-    A window is as wide along every axis of more than one position.
+    A window of one length is as wide along every axis of more than one position.
     """
     layer, settings = only_input(options, "occlusion"), options.settings
-    window, stride, baseline = settings["window"], settings["stride"], settings["baseline"]
-    at_least(1, window=window, stride=stride)
     size = layer.spatial
-    if any(window > n for n in size if n > 1) or window > max(size):
-        raise OptionError(f"a window of {window} is larger than the input, {' x '.join(map(str, size))}")
-    if stride > window:
-        raise OptionError(f"stride {stride} is larger than the window {window}: pixels between windows are left out")
-    starts = itertools.product(*(window_starts(n, min(window, n), stride) for n in size))
-    places = [tuple(slice(i, i + window) for i in at) for at in starts]
+    window, stride = (lengths(settings[name], len(size), name) for name in ("window", "stride"))
+    if any(w > n for w, n in zip(window, size, strict=True) if n > 1) or max(window) > max(size):
+        raise OptionError(f"a window of {_sides(window)} is larger than the input, {' x '.join(map(str, size))}")
+    if any(s > w for s, w in zip(stride, window, strict=True)):
+        raise OptionError(
+            f"stride {_sides(stride)} is larger than the window {_sides(window)}: pixels between windows are left out"
+        )
+    axes = zip(size, window, stride, strict=True)
+    starts = itertools.product(*(window_starts(n, min(w, n), s) for n, w, s in axes))
+    places = [tuple(slice(i, i + w) for i, w in zip(at, window, strict=True)) for at in starts]
     first, second = first_program(options), score_program(options)
 
     def covered(x: NDArray[np.float32], numbers: list[int]) -> NDArray[np.float32]:
         variants = np.repeat(x[None], len(numbers), axis=0)
+        hidden = np.broadcast_to(baseline_of(x[None], layer, settings["baseline"]), (1, *x.shape))[0]
+        hidden = np.moveaxis(hidden, layer.channel_axis - 1, 0)
         for variant, m in zip(variants, numbers, strict=True):
-            np.moveaxis(variant, layer.channel_axis - 1, 0)[:, *places[m]] = baseline
+            np.moveaxis(variant, layer.channel_axis - 1, 0)[:, *places[m]] = hidden[:, *places[m]]
         return variants
 
     def run(feeds: Feeds) -> Arrays:
@@ -50,6 +55,10 @@ def occlusion(options: Options) -> Run:
     return run
 
 
+def _sides(lengths: tuple[int, ...]) -> str:
+    return str(lengths[0]) if len(set(lengths)) == 1 else " x ".join(map(str, lengths))
+
+
 def rise(options: Options) -> Run:
     """Return RISE: random masks averaged, each weighed by the target's probability on the image under it.
 
@@ -59,7 +68,7 @@ def rise(options: Options) -> Run:
     noise, and above 0 where a pixel that is seen makes the target likelier.
     """
     layer, settings = only_input(options, "rise"), options.settings
-    count, cells, p, baseline = settings["masks"], settings["cells"], settings["p"], settings["baseline"]
+    count, cells, p = settings["masks"], settings["cells"], settings["p"]
     at_least(1, masks=count, cells=cells)
     at_least(0, seed=settings["seed"])
     if not 0 < p <= 1:
@@ -69,7 +78,8 @@ def rise(options: Options) -> Run:
 
     def masked(x: NDArray[np.float32], masks: NDArray[np.float32]) -> NDArray[np.float32]:
         wide = np.expand_dims(masks, layer.channel_axis)
-        return np.asarray(x * wide + np.float32(baseline) * (1 - wide) if baseline else x * wide)
+        hidden = np.asarray(baseline_of(x[None], layer, settings["baseline"]), np.float32)
+        return np.asarray(x * wide + hidden * (1 - wide) if hidden.any() else x * wide)
 
     def run(feeds: Feeds) -> Arrays:
         found = first(feeds)

@@ -11,8 +11,9 @@ from ..graph.emitter import Emitter
 from ..graph.value import Value
 from ..program import Scored, append_total
 from ..surgery.replay import replayed_on
+from .baselines import baseline_of
 from .method import CELLS, Arrays, Feeds, Method, Options, Outputs, Run
-from .sampling import GRADIENT, first_program, gradient_program, only_input, seeded, stream
+from .sampling import GRADIENT, first_program, gradient_program, only_input, real_of, seeded, stream
 from .walks import gradients_along
 
 NAME = "integratedgradients"
@@ -29,16 +30,18 @@ def build(options: Options) -> Run:
     """Return integrated gradients in batches of steps."""
     layer = only_input(options, NAME)
     weights, places = places_of(options)
-    baseline = options.settings["baseline"]
     first, second = first_program(options), gradient_program(options, [layer], cells=options.settings["cells"])
 
+    def begin(x: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.asarray(baseline_of(x, layer, options.settings["baseline"]), np.float32)
+
     def along(x: NDArray[np.float32], places: NDArray[np.float32]) -> NDArray[np.float32]:
-        offset = x - np.float32(baseline)
-        return np.float32(baseline) + places.reshape(-1, *[1] * x.ndim) * offset
+        b = begin(x[None])
+        return np.asarray(b + places.reshape(-1, *[1] * x.ndim) * (x - b))
 
     def run(feeds: Feeds) -> Arrays:
         found = first(feeds)
-        x = feeds[options.input].astype(np.float64)
+        x = real_of(feeds[options.input])
         mean, start = np.zeros(x.shape), np.zeros(len(x))
         parts = stream(
             second, seeded(feeds, found), options,
@@ -47,7 +50,7 @@ def build(options: Options) -> Run:
         for part in parts:
             mean[part.image] += np.tensordot(weights[list(part.numbers)], part.found[f"{GRADIENT}/0"], 1)
             start[part.image] = part.found["score"][-1]
-        components = (x - baseline) * mean
+        components = (x - begin(x)) * mean
         score = found["score"]
         return found | {
             "map/0": components.sum(axis=layer.channel_axis),
@@ -75,10 +78,12 @@ def append(options: Options, emitter: Emitter, scored: Scored) -> Outputs:
     if len(options.model.inputs) > 1:
         raise OptionError(f"{NAME} as one graph is for models of one input; this one has {len(options.model.inputs)}")
     weights, places = places_of(options)
-    baseline, steps = options.settings["baseline"], len(places)
-    x = emitter.value(options.input)
-    offset = (x.astype(np.float32) - baseline).reshape((1, None, *x.shape[1:]))
-    points = offset * emitter.constant(places.reshape(-1, *[1] * x.rank)) + baseline
+    steps, x = len(places), emitter.value(options.input)
+    wide = x.astype(np.float32)
+    baseline = baseline_of(wide, layer, options.settings["baseline"])
+    offset = (wide - baseline).reshape((1, None, *x.shape[1:]))
+    begin = baseline.reshape((1, None, *x.shape[1:])) if isinstance(baseline, Value) else baseline
+    points = offset * emitter.constant(places.reshape(-1, *[1] * x.rank)) + begin
     points = points.reshape((None, *x.shape[1:])).astype(x.dtype)
     tape = replayed_on(emitter, emitter.typed_as(x, points), source=x.name, output=options.score.logits)
 

@@ -128,13 +128,13 @@ def stream(run: Runner, feeds: Feeds, options: Options, *, count: int, draw: Dra
             beside = {
                 n: v[i : i + 1].repeat(len(numbers), 0) if n in run.split else v for n, v in feeds.items() if n != name
             }
-            variants = like_input(vary(_real(x), drawn), x.dtype)
+            variants = like_input(vary(real_of(x), drawn), x.dtype)
             yield Part(i, numbers, drawn, run({**beside, name: variants}))
             done += len(numbers)
             if options.progress is not None:
                 options.progress(done, total)
 
 
-def _real(x: NDArray[Any]) -> NDArray[Any]:
+def real_of(x: NDArray[Any]) -> NDArray[Any]:
     """Return ``x`` in float32 at least."""
     return x if x.dtype in (np.float32, np.float64) else x.astype(np.float32)

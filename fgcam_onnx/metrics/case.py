@@ -11,12 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import check_known
+from ..matrices import BLUR
 from .grids import Floats, Order, blurring, cell_means, descending, enlarged, spread
 
 Bools = NDArray[np.bool_]
 BASELINES = ("zero", "mean", "blur", "noise")
-BLUR = 5 / 224
-"""Standard deviation of the blur, as a share of the shorter side: 5 pixels of 224, as RISE's authors have it."""
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import functools
 import numpy as np
 from numpy.typing import NDArray
 
-from ..matrices import resize_matrix
+from ..matrices import gaussian_matrix, resize_matrix
 
 Floats = NDArray[np.float64]
 Order = NDArray[np.int64]
@@ -65,17 +65,6 @@ def _drawn(size: tuple[int, int], seed: int) -> Order:
 def smooth_noise(size: tuple[int, int], *, seed: int) -> Floats:
     """Return even noise of 7 x 7 cells, made smooth, at ``size``."""
     return enlarged(np.random.default_rng(seed).random((7, 7)), size=size)
-
-
-def gaussian_matrix(n: int, *, sigma: float) -> Floats:
-    """Return the (n, n) matrix that smooths along an axis, which is mirrored at its ends."""
-    radius = int(np.ceil(4 * sigma))
-    taps = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
-    places = np.pad(np.arange(n), radius, mode="symmetric")
-    matrix = np.zeros((n, n))
-    for shift, tap in enumerate(taps / taps.sum()):
-        np.add.at(matrix, (np.arange(n), places[shift : shift + n]), tap)
-    return matrix
 
 
 @functools.lru_cache(maxsize=8)

@@ -25,9 +25,10 @@ from fgcam_onnx.methods import BASES, METHODS
 FEW: Mapping[str, Mapping[str, Any]] = {
     "iscam": {"samples": 3}, "sscam": {"samples": 2}, "rise": {"masks": 12, "cells": 3},
     "occlusion": {"window": 3, "stride": 2}, "smoothgrad": {"samples": 3}, "smoothgradcam++": {"samples": 3},
-    "integratedgradients": {"steps": 4},
+    "integratedgradients": {"steps": 4}, "gradientshap": {"samples": 3}, "kernelshap": {"samples": 9, "segments": 4},
+    "lime": {"samples": 9, "segments": 4},
 }  # fmt: skip
-NO_ATTENTION = "chefer"
+NO_ATTENTION = ("chefer", "legrad")
 
 Shape = tuple[int, ...]
 
@@ -92,7 +93,7 @@ def alike(found: NDArray[Any], expected: NDArray[Any]) -> None:
     assert_allclose(found, expected, rtol=0, atol=5e-6 * max(1.0, float(np.abs(expected).max())))
 
 
-@pytest.mark.parametrize("method", [m for m in METHODS if m not in (NO_ATTENTION, "cam")])
+@pytest.mark.parametrize("method", [m for m in METHODS if m not in (*NO_ATTENTION, "cam")])
 @pytest.mark.parametrize("pair", PAIRS)
 def test_an_axis_of_one_position_changes_no_map(pair: str, method: str) -> None:
     fewer, more, shape, axis = PAIRS[pair]
@@ -194,7 +195,7 @@ def test_maps_of_cams_fit_the_head_of_cam() -> None:
 # ---- rows of numbers, and perceptrons on pictures
 
 DENSE = "q = Flatten<axis=1>(x)  h = Gemm(q, W, b)  r = Relu(h)  y = Gemm(r, V, c)"
-AT_INPUT = [m for m in METHODS if METHODS[m].at == "input" and m not in (NO_ATTENTION, "fgcam")]
+AT_INPUT = [m for m in METHODS if METHODS[m].at == "input" and m not in (*NO_ATTENTION, "fgcam")]
 
 
 def perceptron(*size: int) -> ModelProto:
@@ -210,7 +211,7 @@ def test_a_perceptron_has_maps_at_its_input(size: Shape, method: str) -> None:
     e = Explainer(perceptron(*size), method=method, **FEW.get(method, {}))(x, target=1)
     assert e.map.shape == (2, *(size if len(size) == 1 else size[1:]))
     row = Explainer(perceptron(36), method=method, **FEW.get(method, {}))(x.reshape(2, 36), target=1)
-    if method not in ("occlusion", "rise"):
+    if method not in ("occlusion", "rise", "kernelshap", "lime"):
         assert_allclose(e.map.reshape(2, 36), row.map, rtol=1e-5, atol=1e-6 * float(np.abs(row.map).max()))
     if method == "inputxgradient":
         expected = x * slope(perceptron(*size), {"x": x}, "x", at=(0, 1))

@@ -27,7 +27,7 @@ OTHER: dict[str, tuple[Any, ...]] = {
     "start": ("contrastive", "logit", "plain"),
     "trace": (True,),
 }
-ATTENTION = ("chefer",)
+ATTENTION = ("chefer", "legrad")
 """Methods for nets that the one here is not."""
 
 
@@ -66,6 +66,8 @@ def every_kind() -> Any:
 X = np.random.default_rng(1).normal(size=(1, 3, 16, 16)).astype(np.float32)
 SMALL: dict[str, dict[str, Any]] = {
     "rise": {"masks": 20}, "occlusion": {"window": 8, "stride": 8}, "integratedgradients": {"steps": 4},
+    "gradientshap": {"samples": 4},
+    "kernelshap": {"samples": 20, "segments": 9}, "lime": {"samples": 20, "segments": 9},
 }  # fmt: skip
 
 

@@ -10,10 +10,10 @@ import pytest
 from numpy.testing import assert_allclose
 
 from fgcam_onnx.errors import NumericsError, OptionError
+from fgcam_onnx.matrices import gaussian_matrix
 from fgcam_onnx.metrics import CONTROLS, METRICS, USUAL, Case, Metric, Picture, find_metric, measure
 from fgcam_onnx.metrics.case import BASELINES, Asked
 from fgcam_onnx.metrics.copies import Removed
-from fgcam_onnx.metrics.grids import gaussian_matrix
 from fgcam_onnx.metrics.imputing import imputed
 
 SIZE = (24, 32)

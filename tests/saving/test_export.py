@@ -26,7 +26,7 @@ from fgcam_onnx.methods import METHODS
 
 ONE_GRAPH = tuple(name for name, method in METHODS.items() if method.append is not None)
 VARIANTS: dict[str, dict[str, Any]] = {
-    **{name: {"method": name} for name in ONE_GRAPH if name != "chefer"},
+    **{name: {"method": name} for name in ONE_GRAPH if name not in ("chefer", "legrad")},
     "integratedgradients": {"method": "integratedgradients", "steps": 4},
     "iscam": {"method": "iscam", "samples": 2},
     "refined scorecam": {"base": "scorecam"},

@@ -26,13 +26,13 @@ from fgcam_onnx.targets import (
     Weighted,
 )
 
-CHEAP = {"samples": 3, "masks": 12, "steps": 4, "window": 4, "stride": 3}
+CHEAP = {"samples": 3, "segments": 4, "masks": 12, "steps": 4, "window": 4, "stride": 3}
 """Settings that keep the methods with many runs short."""
 
 OTHERS = ({"method": "fgcam", "layers": "input", "base": "scorecam", "denoise": True}, {"aug_smooth": True})
 
 
-ATTENTION_ONLY = ("chefer",)
+ATTENTION_ONLY = ("chefer", "legrad")
 
 
 def cheap(method: str) -> dict[str, Any]:

@@ -33,7 +33,7 @@ SHAPES = ("circle", "crescent", "cross", "heart", "ring", "square", "star", "tri
 SETTINGS: dict[str, dict[str, Any]] = {"rise": {"masks": 1500}, "occlusion": {"window": 14, "stride": 4}}
 """What a method needs beside its defaults on pictures as small as these."""
 
-OF_ATTENTION = ("attnlrp", "chefer", "cplrp")
+OF_ATTENTION = ("attnlrp", "chefer", "cplrp", "legrad")
 """Methods that are drawn on the transformer."""
 
 Tile = tuple[str, Image.Image]

@@ -96,6 +96,98 @@ def ours(name: str, layers: list[str], targets: Any, options: dict[str, Any]) ->
         return cam(input_tensor=images(3, size=SIZE), targets=made, **options)
 
 
+FINER: dict[str, tuple[str, dict[str, Any]]] = {
+    "finer": ("", {}),
+    "finer alpha": ("", {"alpha": 0.6, "comparison_categories": [1, 2], "target_idx": 2}),
+    "finer base": ("GradCAMElementWise", {"comparison_categories": [1, 3]}),
+}
+"""Its base, and how it is called, on the top class where none is said."""
+
+METRICS: dict[str, tuple[str, dict[str, Any]]] = {
+    "multiplied": ("CamMultImageConfidenceChange", {}),
+    "drop": ("DropInConfidence", {}),
+    "increase": ("IncreaseInConfidence", {}),
+    "most": ("ROADMostRelevantFirst", {"percentile": 75}),
+    "least": ("ROADLeastRelevantFirst", {"percentile": 30}),
+    "combined": ("ROADCombined", {"percentiles": [20, 40, 60, 80]}),
+}
+"""ROAD's without the noise that is added, which is drawn otherwise."""
+
+
+def compare_finer(golden: dict[str, Any]) -> None:
+    x = images(3, size=SIZE)
+    for key, (base, options) in FINER.items():
+        net = Net().eval()
+        based = {"base_method": getattr(pytorch_grad_cam, base)} if base else {}
+        with pytorch_grad_cam.FinerCAM(net, [net.relu2], **based) as cam:
+            golden[key] = cam(torch.from_numpy(x), **options)
+        based = {"base_method": getattr(compat, base)} if base else {}
+        with compat.FinerCAM(small_cnn(size=SIZE), [BASE], **based) as own:
+            print(f"FinerCAM             {key:12s} {np.abs(golden[key] - own(x, **options)).max():.1e}")
+    net = Net().eval()
+    made = [model_targets.ClassifierOutputTarget(1)] * 3
+    cam = pytorch_grad_cam.RefineCAM(net, [net.relu1, net.relu2], base_method=pytorch_grad_cam.GradCAM)
+    golden["refined base"] = cam(torch.from_numpy(x), targets=made)
+    own = compat.RefineCAM(small_cnn(size=SIZE), [FIRST, BASE], base_method=compat.GradCAM)
+    found = own(x, targets=[compat.ClassifierOutputTarget(1)] * 3)
+    print(f"RefineCAM            base_method  {np.abs(golden['refined base'] - found).max():.1e}")
+
+
+def compare_metrics(golden: dict[str, Any]) -> None:
+    from pytorch_grad_cam.metrics import cam_mult_image, road
+
+    quiet = lambda self, noise=0.01: setattr(self, "noise", 0) or setattr(self, "weighting", road.neighbors_weights)
+    road.NoisyLinearImputer.__init__ = quiet
+    x, net = images(3, size=SIZE), Net().eval()
+    maps = theirs("GradCAM", [BASE], [("ClassifierOutputTarget", 1)] * 3, {})
+    golden["metric maps"] = maps
+    for key, (name, options) in METRICS.items():
+        made = [model_targets.ClassifierOutputSoftmaxTarget(c) for c in (0, 1, 3)]
+        metric = getattr(cam_mult_image, name, None) or getattr(road, name)
+        golden[key] = metric(**options)(torch.from_numpy(x), maps, made, net)
+        own = getattr(compat, name)(**options, **({"noise": 0.0} if name.startswith("ROAD") else {}))
+        found = own(x, maps, [compat.ClassifierOutputSoftmaxTarget(c) for c in (0, 1, 3)], small_cnn(size=SIZE))
+        print(f"{name:28s} {np.abs(golden[key] - found).max():.1e}, of {np.abs(golden[key]).max():.2f}")
+
+
+def compare_guided(golden: dict[str, Any]) -> None:
+    from pytorch_grad_cam.utils.image import deprocess_image, preprocess_image
+
+    x = images(1, size=SIZE)
+    for key, category in (("guided", None), ("guided 2", 2)):
+        golden[key] = pytorch_grad_cam.GuidedBackpropReLUModel(Net(), "cpu")(torch.from_numpy(x), category)
+        found = compat.GuidedBackpropReLUModel(small_cnn(size=SIZE), "cpu")(x, category)
+        off = np.abs(golden[key] - found).max() / np.abs(golden[key]).max()
+        print(f"GuidedBackpropReLUModel {key}: {off:.1e} of the largest")
+    golden["deprocessed"] = deprocess_image(golden["guided"])
+    off = np.abs(golden["deprocessed"].astype(int) - compat.deprocess_image(golden["guided"])).max()
+    print(f"deprocess_image: at most {off} of 255")
+    pixels = (picture()[0] * 255).astype(np.uint8)
+    for key, given in (("prepared", picture()[0]), ("prepared bytes", pixels)):
+        golden[key] = preprocess_image(given, mean=[0.4, 0.5, 0.6], std=[0.2, 0.3, 0.4]).numpy()
+        found = compat.preprocess_image(given, mean=[0.4, 0.5, 0.6], std=[0.2, 0.3, 0.4])
+        print(f"preprocess_image {key}: {np.abs(golden[key] - found).max():.1e}")
+
+
+def compare_factors(golden: dict[str, Any]) -> None:
+    from pytorch_grad_cam.utils.image import show_factorization_on_image
+
+    net, x = Net().eval(), images(2, size=SIZE)
+    there = pytorch_grad_cam.DeepFeatureFactorization(net, net.relu2, computation_on_concepts=net.fc)
+    golden["concepts"], maps, golden["concept scores"] = there(torch.from_numpy(x), 4)
+    golden["concept maps"] = np.stack(maps)
+    w, b = small_weights()["fc.weight"], small_weights()["fc.bias"]
+    own = compat.DeepFeatureFactorization(small_cnn(size=SIZE), BASE, computation_on_concepts=lambda c: c @ w.T + b)
+    concepts, found, scores = own(x, 4)
+    for key, value in (("concepts", concepts), ("concept maps", np.stack(found)), ("concept scores", scores)):
+        print(f"DeepFeatureFactorization {key}: {np.abs(golden[key] - value).max():.1e} of {golden[key].max():.2f}")
+    colors = [np.array(c) for c in ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0), (1.0, 1.0, 0.0))]
+    image = np.random.default_rng(6).random((*SIZE, 3))
+    golden["concepts shown"] = show_factorization_on_image(image, golden["concept maps"][0].copy(), colors, 0.3)
+    shown = compat.show_factorization_on_image(image, golden["concept maps"][0], colors=colors, image_weight=0.3)
+    print(f"show_factorization_on_image: at most {np.abs(golden['concepts shown'].astype(int) - shown).max()} of 255")
+
+
 def picture() -> tuple[Any, Any]:
     rng = np.random.default_rng(5)
     return rng.random((20, 30, 3)).astype(np.float32), rng.random((20, 30)).astype(np.float32)
@@ -121,6 +213,10 @@ def main() -> None:
             continue
         golden[name] = theirs(*call)
         print(f"{name:20s} {'mixed':12s} {np.abs(golden[name] - found).max():.1e}")
+    compare_finer(golden)
+    compare_metrics(golden)
+    compare_guided(golden)
+    compare_factors(golden)
     net = Segmenter().eval()
     with pytorch_grad_cam.GradCAM(model=net, target_layers=[net.relu1]) as cam:
         made = [model_targets.SemanticSegmentationTarget(1, segmentation_mask())] * 2
