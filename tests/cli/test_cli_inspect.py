@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from nets import inserted, node, small_cnn, two_eyed, two_headed
-from onnx import helper
+from onnx import ModelProto, helper
 
 ROOT = Path(__file__).parents[2]
 MODELS = ROOT / "exported_models"
@@ -112,3 +112,38 @@ def test_nothing_is_drawn_where_the_error_stream_is_no_terminal() -> None:
     ran = subprocess.run(command, capture_output=True, text=True, check=True)
     assert ran.stderr == ""
     assert json.loads(ran.stdout)["opset"] == 18
+
+
+def free_sized() -> ModelProto:
+    """Return a net that takes pictures of any size."""
+    model = small_cnn()
+    for dim, symbol in zip(model.graph.input[0].type.tensor_type.shape.dim[2:], ("h", "w"), strict=True):
+        dim.dim_param = symbol
+    return model
+
+
+def test_a_size_that_is_open_is_asked_for_and_shown_at_the_one_given(fgcam: Any) -> None:
+    Path("free.onnx").write_bytes(free_sized().SerializeToString())
+    asked = json.loads(fgcam("inspect", "free.onnx", "--json").out)
+    assert (asked["layers"], asked["support"]) == ([], {})
+    assert asked["notes"] == ["the size of input 'input' is open: which layers there are shows at one (--size HxW)"]
+    for height, width in ((24, 16), (16, 40)):
+        report = json.loads(fgcam("inspect", "free.onnx", "--size", f"{height}x{width}", "--json").out)
+        assert report["inputs"][0]["shape"][2:] == [height, width]
+        assert report["layers"][0]["spatial"] == [height // 2, width // 2]
+        assert report["support"]["gradient"] == {"missing": {}, "blocked": 0}
+        assert report["notes"] == []
+
+
+def test_a_size_that_is_open_is_that_of_the_file_beside_the_model(fgcam: Any) -> None:
+    Path("free.onnx").write_bytes(free_sized().SerializeToString())
+    Path("free.json").write_text(json.dumps({"size": [32, 24], "scale": 1, "mean": [0], "std": [1]}))
+    report = json.loads(fgcam("inspect", "free.onnx", "--json").out)
+    assert report["layers"][0]["spatial"] == [16, 12]
+    assert report["notes"] == ["layers are those at 32 x 24, the size in free.json"]
+
+
+def test_a_size_that_the_model_fixes_otherwise_is_refused(fgcam: Any) -> None:
+    ran = fgcam("inspect", RESNET, "--size", "64")
+    assert ran.code == 1
+    assert "is 3 x 96 x 96, not 64 x 64" in ran.err
