@@ -10,7 +10,7 @@ import onnx
 from onnx import ModelProto, NodeProto, TypeProto, helper
 
 from .quantization import layout_of
-from .rounding import with_sizes
+from .rounding import SIZED, with_sizes
 
 KEEPS_TYPE = frozenset({"GroupNormalization", "MeanVarianceNormalization"})
 """Functions of the standard that onnx finds no type for: their output has the type of their input."""
@@ -27,11 +27,11 @@ def infer_shapes(proto: ModelProto, **options: Any) -> ModelProto:
             typed = _continued(written, **options)
         except onnx.shape_inference.InferenceError:
             typed = _continued(written, data_prop=True)
-            sized = with_sizes(written, _types(typed))
+            sized = _sized(written, typed)
             if sized is None:
                 raise
         else:
-            sized = with_sizes(written, _types(typed))
+            sized = _sized(written, typed)
         if sized is None:
             break
         written = sized
@@ -40,6 +40,10 @@ def infer_shapes(proto: ModelProto, **options: Any) -> ModelProto:
             typed.graph.ClearField(field)
             getattr(typed.graph, field).extend(getattr(proto.graph, field))
     return typed
+
+
+def _sized(written: ModelProto, typed: ModelProto) -> ModelProto | None:
+    return with_sizes(written, _types(typed)) if any(n.op_type in SIZED for n in written.graph.node) else None
 
 
 def _continued(proto: ModelProto, **options: Any) -> ModelProto:

@@ -13,7 +13,8 @@ from ..errors import ModelError
 from ..graph.gaps import infer_shapes
 from ..graph.model import dims_of
 from ..graph.shapes import Dim
-from .folding import closed, folded
+from .computing import closed
+from .folding import folded
 
 BATCH = "N"
 PROBES = (2, 3)

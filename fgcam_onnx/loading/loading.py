@@ -22,8 +22,8 @@ from .batching import apart, first_symbols, typed
 from .bodies import written_out
 from .canonical import canonical_nodes, legacy_nodes, resizes_of_before_11, without_chains
 from .checking import check_extents, check_graph, check_text
+from .computing import closed
 from .contrib import claimed, standardized
-from .folding import closed
 from .foreign import foreign
 from .functions import inlined
 from .inference import BATCH
