@@ -82,6 +82,7 @@ def report_on(
     from ..heads import NOTHING, meaning_of
     from ..imaging import find_sidecar
     from ..layers.layers import ranked_layers
+    from ..layers.scopes import calls_of
     from ..loading.loading import load
     from ..methods.grounds import by_kind
     from ..saving.saving import check_plain
@@ -115,6 +116,7 @@ def report_on(
         notes.append(str(error))
     if score is not None and image is not None and not layers and not is_open(image):
         notes.append("no layer has channels and spatial extent: what can be explained is the input")
+    calls = calls_of(model, layers)
     return {
         "model": str(path),
         "producer": model.producer,
@@ -128,7 +130,7 @@ def report_on(
         "outputs": _tensors(model.outputs),
         "score": _score(model, score, image.name if image else None) if score else None,
         "head": meant.summary() if meant else None,
-        "layers": [_layer(i, x) for i, x in enumerate(layers, 1)],
+        "layers": [_layer(i, x, calls.get(x.name)) for i, x in enumerate(layers, 1)],
         "support": {
             walk: {"missing": s.missing, "blocked": sum(x.name in s.blocked for x in layers)}
             for walk, s in support.items()
@@ -219,7 +221,7 @@ def _score(model: Model, score: Score, source: str | None) -> dict[str, Any]:
     return {"output": score.output, "logits": score.logits, "skipped": score.skipped, "classes": classes}
 
 
-def _layer(rank: int, layer: Layer) -> dict[str, Any]:
+def _layer(rank: int, layer: Layer, call: tuple[int, int] | None) -> dict[str, Any]:
     return {
         "rank": rank,
         "name": layer.name,
@@ -234,6 +236,7 @@ def _layer(rank: int, layer: Layer) -> dict[str, Any]:
         "every_path": layer.every_path,
         "shared": layer.shared,
         "answer": layer.answer,
+        "call": list(call) if call else None,
         "reach": layer.reach,
         "why": layer.why,
     }

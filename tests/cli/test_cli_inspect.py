@@ -8,8 +8,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from nets import inserted, node, small_cnn, two_eyed, two_headed
+from nets import inserted, model_of, node, small_cnn, two_eyed, two_headed
 from onnx import ModelProto, helper
 
 ROOT = Path(__file__).parents[2]
@@ -147,3 +148,21 @@ def test_a_size_that_the_model_fixes_otherwise_is_refused(fgcam: Any) -> None:
     ran = fgcam("inspect", RESNET, "--size", "64")
     assert ran.code == 1
     assert "is 3 x 96 x 96, not 64 x 64" in ran.err
+
+
+@pytest.mark.parametrize("paths", [("/c/Conv", "/c_1/Conv", "/c_2/Conv"), ("/c/Conv",) * 3])
+def test_the_calls_of_a_module_that_is_called_again_are_listed(fgcam: Any, paths: tuple[str, ...]) -> None:
+    """One exporter numbers the calls, another gives each the same path."""
+    weights = {"w": np.ones((3, 3, 3, 3), np.float32), "v": np.ones((3, 2), np.float32)}
+    tensors = ["x", "one", "two", "three"]
+    nodes = [
+        helper.make_node("Conv", [before, "w"], [after], name=path, pads=[1] * 4)
+        for before, after, path in zip(tensors, tensors[1:], paths, strict=False)
+    ]
+    nodes += [node("GlobalAveragePool", ["three"], "p"), node("Flatten", ["p"], "f"), node("Gemm", ["f", "v"], "y")]
+    model = model_of(nodes, weights, inputs={"x": ["N", 3, 8, 8]}, outputs=["y"])
+    Path("again.onnx").write_bytes(model.SerializeToString())
+    layers = json.loads(fgcam("inspect", "again.onnx", "--json").out)["layers"]
+    assert {x["name"]: x["call"] for x in layers} == {"one": [1, 3], "two": [2, 3], "three": [3, 3]}
+    assert "call 2 of 3" in fgcam("inspect", "again.onnx").out
+    assert all(x["call"] is None for x in json.loads(fgcam("inspect", VGG, "--json").out)["layers"])
