@@ -184,10 +184,21 @@ def _last(node: NodeProto, types: Types) -> Dims:
     return [*_dims(types, node.input[0])[:-1], _attribute(node, "N", None)]
 
 
+def _packed(node: NodeProto, types: Types) -> Dims:
+    """Return the rows of all texts, end to end, and the width of a value."""
+    given = [_dims(types, n) if n and _ranked(types.get(n)) else [] for n in (*node.input, "", "", "")]
+    if node.op_type == "PackedAttention":
+        wide = given[2][-1] // 3 if given[2] and isinstance(given[2][-1], int) else None
+        return [given[0][0], (_attribute(node, "qkv_hidden_sizes", None) or [wide])[-1]]
+    return [given[0][0], given[2][-1] if given[2] else None]
+
+
 OUTPUT_SHAPES: dict[str, Callable[[NodeProto, Types], Dims]] = {
     **dict.fromkeys(KEEPS_TYPE, _like_first),
     "com.microsoft.DynamicQuantizeLSTM": _lstm,
     "com.microsoft.MatMulNBits": _last,
+    "com.microsoft.PackedAttention": _packed,
+    "com.microsoft.PackedMultiHeadAttention": _packed,
     "com.microsoft.QGemm": _gemm,
     "com.microsoft.QLinearAdd": _broadcast,
     "com.microsoft.QLinearAveragePool": _pool,
