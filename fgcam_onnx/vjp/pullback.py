@@ -24,8 +24,8 @@ HINTS: Mapping[str, str] = (
     )
     | dict.fromkeys(
         ("PackedAttention", "PackedMultiHeadAttention"),
-        "it takes texts packed end to end, and runs on CUDA alone. Let onnxruntime.transformers optimize the model without "
-        "packing, which writes Attention, or choose a layer after it.",
+        "it takes texts packed end to end, and runs on CUDA alone. Let onnxruntime.transformers optimize the model "
+        "without packing, which writes Attention, or choose a layer after it.",
     )
 )
 """Operators that loading writes in others where it can, and why it could not; or what to write instead."""
