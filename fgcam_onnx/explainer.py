@@ -202,7 +202,7 @@ class Explainer:
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """What is known to be wrong with the method at these layers, a sentence each; known once it is built."""
+        """What is wrong with the method at these layers, or costly, a sentence each; known once it is built."""
         return () if self._built is None else remarks_of(self.method, self._built)
 
     @property

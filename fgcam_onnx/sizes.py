@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from .asked import for_axes
 from .errors import InputError, ModelError, OptionError
-from .graph.model import Model
+from .graph.model import Model, TensorSpec
 from .graph.shapes import Shape
 from .loading.loading import bind
 
@@ -26,7 +26,7 @@ class Sizes:
     def __init__(self, model: Model, image: str) -> None:
         spec = next(i for i in model.inputs if i.name == image)
         self.model, self.image = model, image
-        self.free = not all(isinstance(d, int) for d in spec.shape[1:]) or bool(open_inputs(model, image))
+        self.free = is_open(spec) or bool(open_inputs(model, image))
         self._bound: dict[tuple[int, ...], Model] = {(): model}
 
     def of(self, feeds: Mapping[str, NDArray[Any]]) -> tuple[int, ...]:
@@ -38,6 +38,11 @@ class Sizes:
         if size not in self._bound:
             self._bound[size] = bound_to(self.model, {self.image: (None, *size)})
         return self._bound[size]
+
+
+def is_open(spec: TensorSpec) -> bool:
+    """Tell whether an input leaves a size open, the batch aside."""
+    return not all(isinstance(d, int) for d in spec.shape[1:])
 
 
 def bound_to(model: Model, shapes: Mapping[str, Shape]) -> Model:

@@ -115,6 +115,15 @@ def test_a_cam_before_the_last_stage_is_said_to_be_at_chance() -> None:
         assert Explainer(small_cnn(), method=method, layers=layer).remarks == ()
 
 
+def test_recipro_cam_says_what_it_costs_at_a_layer_of_thousands_of_places() -> None:
+    model = small_cnn(size=(96, 80))
+    early = "/layer1/relu/Relu_output_0"
+    (remark,) = Explainer(model, method="reciprocam", layers=early, batch=16).remarks
+    assert "7680 times for each picture, once for each of its 96 x 80 places, 16 at a time" in remark
+    assert "places" in remark.split("; ")[1]
+    assert Explainer(small_cnn(), method="reciprocam").remarks == ()
+
+
 def test_the_page_that_a_remark_names_has_that_section() -> None:
     (remark,) = Explainer(small_cnn(), method="xgradcam", layers="/layer1/relu/Relu_output_0").remarks
     page, section = remark.rsplit("(", 1)[1].rstrip(")").split(", ")

@@ -165,6 +165,9 @@ def command(ctx: click.Context, /, **options: Any) -> None:
     items = [Item(str(path), path) for path in paths]
     stems = dict(zip((i.key for i in items), unique_stems(paths), strict=True))
     run = Run(out, told, items, batch=len(items) if explainers[0].bag else options["batch"])
+    told_before = dict.fromkeys(remark for explainer in explainers for remark in explainer.remarks)
+    for remark in told_before:
+        say(f"note: {remark}", err=True)
     with meter.batches() as progress:
         made = run.finished(Writing(explain, out, stems, style, prepared.notes), progress=progress)
     shown = options["signed"]
@@ -181,7 +184,8 @@ def command(ctx: click.Context, /, **options: Any) -> None:
 
             trace_tables(made.each())
     for remark in dict.fromkeys(remark for explainer in explainers for remark in explainer.remarks):
-        say(f"note: {remark}", err=True)
+        if remark not in told_before:  # what is built for the sizes that came
+            say(f"note: {remark}", err=True)
     if told["int8"] == "saturating":
         say(saturating(explainers[0].model), err=True)
     for row in made.each():

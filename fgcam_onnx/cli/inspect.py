@@ -25,12 +25,16 @@ if TYPE_CHECKING:
 
 SHOWN = 12
 
+NAMELESS = "unk__"
+"""What onnx's inference begins the names with that it gives to sizes it does not know."""
+
 
 @click.command(name="inspect", cls=Command, context_settings={"show_default": True})
 @click.argument("model", type=click.Path(path_type=Path))
 @ENDS
 @MEANING
 @click.option("--labels", "labels_file", type=click.Path(path_type=Path), help="Class names: .txt or .json.")
+@click.option("--size", type=Size(), help="The input's size, where the model leaves it open.")
 @click.option("--grid", type=Size(), help="A transformer's grid of tokens, where the graph does not show it.")
 @click.option("--all", "every", is_flag=True, help=f"List every layer, not the {SHOWN} best.")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
@@ -38,6 +42,7 @@ def command(
     model: Path,
     input_name: str | None,
     output_name: str | None,
+    size: tuple[int, ...] | None,
     grid: tuple[int, int] | None,
     every: bool,
     as_json: bool,
@@ -48,9 +53,12 @@ def command(
     Layers are ranked as base layers: the deepest that still has spatial extent and that all of the score
     passes through comes first, and is the default. Tokens of a transformer are folded to their grid, class and
     register tokens left out; layers of which the score uses nothing come last.
+
+    Where MODEL leaves the size of its input open, layers are those at --size, or at that of the preprocessing file
+    beside it.
     """
     meant = stated(options, labels_file_of(model, options["labels_file"]))
-    report = report_on(model, input_name=input_name, output_name=output_name, grid=grid, head=meant)
+    report = report_on(model, input_name=input_name, output_name=output_name, size=size, grid=grid, head=meant)
     if as_json:
         say(json.dumps(report, indent=1))
         return
@@ -64,6 +72,7 @@ def report_on(
     *,
     input_name: str | None = None,
     output_name: str | None = None,
+    size: tuple[int, ...] | None = None,
     grid: tuple[int, ...] | None = None,
     head: Stated | None = None,
 ) -> dict[str, Any]:
@@ -73,34 +82,41 @@ def report_on(
     from ..heads import NOTHING, meaning_of
     from ..imaging import find_sidecar
     from ..layers.layers import ranked_layers
+    from ..layers.scopes import calls_of
     from ..loading.loading import load
     from ..methods.grounds import by_kind
     from ..saving.saving import check_plain
+    from ..sizes import is_open
     from ..support import support_of
 
     model = load(path)
     notes: list[str] = []
     score, meant, image, layers, support, ground = None, None, None, [], {}, None
-    explanation = _explanation(model)
+    explanation, sidecar = _explanation(model), find_sidecar(path)
     try:
         notes += model.notes
         check_plain(model)
         image = image_input(model.inputs, input_name)
+        model, told = _at_a_size(model, image, size, sidecar)
+        notes += told
+        image = image_input(model.inputs, image.name)
         score, meant = meaning_of(model, output_name, source=image.name, stated=head or NOTHING)
         notes += meant.notes
         where: dict[str, Any] = {"logits": score.logits, "source": input_name, "grid": grid}
         layers = ranked_layers(model, **where)
         ground = by_kind(model, base="", **where) if layers else None
         base = layers[0].name if layers else None
-        support = support_of(model, logits=score.logits, input=image.name, base=base)
+        if not is_open(image):
+            support = support_of(model, logits=score.logits, input=image.name, base=base)
     except FgcamError as error:
-        named = input_name is not None or output_name is not None or grid is not None or head not in (None, NOTHING)
+        given = (input_name, output_name, size, grid)
+        named = any(g is not None for g in given) or head not in (None, NOTHING)
         if named and isinstance(error, InputError | LayerError | OptionError | TargetError):
             raise
         notes.append(str(error))
-    if score is not None and not layers:
+    if score is not None and image is not None and not layers and not is_open(image):
         notes.append("no layer has channels and spatial extent: what can be explained is the input")
-    sidecar = find_sidecar(path)
+    calls = calls_of(model, layers)
     return {
         "model": str(path),
         "producer": model.producer,
@@ -114,7 +130,7 @@ def report_on(
         "outputs": _tensors(model.outputs),
         "score": _score(model, score, image.name if image else None) if score else None,
         "head": meant.summary() if meant else None,
-        "layers": [_layer(i, x) for i, x in enumerate(layers, 1)],
+        "layers": [_layer(i, x, calls.get(x.name)) for i, x in enumerate(layers, 1)],
         "support": {
             walk: {"missing": s.missing, "blocked": sum(x.name in s.blocked for x in layers)}
             for walk, s in support.items()
@@ -124,6 +140,25 @@ def report_on(
         "explanation": explanation,
         "notes": notes,
     }
+
+
+def _at_a_size(
+    model: Model, image: TensorSpec, size: tuple[int, ...] | None, sidecar: Path | None
+) -> tuple[Model, list[str]]:
+    """Return the model at the size given, else at that of the file beside it, and what has to be said of it."""
+    from ..imaging import preprocess_from
+    from ..sizes import bound_to, is_open, size_given
+
+    beside = preprocess_from(sidecar).size if sidecar is not None and size is None and is_open(image) else None
+    if size is None and beside is None:
+        open_ = f"the size of input {image.name!r} is open: which layers there are shows at one (--size HxW)"
+        return model, [open_] if is_open(image) else []
+    shape = size_given(model, image.name, size or beside)
+    found = bound_to(model, {image.name: (None, *shape)}) if shape else model
+    told = (
+        f"layers are those at {' x '.join(map(str, beside))}, the size in {sidecar.name}" if beside and sidecar else ""
+    )
+    return found, [told] if told else []
 
 
 def _takes(model: Model, image: TensorSpec) -> str:
@@ -186,7 +221,7 @@ def _score(model: Model, score: Score, source: str | None) -> dict[str, Any]:
     return {"output": score.output, "logits": score.logits, "skipped": score.skipped, "classes": classes}
 
 
-def _layer(rank: int, layer: Layer) -> dict[str, Any]:
+def _layer(rank: int, layer: Layer, call: tuple[int, int] | None) -> dict[str, Any]:
     return {
         "rank": rank,
         "name": layer.name,
@@ -201,6 +236,7 @@ def _layer(rank: int, layer: Layer) -> dict[str, Any]:
         "every_path": layer.every_path,
         "shared": layer.shared,
         "answer": layer.answer,
+        "call": list(call) if call else None,
         "reach": layer.reach,
         "why": layer.why,
     }
@@ -218,7 +254,7 @@ def _tensors(specs: Sequence[TensorSpec]) -> list[dict[str, Any]]:
         {
             "name": s.name,
             "dtype": str(s.dtype) if s.dtype != object else "text, map or sequence",
-            "shape": [d if d is not None else "?" for d in s.shape],
+            "shape": ["?" if d is None or str(d).startswith(NAMELESS) else d for d in s.shape],
         }
         for s in specs
     ]

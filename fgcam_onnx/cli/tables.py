@@ -214,7 +214,8 @@ def _layer(layer: dict[str, Any]) -> list[str]:
     size = " x ".join(map(str, layer["spatial"]))
     tokens = layer["tokens"]
     extra = str(tokens["before"] + tokens["after"]) if tokens else ""
-    remarks = ["the answer itself"] if layer["answer"] else []
+    remarks = [f"call {layer['call'][0]} of {layer['call'][1]}"] if layer["call"] else []
+    remarks += ["the answer itself"] if layer["answer"] else []
     remarks += [] if layer["every_path"] or layer["shared"] else ["on a branch"]
     if layer["reach"] == "none":
         remarks = ["no gradient: the score uses none of its positions"]

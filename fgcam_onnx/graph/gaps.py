@@ -10,7 +10,7 @@ import onnx
 from onnx import ModelProto, NodeProto, TypeProto, helper
 
 from .quantization import layout_of
-from .rounding import with_sizes
+from .rounding import SIZED, with_sizes
 
 KEEPS_TYPE = frozenset({"GroupNormalization", "MeanVarianceNormalization"})
 """Functions of the standard that onnx finds no type for: their output has the type of their input."""
@@ -27,11 +27,11 @@ def infer_shapes(proto: ModelProto, **options: Any) -> ModelProto:
             typed = _continued(written, **options)
         except onnx.shape_inference.InferenceError:
             typed = _continued(written, data_prop=True)
-            sized = with_sizes(written, _types(typed))
+            sized = _sized(written, typed)
             if sized is None:
                 raise
         else:
-            sized = with_sizes(written, _types(typed))
+            sized = _sized(written, typed)
         if sized is None:
             break
         written = sized
@@ -40,6 +40,10 @@ def infer_shapes(proto: ModelProto, **options: Any) -> ModelProto:
             typed.graph.ClearField(field)
             getattr(typed.graph, field).extend(getattr(proto.graph, field))
     return typed
+
+
+def _sized(written: ModelProto, typed: ModelProto) -> ModelProto | None:
+    return with_sizes(written, _types(typed)) if any(n.op_type in SIZED for n in written.graph.node) else None
 
 
 def _continued(proto: ModelProto, **options: Any) -> ModelProto:
@@ -180,10 +184,21 @@ def _last(node: NodeProto, types: Types) -> Dims:
     return [*_dims(types, node.input[0])[:-1], _attribute(node, "N", None)]
 
 
+def _packed(node: NodeProto, types: Types) -> Dims:
+    """Return the rows of all texts, end to end, and the width of a value."""
+    given = [_dims(types, n) if n and _ranked(types.get(n)) else [] for n in (*node.input, "", "", "")]
+    if node.op_type == "PackedAttention":
+        wide = given[2][-1] // 3 if given[2] and isinstance(given[2][-1], int) else None
+        return [given[0][0], (_attribute(node, "qkv_hidden_sizes", None) or [wide])[-1]]
+    return [given[0][0], given[2][-1] if given[2] else None]
+
+
 OUTPUT_SHAPES: dict[str, Callable[[NodeProto, Types], Dims]] = {
     **dict.fromkeys(KEEPS_TYPE, _like_first),
     "com.microsoft.DynamicQuantizeLSTM": _lstm,
     "com.microsoft.MatMulNBits": _last,
+    "com.microsoft.PackedAttention": _packed,
+    "com.microsoft.PackedMultiHeadAttention": _packed,
     "com.microsoft.QGemm": _gemm,
     "com.microsoft.QLinearAdd": _broadcast,
     "com.microsoft.QLinearAveragePool": _pool,

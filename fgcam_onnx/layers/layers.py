@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-
-from onnx import NodeProto
 
 from ..errors import LayerError, suggest
 from ..graph.facts import producers_of, reached_from
@@ -21,6 +17,7 @@ from .images import SCATTERED, images_of
 from .layout import Size, layouts_of
 from .paths import ancestors_of, bottlenecks_of, depths_of, patch_bottlenecks
 from .reach import Mask, reach_of
+from .scopes import by_scope, scope_of
 from .tokens import Grid
 
 INPUT = "input"
@@ -262,11 +259,11 @@ def find_layer(model: Model, name: str, *, logits: str, source: str | None = Non
     if name in layers:
         return layers[name]
     by_node = {x.node: x for x in layers.values()}
-    by_scope = _by_scope(model, layers)
-    for table in (by_node, by_scope):
+    scopes = by_scope(model, layers)
+    for table in (by_node, scopes):
         if name in table:
             return table[name]
-    everything = {**by_scope, **by_node, **layers}
+    everything = {**scopes, **by_node, **layers}
     hits = {x.name: x for key, x in everything.items() if key.startswith(name)}
     if len(hits) == 1:
         return next(iter(hits.values()))
@@ -292,47 +289,3 @@ def _refusal(model: Model, name: str, known: Mapping[str, Layer], source: str | 
 
 def _some(names: list[str]) -> str:
     return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
-
-
-def _by_scope(model: Model, layers: Mapping[str, Layer]) -> dict[str, Layer]:
-    """Return each scope and all its parents, with the last layer made inside.
-
-    A module that is called again stands for its last call, as with exporters that give every call one path; those
-    that number the calls (``relu``, ``relu_1``) have a path for each of the others, too.
-    """
-    table: dict[str, Layer] = {}
-    inside: dict[str, list[tuple[str, ...]]] = {}
-    producers = producers_of(model)
-    for layer in layers.values():
-        parts = layer.scope.split(".") if layer.scope else []
-        for i in range(1, len(parts) + 1):
-            scope = ".".join(parts[:i])
-            table[scope] = layer
-            weights = [i for i in producers[layer.name].input if i in model.constants] if layer.op != "Input" else []
-            inside.setdefault(scope, []).append((layer.op, *weights))
-    return table | {scope: table[last] for scope in table if (last := _last_call(scope, inside)) != scope}
-
-
-def _last_call(scope: str, inside: Mapping[str, list[tuple[str, ...]]]) -> str:
-    """Return the scope of a module's last call: numbered from 1, of the same operators with the same weights."""
-    number = 0
-    while inside.get(f"{scope}_{number + 1}") == inside[scope]:
-        number += 1
-    return f"{scope}_{number}" if number else scope
-
-
-def scope_of(node: NodeProto) -> str:
-    """Return the module path an exporter left on ``node`` (``layer4.1.conv2``), or an empty string."""
-    for prop in node.metadata_props:
-        if prop.key == "pkg.torch.onnx.name_scopes":
-            try:
-                scopes = json.loads(prop.value.replace("'", '"'))
-            except ValueError:
-                return ""
-            named = [s for s in scopes[:-1] if isinstance(s, str) and s]
-            return named[-1] if named else ""
-    parts = [p for p in node.name.split("/")[:-1] if p]
-    path = ""
-    for part in parts:
-        path = part if not path or part.startswith(path + ".") else f"{path}.{part}"
-    return path if re.fullmatch(r"[\w.\-]+", path) else ""

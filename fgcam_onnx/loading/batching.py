@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Any
 
 from numpy.typing import NDArray
@@ -28,11 +28,18 @@ def first_symbols(proto: ModelProto) -> dict[str, str]:
     return {n: d[0].dim_param for n, d in dims.items() if d and not d[0].dim_value}
 
 
-def apart(proto: ModelProto, constants: Arrays, said: Mapping[str, str]) -> ModelProto:
+def apart(
+    proto: ModelProto, constants: Arrays, said: Mapping[str, str], *, named: Set[str] = frozenset()
+) -> ModelProto:
     """Return the graph with numbers that are not the batch's named apart, as the texts beside a picture are many.
 
     Names alone say little, since some exporters name every dimension differently. Where the graph fits batches of
     different sizes for different names, they are apart; the batch is the pictures'.
+
+    Raises
+    ------
+    ModelError
+        Those of ``named``, which a caller asked for, are different, and the graph does not fit that.
     """
     ranks = {i.name: len(i.type.tensor_type.shape.dim) for i in proto.graph.input}
     own = next((s for n, s in said.items() if ranks[n] == 4), next(iter(said.values()), ""))
@@ -47,12 +54,18 @@ def apart(proto: ModelProto, constants: Arrays, said: Mapping[str, str]) -> Mode
             symbol = said[tried.name]
             number = others.index(symbol) + 1 if symbol in others else 0
             tried.type.tensor_type.shape.dim[0].dim_value = 2 + number
-            kept.type.tensor_type.shape.dim[0].dim_param = f"{symbol}_count" if number else BATCH
+            kept.type.tensor_type.shape.dim[0].dim_param = _distinct(symbol) if number else BATCH
     try:
         _typed(probe, constants)
     except ModelError:
+        if len(named) > 1:
+            raise ModelError(f"the graph does not fit different numbers of {' and '.join(sorted(named))}") from None
         return proto
     return result
+
+
+def _distinct(symbol: str) -> str:
+    return f"{symbol}_count" if symbol == BATCH else symbol
 
 
 def typed(proto: ModelProto, constants: Arrays, *, wanted: Sequence[int] = ()) -> Typed:

@@ -14,7 +14,7 @@ from ..errors import ModelError
 from ..graph.model import dims_of
 from ..graph.subgraphs import nodes_inside
 from .canonical import WINDOWED
-from .folding import closed
+from .computing import closed
 
 LARGEST = 2**31
 """Most elements of a tensor, the batch aside."""

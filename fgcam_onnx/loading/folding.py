@@ -9,21 +9,15 @@ from typing import Any
 import onnx
 import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
-from onnx import ModelProto, helper, numpy_helper
+from onnx import ModelProto, numpy_helper
 from onnx_graphsurgeon.logger import G_LOGGER
 
 from ..errors import ModelError
 from ..graph.gaps import infer_shapes
 from ..graph.model import LARGE
+from ..graph.subgraphs import CONTROL
 from ..wheels import onnxruntime_module
-
-FOLDED_BYTES = LARGE * 64
-
-GROWING = frozenset(
-    "BlackmanWindow CenterCropPad ConstantOfShape Expand HammingWindow HannWindow MelWeightMatrix OneHot Pad"
-    " Range Resize Tile Upsample".split()
-)
-"""Operators whose inputs' values, not shapes, say how much they make."""
+from .computing import FOLDED_BYTES, GROWING, closed, computed
 
 UNBOUNDED = frozenset({"Loop", "Scan"})
 
@@ -34,10 +28,13 @@ def folded(proto: ModelProto, constants: Mapping[str, NDArray[Any]]) -> tuple[Mo
     Large constants take part as typed inputs, so that weights are neither copied nor changed: what only
     reads weights (a transposed or dequantized weight) stays in the graph for the runtime to fold.
     """
-    metadata = {n.output[0]: n for n in proto.graph.node if n.metadata_props}
     small = {n: a for n, a in constants.items() if a.size <= LARGE}
     if not _foldable(proto, small):
         return proto, _read_of(proto, constants)
+    proto, constants = computed(proto, constants)
+    if all(n.op_type not in CONTROL for n in proto.graph.node):
+        return proto, _read_of(proto, constants)
+    metadata = {n.output[0]: n for n in proto.graph.node if n.metadata_props}
     try:
         clean = gs.export_onnx(_folded(closed(proto, constants)))
     except ValueError:  # an attribute that is a list without elements, which graphsurgeon cannot write
@@ -60,7 +57,7 @@ def _read_of(proto: ModelProto, constants: Mapping[str, NDArray[Any]]) -> dict[s
 
 
 def _folded(model: ModelProto) -> gs.Graph:
-    """Fold as long as a pass finds sizes that the one before had to leave."""
+    """Fold inside graphs of a graph, too, and take the branch of an If whose condition is known."""
     onnxruntime_module()  # graphsurgeon folds through it
     before = math.inf
     while True:
@@ -100,24 +97,6 @@ def _leaves(left: list[str]) -> Callable[[gs.Node], bool]:
         return False
 
     return leaves
-
-
-def closed(proto: ModelProto, constants: Mapping[str, NDArray[Any]]) -> ModelProto:
-    """Return a valid model for onnx's own tools: small constants inside, large ones as typed inputs."""
-    closed = ModelProto()
-    closed.CopyFrom(proto)
-    for name, array in constants.items():
-        if array.size <= LARGE or array.dtype == object:
-            closed.graph.initializer.append(numpy_helper.from_array(array, name))
-        else:
-            kind = helper.np_dtype_to_tensor_dtype(array.dtype)
-            closed.graph.input.append(helper.make_tensor_value_info(name, kind, array.shape))
-    given = {i.name: i.type for i in closed.graph.input}
-    given |= {t.name: helper.make_tensor_type_proto(t.data_type, t.dims) for t in closed.graph.initializer}
-    for info in closed.graph.output:
-        if info.name in given:  # inference takes an output's word for its type
-            info.type.CopyFrom(given[info.name])
-    return closed
 
 
 def _foldable(proto: ModelProto, small: Mapping[str, Any]) -> bool:

@@ -13,7 +13,8 @@ from ..errors import ModelError
 from ..graph.gaps import infer_shapes
 from ..graph.model import dims_of
 from ..graph.shapes import Dim
-from .folding import closed, folded
+from .computing import closed
+from .folding import folded
 
 BATCH = "N"
 PROBES = (2, 3)
@@ -72,14 +73,21 @@ def _settled(types: Mapping[str, TypeProto]) -> bool:
 
 
 def _probe(proto: ModelProto, constants: Mapping[str, NDArray[Any]], batch: int) -> dict[str, TypeProto]:
-    """Return the types at a fixed batch, shape chains folded away."""
+    """Return the types at a fixed batch, shape chains folded away; what only those read is typed, too."""
     fixed = ModelProto()
     fixed.CopyFrom(proto)
     for info in fixed.graph.input:
         for dim in info.type.tensor_type.shape.dim:
             if dim.dim_param == BATCH:
                 dim.dim_value = batch
-    return _infer(*folded(fixed, constants))
+    result, kept = folded(fixed, constants)
+    types = _infer(result, kept)
+    if all(o in types for n in proto.graph.node for o in n.output):
+        return types
+    nodes = [n for n in fixed.graph.node if not kept.keys() >= set(n.output)]
+    del fixed.graph.node[:]
+    fixed.graph.node.extend(nodes)
+    return _infer(fixed, {**constants, **kept}) | types
 
 
 def _common(first: TypeProto, second: TypeProto) -> TypeProto:

@@ -22,8 +22,8 @@ from .batching import apart, first_symbols, typed
 from .bodies import written_out
 from .canonical import canonical_nodes, legacy_nodes, resizes_of_before_11, without_chains
 from .checking import check_extents, check_graph, check_text
+from .computing import closed
 from .contrib import claimed, standardized
-from .folding import closed
 from .foreign import foreign
 from .functions import inlined
 from .inference import BATCH
@@ -53,7 +53,9 @@ def load(path: str | Path | ModelProto, *, shapes: Mapping[str, Shape] | None = 
     path : path or ModelProto
         The file, of any opset from 7 on; external data must lie in the file's folder.
     shapes : mapping of str to shape, optional
-        Sizes for dynamic dimensions, by input name; a free batch stays free where the graph fits any.
+        Sizes for dynamic dimensions, by input name; a free batch stays free where the graph fits any. A symbol names
+        a dimension that stays free, and what the outputs have of it; numbers of two names are apart, and the batch,
+        ``N``, is the pictures'.
 
     Raises
     ------
@@ -91,6 +93,7 @@ def bind(model: Model, shapes: Mapping[str, Shape]) -> Model:
         if name not in known:
             raise ModelError(f"the model has no input {name!r}; it has {', '.join(sorted(known))}")
     said = first_symbols(proto)
+    named = {n: s[0] for n, s in shapes.items() if n in said and s and isinstance(s[0], str)}
     for info in proto.graph.input:
         if info.type.HasField("tensor_type"):
             _bind_input(info, shapes.get(info.name), fresh=not model.types)
@@ -98,7 +101,7 @@ def bind(model: Model, shapes: Mapping[str, Shape]) -> Model:
         if info.type.HasField("tensor_type"):
             info.type.tensor_type.ClearField("shape")
     wanted = [s[0] for s in shapes.values() if s and isinstance(s[0], int)]
-    proto = proto if model.types else apart(proto, model.constants, said)
+    proto = proto if model.types else apart(proto, model.constants, said | named, named=set(named.values()))
     proto, constants, types, note = typed(proto, model.constants, wanted=wanted)
     check_extents(proto, types)
     for info in proto.graph.output:
@@ -244,10 +247,12 @@ def _bind_input(info: ValueInfoProto, shape: Shape | None, *, fresh: bool) -> No
         wanted: Dim = shape[i] if shape is not None else None
         if fixed is not None and isinstance(wanted, int) and wanted != fixed:
             raise ModelError(f"input {info.name!r} has size {fixed} at dimension {i}, not {wanted}")
+        if fixed is not None and isinstance(wanted, str):
+            raise ModelError(f"input {info.name!r} has size {fixed} at dimension {i}, which is not free: no {wanted!r}")
         another = not fresh and dim.dim_param not in ("", BATCH)
         if fixed is None and isinstance(wanted, int) and (i > 0 or another):
             dim.dim_value = wanted
         elif fixed is None and i == 0 and len(dims) > 1 and not another:
             dim.dim_param = BATCH
         elif fixed is None:
-            dim.dim_param = dim.dim_param or f"{info.name}_{i}"
+            dim.dim_param = wanted or dim.dim_param or f"{info.name}_{i}"

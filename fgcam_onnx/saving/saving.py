@@ -17,7 +17,7 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 from ..errors import ModelError, OptionError
 from ..graph.model import LARGE, PACKED, Model
 from ..graph.subgraphs import nodes_inside
-from ..loading.folding import closed
+from ..loading.computing import closed
 from ..loading.inference import BATCH
 
 ALIGNED = 4096

@@ -35,12 +35,10 @@ def transpose_x(g: Value, y: Value, x: Value, *, perm: Sequence[int] | None = No
 
 
 def concat(i: int, g: Value, y: Value, *xs: Value, axis: int) -> Value:
-    """Slice out the part of ``g`` that belongs to input ``i``."""
+    """Split ``g`` into what belongs to each input, once for all of them: equal nodes are emitted once."""
     axis %= y.rank
-    sizes = static([x.shape[axis] for x in xs])
-    start = sum(sizes[:i])
-    e = g.emitter
-    return e.emit("Slice", g, e.ints([start]), e.ints([start + sizes[i]]), e.ints([axis]))
+    sizes = g.emitter.ints(static([x.shape[axis] for x in xs]))
+    return g.emitter.emit_many("Split", g, sizes, axis=axis, count=len(xs))[i]
 
 
 def split_x(

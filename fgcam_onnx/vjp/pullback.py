@@ -11,16 +11,24 @@ from ..graph.tape import Record
 from ..graph.value import Value
 from .rule import AllOutputs, EachInput, Row, Rules
 
-HINTS: Mapping[str, str] = dict.fromkeys(
-    CONTROL,
-    "which of its graphs runs, or how often, is not known while loading. Choose a layer after it, fix what that "
-    "depends on (the sizes of the inputs), or export the model without it.",
-) | dict.fromkeys(
-    ("GRU", "LSTM", "RNN"),
-    "it is written out where its length is known and at most 512, the same for the whole batch, and its "
-    "activations are the default ones. Choose a layer after it, or fix the size of the input (--size).",
+HINTS: Mapping[str, str] = (
+    dict.fromkeys(
+        CONTROL,
+        "which of its graphs runs, or how often, is not known while loading. Choose a layer after it, fix what that "
+        "depends on (the sizes of the inputs), or export the model without it.",
+    )
+    | dict.fromkeys(
+        ("GRU", "LSTM", "RNN"),
+        "it is written out where its length is known and at most 512, the same for the whole batch, and its "
+        "activations are the default ones. Choose a layer after it, or fix the size of the input (--size).",
+    )
+    | dict.fromkeys(
+        ("PackedAttention", "PackedMultiHeadAttention"),
+        "it takes texts packed end to end, and runs on CUDA alone. Let onnxruntime.transformers optimize the model "
+        "without packing, which writes Attention, or choose a layer after it.",
+    )
 )
-"""Operators that loading writes in others where it can, and why it could not."""
+"""Operators that loading writes in others where it can, and why it could not; or what to write instead."""
 
 
 def merged(*tables: Rules) -> dict[str, Row]:

@@ -8,9 +8,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from nets import inserted, node, small_cnn, two_eyed, two_headed
-from onnx import helper
+from nets import inserted, model_of, node, small_cnn, two_eyed, two_headed
+from onnx import ModelProto, helper
 
 ROOT = Path(__file__).parents[2]
 MODELS = ROOT / "exported_models"
@@ -112,3 +113,56 @@ def test_nothing_is_drawn_where_the_error_stream_is_no_terminal() -> None:
     ran = subprocess.run(command, capture_output=True, text=True, check=True)
     assert ran.stderr == ""
     assert json.loads(ran.stdout)["opset"] == 18
+
+
+def free_sized() -> ModelProto:
+    """Return a net that takes pictures of any size."""
+    model = small_cnn()
+    for dim, symbol in zip(model.graph.input[0].type.tensor_type.shape.dim[2:], ("h", "w"), strict=True):
+        dim.dim_param = symbol
+    return model
+
+
+def test_a_size_that_is_open_is_asked_for_and_shown_at_the_one_given(fgcam: Any) -> None:
+    Path("free.onnx").write_bytes(free_sized().SerializeToString())
+    asked = json.loads(fgcam("inspect", "free.onnx", "--json").out)
+    assert (asked["layers"], asked["support"]) == ([], {})
+    assert asked["notes"] == ["the size of input 'input' is open: which layers there are shows at one (--size HxW)"]
+    for height, width in ((24, 16), (16, 40)):
+        report = json.loads(fgcam("inspect", "free.onnx", "--size", f"{height}x{width}", "--json").out)
+        assert report["inputs"][0]["shape"][2:] == [height, width]
+        assert report["layers"][0]["spatial"] == [height // 2, width // 2]
+        assert report["support"]["gradient"] == {"missing": {}, "blocked": 0}
+        assert report["notes"] == []
+
+
+def test_a_size_that_is_open_is_that_of_the_file_beside_the_model(fgcam: Any) -> None:
+    Path("free.onnx").write_bytes(free_sized().SerializeToString())
+    Path("free.json").write_text(json.dumps({"size": [32, 24], "scale": 1, "mean": [0], "std": [1]}))
+    report = json.loads(fgcam("inspect", "free.onnx", "--json").out)
+    assert report["layers"][0]["spatial"] == [16, 12]
+    assert report["notes"] == ["layers are those at 32 x 24, the size in free.json"]
+
+
+def test_a_size_that_the_model_fixes_otherwise_is_refused(fgcam: Any) -> None:
+    ran = fgcam("inspect", RESNET, "--size", "64")
+    assert ran.code == 1
+    assert "is 3 x 96 x 96, not 64 x 64" in ran.err
+
+
+@pytest.mark.parametrize("paths", [("/c/Conv", "/c_1/Conv", "/c_2/Conv"), ("/c/Conv",) * 3])
+def test_the_calls_of_a_module_that_is_called_again_are_listed(fgcam: Any, paths: tuple[str, ...]) -> None:
+    """One exporter numbers the calls, another gives each the same path."""
+    weights = {"w": np.ones((3, 3, 3, 3), np.float32), "v": np.ones((3, 2), np.float32)}
+    tensors = ["x", "one", "two", "three"]
+    nodes = [
+        helper.make_node("Conv", [before, "w"], [after], name=path, pads=[1] * 4)
+        for before, after, path in zip(tensors, tensors[1:], paths, strict=False)
+    ]
+    nodes += [node("GlobalAveragePool", ["three"], "p"), node("Flatten", ["p"], "f"), node("Gemm", ["f", "v"], "y")]
+    model = model_of(nodes, weights, inputs={"x": ["N", 3, 8, 8]}, outputs=["y"])
+    Path("again.onnx").write_bytes(model.SerializeToString())
+    layers = json.loads(fgcam("inspect", "again.onnx", "--json").out)["layers"]
+    assert {x["name"]: x["call"] for x in layers} == {"one": [1, 3], "two": [2, 3], "three": [3, 3]}
+    assert "call 2 of 3" in fgcam("inspect", "again.onnx").out
+    assert all(x["call"] is None for x in json.loads(fgcam("inspect", VGG, "--json").out)["layers"])

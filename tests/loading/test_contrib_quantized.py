@@ -13,6 +13,7 @@ from spec import normal
 from test_contrib import MS, plainly
 
 from fgcam_onnx import explain, load
+from fgcam_onnx.graph.model import dims_of
 
 
 def few_bits(bits: int, *, symmetric: bool) -> tuple[ModelProto, np.ndarray]:
@@ -94,3 +95,59 @@ def test_an_lstm_of_integer_weights_is_written_out(direction: str) -> None:
     assert {n.domain for n in load(model).nodes} == {""}
     np.testing.assert_allclose(found.scores, plainly(model, {"x": x})[0], rtol=0, atol=2e-2)
     assert found.map.any()
+
+
+def class_token(form: str) -> ModelProto:
+    """Return a net that joins a class token to tokens of a free batch, in integers; its size is read of their values.
+
+    What the shape is read of is made for that alone: once its sizes are constants, nothing reads it.
+    """
+    unit = ["s", "z"]
+    weights = {
+        "W": np.float32(normal(4, 3, 2, 2, seed=1)), "c": np.float32(normal(1, 1, 4, seed=2)),
+        "V": np.float32(normal(4, 3, seed=3)), "s": np.array(0.05, np.float32),
+        "z": np.array(128, np.uint8), "first": np.array(0), "axis": np.array([0]), "two": np.array([2]),
+        "tail": np.array([1, 4]), "flat": np.array([-1]), "one": np.array([1]), "start": np.array([0]),
+    }  # fmt: skip
+    join = [node("QLinearConcat", [*unit, "cq", *unit, "t", *unit], "jq", domain=MS, axis=1)]
+    if form == "QDQ":
+        join = [
+            node("DequantizeLinear", ["cq", *unit], "cd"),
+            node("DequantizeLinear", ["t", *unit], "td"),
+            node("Concat", ["cd", "td"], "joined", axis=1),
+            node("QuantizeLinear", ["joined", *unit], "jq"),
+        ]
+    nodes = [
+        node("Conv", ["x", "W"], "a", strides=[2, 2]),
+        node("QuantizeLinear", ["a", *unit], "q"),
+        node("DequantizeLinear", ["q", *unit], "real"),
+        node("Shape", ["real"], "sizes"),
+        node("Slice", ["sizes", "start", "two", "axis"], "front"),
+        node("Concat", ["front", "flat"], "tokens", axis=0),
+        node("Reshape", ["q", "tokens"], "r"),
+        node("Transpose", ["r"], "t", perm=[0, 2, 1]),
+        node("DequantizeLinear", ["t", *unit], "real tokens"),
+        node("Shape", ["real tokens"], "size"),
+        node("Gather", ["size", "first"], "many"),
+        node("Unsqueeze", ["many", "axis"], "number"),
+        node("Concat", ["number", "tail"], "wide", axis=0),
+        node("Expand", ["c", "wide"], "ce"),
+        node("QuantizeLinear", ["ce", *unit], "cq"),
+        *join,
+        node("DequantizeLinear", ["jq", *unit], "j"),
+        node("Tanh", ["j"], "bent"),
+        node("ReduceMean", ["bent", "one"], "m", keepdims=0),
+        node("MatMul", ["m", "V"], "y"),
+    ]
+    return model_of(nodes, weights, inputs={"x": ["N", 3, 8, 8]}, outputs=["y"], domains=[MS])
+
+
+@pytest.mark.parametrize("method", ["gradcam", "lrp"])
+def test_what_only_shapes_are_read_of_has_its_sizes_whatever_the_batch(method: str) -> None:
+    model = load(class_token("QOperator"))
+    assert dims_of(model.types["real tokens"]) == ("N", 16, 4)
+    x = np.float32(normal(2, 3, 8, 8, seed=4))
+    found, expected = (
+        explain(class_token(f), x, method=method, target=1, layers="a").map for f in ("QOperator", "QDQ")
+    )
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-7)
