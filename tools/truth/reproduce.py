@@ -1,11 +1,12 @@
-"""Measure what is claimed of maps again, and write docs/results.md and its figures: ``make results ASSETS=FOLDER``.
+"""Measure what is claimed of maps again, and make docs/results.md and its figures of it: ``make results ASSETS=FOLDER``.
 
-    python tools/truth/reproduce.py ASSETS OUT [--nets VGG ResNet] [--most 4] [--page docs/results.md]
+    python tools/truth/reproduce.py ASSETS OUT [--nets VGG ResNet] [--most 4] [--write] [--page docs/results.md]
 
 ASSETS holds ``models/models.json`` and ``images/val`` with ``val_labels.json``; pictures for the bundled nets are
 generated into OUT. Nets, rows and metrics are in ``studies.py``; each study is a run of ``fgcam_onnx.evaluate`` that
-goes on where it was stopped, and OUT/<net>.json has every number of every picture. The tables of the page, between its
-markers, and its figures are made of those, ``--write`` makes them of what is there so far.
+goes on where it was stopped, and OUT/<net>.json has every number of every picture. The tables are made of those and
+printed, or put between the markers of a page, with the figures beside it in ``pictures``; ``--write`` makes them of what
+is there so far.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from claims import tables, written
+from drawings import draw
+from found import Found
 from measures import grid, wide
 from PIL import Image
 from studies import GRID, NETS, PARTS, STUDIES, Net, Study
@@ -39,9 +43,6 @@ from fgcam_onnx.sweep import stage_names
 SEED = 3
 DRAWN = 240
 """Pictures generated for the bundled nets; they were trained on seed 1 and chosen on seed 2."""
-
-SHALLOWEST = 4
-"""Least stride of the layers that are asked."""
 
 PERIODS = (4, 32)
 GRID_PICTURES = 24
@@ -87,13 +88,15 @@ class Subject:
         """Return which pictures the net classifies rightly, and its layers."""
         paths = sorted(self.labelled)
         order = [paths[i] for i in np.random.default_rng(SEED).permutation(len(paths))]
-        start = time.process_time()
         right = [p for p in order if self.explainer.predict(self.prepared(p))[0].argmax() == self.labelled[p]]
-        seconds = (time.process_time() - start) / len(order)
+        x, start = self.prepared(order[0]), time.process_time()
+        for _ in range(8):
+            self.explainer.predict(x)
+        seconds = (time.process_time() - start) / 8
         options, _ = self.explainer.options()
         names = stage_names(options.model, logits=options.score.logits, source=options.input)[1:]
         layers = fgcam_onnx.Explainer(self.model, method="gradcam", layers=names).options()[0].layers
-        side = self.prepared(order[0]).shape[2]
+        side = x.shape[2]
         strides = {n: round(side / max(layer.spatial)) for n, layer in zip(names, layers, strict=True)}
         return {
             "net": self.net.name,
@@ -101,7 +104,7 @@ class Subject:
             "asked": len(order),
             "seconds": round(seconds, 4),
             "right": [str(p.relative_to(p.parents[1])) for p in right],
-            "layers": {n: stride for n, stride in strides.items() if stride >= SHALLOWEST},
+            "layers": {n: stride for n, stride in strides.items() if stride >= self.net.shallow},
         }
 
     def prepared(self, path: Path) -> np.ndarray:
@@ -265,8 +268,8 @@ def main() -> None:
     p.add_argument("out", type=Path)
     p.add_argument("--nets", nargs="*", choices=[n.name for n in NETS], default=[n.name for n in NETS])
     p.add_argument("--most", type=int, default=10**6, help="of the pictures that a net classifies rightly")
-    p.add_argument("--write", action="store_true", help="make the page of what is there, and measure nothing")
-    p.add_argument("--page", type=Path, default=ROOT / "docs" / "results.md")
+    p.add_argument("--write", action="store_true", help="measure nothing, take what is there")
+    p.add_argument("--page", type=Path, help="where the tables go; default they are printed")
     a = p.parse_args()
     subjects = [Subject(n, a.assets, a.out, a.most) for n in NETS if n.name in a.nets]
     started = time.process_time()
@@ -275,6 +278,12 @@ def main() -> None:
         print(f"{(time.process_time() - started) / 60:.0f} minutes of processor time", flush=True)
     for subject in subjects:
         subject.report()
+    found = [Found.read(a.out / f"{s.folder.name}.json") for s in subjects]
+    if a.page is None:
+        print("\n".join(f"{name}\n\n{made}" for name, made in tables(found).items()))
+    else:
+        a.page.write_text(written(a.page.read_text(), tables(found)))
+        draw(found, a.page.parent / "pictures")
 
 
 if __name__ == "__main__":

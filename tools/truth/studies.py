@@ -26,12 +26,15 @@ class Net:
         A convolutional net on photographs with boxes, a transformer on them, or a bundled net on generated pictures with masks.
     cells : int
         Side of the cells in which maps of any resolution are equal.
+    shallow : int
+        Least stride of the layers that are asked.
     """
 
     name: str
     file: str
     kind: str = "photographs"
     cells: int = 16
+    shallow: int = 4
 
 
 NETS = (
@@ -41,8 +44,8 @@ NETS = (
     Net("ShuffleNetV2", "shufflenet_v2_fp32_dequant.onnx"),
     Net("SqueezeNet 1.1", "squeezenet1.1_fp32_rebuilt.onnx"),
     Net("ViT-Ti/16", "vit_tiny_patch16_224_opset17.onnx", "tokens"),
-    Net("VGG", "vgg_shapes.dynamo.onnx", "shapes", 8),
-    Net("ResNet", "resnet_shapes.dynamo.onnx", "shapes", 8),
+    Net("VGG", "vgg_shapes.dynamo.onnx", "shapes", 8, 2),
+    Net("ResNet", "resnet_shapes.dynamo.onnx", "shapes", 8, 2),
 )
 
 AS_LRP = "as fgcam"
@@ -131,7 +134,7 @@ class Study:
         return found
 
 
-FEW = 24
+FEW = 32
 DEEP = Study("depth", DEPTH, FAITHFUL, FEW, stages=True)
 FINE = Study("input", (*INPUT, SAME), (*FAITHFUL, "rank_drop@"), FEW)
 USUAL = Study("usual", DEPTH[:1], ("drop", "deletion", "insertion"), FEW, stages=True, input=True)
@@ -145,5 +148,5 @@ STUDIES: dict[str, tuple[Study, ...]] = {
     "tokens": (TOKEN_WHERE, TOKEN),
     "shapes": (FINE_WHERE, DEEP_WHERE, *(replace(s, most=64) for s in (DEEP, FINE, USUAL))),
 }
-PARTS = (40, 10**6)
-"""Where a study on many photographs is cut, so that all nets have had some before any has had all."""
+PARTS = (12, 32, 10**6)
+"""Where studies are cut, so that all nets have had some photographs before any has had all."""
