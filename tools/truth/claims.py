@@ -11,9 +11,9 @@ CELLED = ("rank_drop", "deletion@", "insertion@")
 AS_USUAL = ("drop", "deletion", "insertion")
 WHERE = ("energy", "energy_small")
 TITLES = {
-    "rank_drop": "ADr ↓", "rank_drop@": "ADr, cells ↓", "deletion@": "Deletion, cells ↓", "insertion@": "Insertion, cells ↑",
-    "drop": "Average Drop ↓", "deletion": "Deletion ↓", "insertion": "Insertion ↑", "energy": "energy ↑",
-    "energy_small": "small ↑",
+    "rank_drop": "ADr ↓", "rank_drop@": "ADr, cells ↓", "deletion@": "Deletion, cells ↓",
+    "insertion@": "Insertion, cells ↑", "drop": "Average Drop ↓", "deletion": "Deletion ↓", "insertion": "Insertion ↑",
+    "energy": "energy ↑", "energy_small": "small ↑",
 }  # fmt: skip
 STRIDES = (4, 8, 16, 32)
 MIDDLE = {"photographs": 8, "shapes": 4}
@@ -138,16 +138,16 @@ def denoising(nets: Nets) -> str:
 
 def relevance(nets: Nets) -> str:
     """Relevance-CAM less Grad-CAM and chance by net and stride, and how many of its maps say nothing."""
-    rows = []
+    rows, others = [], ("random pixels", "gradcam", "layercam", "fgcam")
     for n in nets:
         for s in n.places:
             of, said = n.measured("relevancecam", s, "energy")
-            values = [differences([n], ("relevancecam", s), (c, s), "energy") for c in ("gradcam", "random pixels")]
-            small = differences([n], ("relevancecam", s), ("layercam", s), "energy")
+            values = [differences([n], ("relevancecam", s), (o, s), "energy") for o in others]
             own = mean([n.values("relevancecam", s, "energy")])
             nothing = f"{100 * (of - said) / of:.0f} %" if of else ""
-            rows.append([f"{n.name}, stride {s}", shown(own), *(shown(v, signed=True) for v in (*values, small)), nothing])
-    return table(["energy of `relevancecam`", "mean", "less `gradcam`", "less chance", "less `layercam`", "nothing positive"], rows)
+            rows.append([f"{n.name}, stride {s}", shown(own), *(shown(v, signed=True) for v in values), nothing])
+    heads = ["energy of `relevancecam`", "mean", "less chance", "less `gradcam`", "less `layercam`", "less `fgcam`"]
+    return table([*heads, "nothing positive"], rows)
 
 
 def mended(nets: Nets) -> str:
@@ -170,7 +170,8 @@ def grids(nets: Nets) -> str:
     rows = []
     for n in (n for n in nets if n.told["grid"]):
         values = [n.told["grid"][v.name] for v in GRID]
-        rows.append([n.name, *("; ".join(f"{own:.2f} ({by_chance:.2f})" for own, by_chance in v.values()) for v in values)])
+        cells = ["; ".join(f"{own:.2f} ({by_chance:.2f})" for own, by_chance in v.values()) for v in values]
+        rows.append([n.name, *cells])
     return table(["position modulo 4; 32 (by chance)", *(f"`{v.name}`" for v in GRID)], rows)
 
 
@@ -182,10 +183,10 @@ def tokens(nets: Nets) -> str:
     rows += [[c, *(shown(mean(n.values(c, "", m) for n in nets)) for m in metrics)] for c in CONTROLS]
     first = table([f"map, {nets[0].name}", *words(metrics)], rows)
     pairs = [("fgcam, base layercam", "fgcam"), ("layercam", "gradcam"), *(("auto", v) for v in names if v != "auto")]
-    rows = [
-        [f"`{own}` less `{other}`", *(shown(differences(nets, (own, OWN), (other, OWN), m), signed=True) for m in metrics)]
-        for own, other in pairs
-    ]
+    rows = []
+    for own, other in pairs:
+        values = [differences(nets, (own, OWN), (other, OWN), m) for m in metrics]
+        rows.append([f"`{own}` less `{other}`", *(shown(v, signed=True) for v in values)])
     return f"{first}\n{table(['difference', *words(metrics, less=True)], rows)}"
 
 

@@ -15,6 +15,7 @@ from fgcam_onnx.report import Point, dots, lines
 Nets = Sequence[Found]
 Drawing = str
 
+KINDS = ("energy, small", "Insertion, cells", "ADr")
 LIGHT = "#1f2328 #656d76 #d8dee4 #fff #0969da #d1570b #1a7f37 #8250df #bf3989 #1b7c83 #7d4e00 #57606a".split()
 DARK = "#e6edf3 #9198a1 #30363d #0d1117 #4493f8 #f0883e #3fb950 #ab7df8 #db61a2 #39c5cf #d4a72c #9198a1".split()
 NAMES = ("ink", "soft", "line", "paper", *(f"s{n}" for n in range(8)))
@@ -87,7 +88,7 @@ def drawings(found: Nets) -> dict[str, Drawing]:
         "denoising": forest(
             {
                 f"{n.name}, {m}": differences([n], ("fgcam, denoised", middle), ("fgcam", middle), key)
-                for key, m in (("energy_small", "energy, small"), ("insertion@", "Insertion"))
+                for key, m in zip(("energy_small", "insertion@"), KINDS, strict=False)
                 for n in nets
             },
             title="Denoised less plain FG-CAM at stride 8",
@@ -95,7 +96,7 @@ def drawings(found: Nets) -> dict[str, Drawing]:
         "mended": forest(
             {
                 f"{n.name}, {title}": differences([n], ("auto", OWN), ("fgcam", OWN), metric)
-                for metric, title in (("energy_small", "energy, small"), ("insertion@", "Insertion"), ("rank_drop", "ADr"))
+                for metric, title in zip(("energy_small", "insertion@", "rank_drop"), KINDS, strict=True)
                 for n in nets
             },
             title="auto less FG-CAM as published, at the input; right of 0 is better",

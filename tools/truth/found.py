@@ -33,18 +33,22 @@ class Found:
 
     @classmethod
     def read(cls, path: Path) -> Found:
+        """Read what ``reproduce.py`` wrote of a net."""
         return cls(json.loads(path.read_text()))
 
     @property
     def name(self) -> str:
+        """What tables call it."""
         return str(self.told["net"])
 
     @property
     def kind(self) -> str:
+        """As ``Net.kind``."""
         return str(self.told["kind"])
 
     @cached_property
     def cells(self) -> int:
+        """Side of the cells in which it was measured."""
         return next(n.cells for n in NETS if n.name == self.name)
 
     @cached_property

@@ -23,7 +23,8 @@ class Net:
     name, file : str
         What tables call it, and its file in ``ASSETS/models``, or among the bundled ones.
     kind : {"photographs", "tokens", "shapes"}
-        A convolutional net on photographs with boxes, a transformer on them, or a bundled net on generated pictures with masks.
+        A convolutional net on photographs with boxes, a transformer on them, or a bundled net on generated pictures
+        with masks.
     cells : int
         Side of the cells in which maps of any resolution are equal.
     shallow : int
@@ -115,6 +116,8 @@ class Study:
         Of the photographs; default all.
     stages, input : bool
         Whether at the best layer of each resolution, and whether at the input, too; else where each has its map.
+    cuts : tuple of int
+        How many pictures are asked about before the other studies and nets have their turn, and so on.
     """
 
     name: str
@@ -123,6 +126,7 @@ class Study:
     most: int | None = None
     stages: bool = False
     input: bool = False
+    cuts: tuple[int, ...] = (12, 32, 10**6)
 
     def measured(self, net: Net) -> list[Metric]:
         """Return the metrics as they are measured on a net."""
@@ -134,19 +138,17 @@ class Study:
         return found
 
 
-FEW = 32
-DEEP = Study("depth", DEPTH, FAITHFUL, FEW, stages=True)
-FINE = Study("input", (*INPUT, SAME), (*FAITHFUL, "rank_drop@"), FEW)
-USUAL = Study("usual", DEPTH[:1], ("drop", "deletion", "insertion"), FEW, stages=True, input=True)
+FEW, CUTS = 32, (6, 16, 32)
+DEEP = Study("depth", DEPTH, FAITHFUL, FEW, stages=True, cuts=CUTS)
+FINE = Study("input", (*INPUT, SAME), (*FAITHFUL, "rank_drop@"), FEW, cuts=CUTS)
+USUAL = Study("usual", DEPTH[:1], ("drop", "deletion", "insertion"), FEW, stages=True, input=True, cuts=CUTS)
 DEEP_WHERE = Study("depth-where", (*DEPTH, *CHANCE), WHERE, stages=True)
 FINE_WHERE = Study("input-where", INPUT, WHERE)
-TOKEN = Study("input", TOKENS, (*FAITHFUL, "rank_drop@"), FEW)
+TOKEN = Study("input", TOKENS, (*FAITHFUL, "rank_drop@"), FEW, cuts=CUTS)
 TOKEN_WHERE = Study("input-where", TOKENS, WHERE)
 
 STUDIES: dict[str, tuple[Study, ...]] = {
     "photographs": (FINE_WHERE, DEEP_WHERE, DEEP, FINE, USUAL),
     "tokens": (TOKEN_WHERE, TOKEN),
-    "shapes": (FINE_WHERE, DEEP_WHERE, *(replace(s, most=64) for s in (DEEP, FINE, USUAL))),
+    "shapes": (FINE_WHERE, DEEP_WHERE, *(replace(s, most=64, cuts=(12, 64)) for s in (DEEP, FINE, USUAL))),
 }
-PARTS = (12, 32, 10**6)
-"""Where studies are cut, so that all nets have had some photographs before any has had all."""
