@@ -217,8 +217,8 @@ def _kept(out: str | Path | None, identity: Mapping[str, Any]) -> dict[str, Any]
                 json.dumps(value)
             except TypeError:
                 raise OptionError(
-                    f"{variant}: {name} is a {type(value).__name__}, by which a folder's run is not known again; give it "
-                    "a name (a composite: COMPOSITES of fgcam_onnx.lrp.table), or leave out= away"
+                    f"{variant}: {name} is a {type(value).__name__}, by which a folder's run is not known again; give "
+                    "it a name (a composite: COMPOSITES of fgcam_onnx.lrp.table), or leave out= away"
                 ) from None
     journal = Journal.of(Path(out) / JOURNAL, identity)
     return {"sink": Lines(Path(out) / ROWS), "journal": journal}

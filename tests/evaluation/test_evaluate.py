@@ -248,7 +248,7 @@ def test_a_rule_that_no_journal_can_name_is_refused_where_a_folder_is_kept(bundl
     own = [Variant("own", "lrp", {"composite": rules})]
     common = {"methods": own, "metrics": [find_metric("gini")], "controls": ()}
     pictures = [bundled / "pictures" / "star.png"]
-    with pytest.raises(OptionError, match="own: composite is a Composite, .* give it a name"):
+    with pytest.raises(OptionError, match=r"own: composite is a Composite, .* give it a name"):
         evaluate(bundled / VGG, pictures, out=tmp_path / "kept", **common)
     assert len(evaluate(bundled / VGG, pictures, **common).items) == 1
 

@@ -22,6 +22,11 @@ MIDDLE = {"photographs": 8, "shapes": 4}
 Nets = Sequence[Found]
 
 
+def on_object(nets: Nets) -> tuple[str, ...]:
+    """Return what says whether maps are on the object; all objects of the generated pictures are small."""
+    return WHERE[:1] if nets[0].kind == "shapes" else WHERE
+
+
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Return a table whose first column is words."""
     lines = [heads, ["---", *(["---:"] * (len(heads) - 1))], *rows]
@@ -73,7 +78,7 @@ def resolution(nets: Nets) -> str:
 def middle(nets: Nets) -> str:
     """Every method at a layer in the middle, beside controls, and FG-CAM less each."""
     place = MIDDLE[nets[0].kind]
-    metrics = (*WHERE, *CELLED)
+    metrics = (*on_object(nets), *CELLED)
     rows = [
         [f"`{v.name}`", *(shown(mean(n.values(v.name, place, m) for n in nets)) for m in metrics)]
         for v in (*DEPTH, *CHANCE)
@@ -95,19 +100,20 @@ def _by_net(nets: Nets, own: str, others: Sequence[str], place: int | str, metri
 
 
 def depth(nets: Nets) -> str:
-    """Energy in small boxes by method and stride."""
+    """Energy on the object, in small boxes, by method and stride."""
+    metric = on_object(nets)[-1]
     strides = [s for s in (2, *STRIDES) if any(s in n.places for n in nets)]
     rows = []
     for v in (*DEPTH, *CHANCE):
-        values = [mean(n.values(v.name, s, "energy_small") for n in nets if s in n.places) for s in strides]
+        values = [mean(n.values(v.name, s, metric) for n in nets if s in n.places) for s in strides]
         rows.append([f"`{v.name}`", *map(shown, values)])
-    rows += [[c, *[shown(mean(n.values(c, "", "energy_small") for n in nets))] * len(strides)] for c in CONTROLS[:-1]]
-    return table([f"small ↑, {which(nets)}", *(f"stride {s}" for s in strides)], rows)
+    rows += [[c, *[shown(mean(n.values(c, "", metric) for n in nets))] * len(strides)] for c in CONTROLS[:-1]]
+    return table([f"{TITLES[metric]}, {which(nets)}", *(f"stride {s}" for s in strides)], rows)
 
 
 def at_input(nets: Nets) -> str:
     """Every map at the input and CAMs at their base, beside controls; and FG-CAM less each."""
-    metrics = (*WHERE, *CELLED)
+    metrics = (*on_object(nets), *CELLED)
     names = [v.name for v in (*INPUT, SAME) if v.name not in ("fgcam, denoised", "fgcam, cells", "fgcam, bias")]
     rows = [[f"`{v}`", *(shown(mean(n.values(v, OWN, m) for n in nets)) for m in metrics)] for v in names]
     rows += [[c, *(shown(mean(n.values(c, "", m) for n in nets)) for m in metrics)] for c in CONTROLS]
@@ -122,7 +128,7 @@ def at_input(nets: Nets) -> str:
 
 def denoising(nets: Nets) -> str:
     """Denoised FG-CAM less plain, at every resolution."""
-    metrics = (*WHERE, *CELLED)
+    metrics = (*on_object(nets), *CELLED)
     rows = []
     for name, place in [("input", OWN), *((f"stride {s}", s) for s in (2, *STRIDES))]:
         having = [n for n in nets if n.label("fgcam, denoised", place) in n.rows]
@@ -152,7 +158,7 @@ def relevance(nets: Nets) -> str:
 
 def mended(nets: Nets) -> str:
     """FG-CAM with stride cells, with biases, and ``auto``, less as published; and the grid."""
-    metrics = (*WHERE, *CELLED, "rank_drop@")
+    metrics = (*on_object(nets), *CELLED, "rank_drop@")
     names = ("fgcam", "fgcam, cells", "fgcam, bias", "auto")
     rows = [[f"`{v}`", *(shown(mean(n.values(v, OWN, m) for n in nets)) for m in metrics)] for v in names]
     first = table([f"map, {which(nets)}", *words(metrics)], rows)
@@ -177,7 +183,7 @@ def grids(nets: Nets) -> str:
 
 def tokens(nets: Nets) -> str:
     """The transformer's maps beside controls, and each less Grad-CAM."""
-    metrics = (*WHERE, *CELLED)
+    metrics = (*on_object(nets), *CELLED)
     names = [v.name for v in TOKENS]
     rows = [[f"`{v}`", *(shown(mean(n.values(v, OWN, m) for n in nets)) for m in metrics)] for v in names]
     rows += [[c, *(shown(mean(n.values(c, "", m) for n in nets)) for m in metrics)] for c in CONTROLS]

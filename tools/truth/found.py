@@ -130,7 +130,7 @@ def against_base(nets: Sequence[Found], metric: str) -> Interval | None:
 def shown(found: Interval | None, *, signed: bool = False) -> str:
     """Return a mean as tables show it; ``signed``, a difference with its interval, bold where it leaves 0 out."""
     if found is None:
-        return ""
+        return "-"
     if not signed:
         return f"{found.mean:.3f}"
     text = f"{found.mean:+.3f} [{found.low:+.3f}, {found.high:+.3f}]"
