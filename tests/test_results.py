@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -25,7 +26,7 @@ METHODS = ("fgcam", "gradcam")
 
 
 @pytest.fixture(scope="module")
-def small() -> object:
+def small() -> Iterator[studies.Study]:
     """Two rows and three metrics on six pictures, in two parts."""
     rows = tuple(v for v in studies.DEPTH if v.name in METHODS)
     asked = studies.Study("depth", rows, ("energy", "rank_drop", "insertion@"), stages=True, cuts=(2, 100))
@@ -36,7 +37,7 @@ def small() -> object:
 
 
 @pytest.fixture(scope="module")
-def measured(small: object, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def measured(small: studies.Study, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("whole")
     reproduce.main([str(out), str(out), "--nets", "VGG"])
     return out
@@ -54,7 +55,7 @@ def stopped_after(count: int) -> Callable[..., Callable[[int], None]]:
 
 
 def test_a_run_that_is_stopped_goes_on_to_the_same_bytes(
-    small: object, measured: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small: studies.Study, measured: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     arguments = [str(tmp_path), str(tmp_path), "--nets", "VGG"]
     with monkeypatch.context() as patch:
@@ -65,6 +66,15 @@ def test_a_run_that_is_stopped_goes_on_to_the_same_bytes(
     reproduce.main(arguments)
     for name in ("vgg.json", "vgg/depth.0/rows.jsonl", "vgg/depth.1/rows.jsonl"):
         assert (tmp_path / name).read_bytes() == (measured / name).read_bytes()
+
+
+def test_a_folder_of_other_rows_is_refused(
+    small: studies.Study, measured: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fewer = dataclasses.replace(small, variants=small.variants[:1])
+    monkeypatch.setattr(subjects, "STUDIES", {"shapes": (fewer,)})
+    with pytest.raises(SystemExit, match=r"depth\.0 was measured with other methods: delete it"):
+        reproduce.main([str(measured), str(measured), "--nets", "VGG"])
 
 
 def test_a_difference_is_that_of_the_csv_turned_so_that_above_0_is_better(measured: Path) -> None:

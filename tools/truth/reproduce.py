@@ -43,8 +43,11 @@ def follow(
 
 def measure(subjects: list[Subject]) -> None:
     """Take every step, those of few pictures for all nets first."""
+    for subject in subjects:
+        if subject.net.kind == "photographs":
+            subject.grids()
     steps = sorted((s for subject in subjects for s in subject.steps()), key=lambda s: s.order)
-    ready = {s.folder for s in steps if (s.folder / "evaluation.json").exists()}
+    ready = {s.folder for s in steps if s.ready}
     costs = [len(s.pictures) * s.cost for s in steps]
     started, before = time.monotonic(), sum(c for s, c in zip(steps, costs, strict=True) if s.folder in ready)
     behind = before
@@ -55,9 +58,6 @@ def measure(subjects: list[Subject]) -> None:
         step.run(follow(step, f"[{number}/{len(steps)}]", behind=behind, left=left, started=started, before=before))
         behind += cost
         step.subject.report()
-    for subject in subjects:
-        if subject.net.kind == "photographs":
-            subject.grids()
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

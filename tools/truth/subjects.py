@@ -163,6 +163,21 @@ class Step:
         return self.subject.folder / f"{self.study.name}.{self.part}"
 
     @property
+    def ready(self) -> bool:
+        """Whether it is done, by the rows and metrics of today."""
+        if not (self.folder / "evaluation.json").exists():
+            return False
+        with (self.folder / "journal.jsonl").open() as journal:
+            told = json.loads(journal.readline())
+        asked = {
+            "methods": {v.name: {"method": v.method, **v.options} for v in self.study.variants},
+            "metrics": {m.name: repr(sorted(m.reads.items())) for m in self.study.measured(self.subject.net)},
+        }
+        if differing := [name for name, value in asked.items() if told[name] != value]:
+            raise SystemExit(f"{self.folder} was measured with other {' and '.join(differing)}: delete it")
+        return True
+
+    @property
     def cost(self) -> float:
         """About how many forward passes' time a picture takes."""
         rows = len(self.study.variants) * (len(self.subject.seen["layers"]) if self.study.stages else 1)
