@@ -115,11 +115,11 @@ def test_the_page_has_a_place_for_every_table_and_nothing_else_changes() -> None
 
 def test_a_figure_is_one_file_in_light_and_dark_with_every_series(measured: Path) -> None:
     net = found.Found.read(measured / "vgg.json")
-    svg = drawings.over_depth([net], "insertion@", METHODS, ["edges"], title="Insertion")
+    svg = drawings.over_depth([net], "insertion@", METHODS, beside="edges", title="Insertion")
     root = ElementTree.fromstring(svg)
     assert root.tag == "{http://www.w3.org/2000/svg}svg"
     texts = [t.text for t in root.iter("{http://www.w3.org/2000/svg}text")]
-    assert {*METHODS, "edges", "stride 4"} <= set(texts)
-    assert len(list(root.iter("{http://www.w3.org/2000/svg}polyline"))) == 3
+    assert {*METHODS, "input", "stride 4"} <= set(texts)
+    assert len(list(root.iter("{http://www.w3.org/2000/svg}polyline"))) == 2
     assert "prefers-color-scheme:dark" in svg
     assert not re.search(r"(href|src|url\()", svg)

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from claims import MIDDLE, STRIDES
-from found import OWN, Found, differences, mean
-from studies import CHANCE, DEPTH, INPUT
+from found import OWN, Found, differences
+from studies import DEPTH, INPUT
 
 from fgcam_onnx.evaluation.statistics import Interval
 from fgcam_onnx.report import Point, dots, lines
@@ -40,19 +40,18 @@ def point(found: Interval) -> Point:
     return Point(found.mean, found.low, found.high)
 
 
-def over_depth(nets: Nets, metric: str, methods: Sequence[str], controls: Sequence[str], *, title: str) -> Drawing:
-    """Return a line for each method over strides that most nets have, and for each control."""
+def over_depth(nets: Nets, metric: str, methods: Sequence[str], *, beside: str, title: str) -> Drawing:
+    """Return how much better each method is than a control, over strides that most nets have."""
     strides = [s for s in (2, *STRIDES) if sum(s in n.places for n in nets) > len(nets) / 2]
     series: dict[str, dict[int, Point]] = {}
     for method in methods:
-        values = {i: mean(n.values(method, s, metric) for n in nets if s in n.places) for i, s in enumerate(strides, 1)}
+        found = {
+            i: differences([n for n in nets if s in n.places], (method, s), (beside, s), metric)
+            for i, s in enumerate(strides, 1)
+        }
         if method == "fgcam":
-            values[0] = mean(n.values(method, "input", metric) for n in nets)
-        series[method] = {i: point(v) for i, v in values.items() if v is not None}
-    for control in controls:
-        known = mean(n.values(control, "", metric) for n in nets)
-        if known is not None:
-            series[control] = dict.fromkeys(range(len(strides) + 1), point(known))
+            found[0] = differences(nets, (method, "input"), (beside, "input"), metric)
+        series[method] = {i: point(v) for i, v in found.items() if v is not None}
     steps = ["input", *(f"stride {s}" for s in strides)]
     return alone(str(lines({n: p for n, p in series.items() if p}, steps=steps, title=title)))
 
@@ -69,17 +68,16 @@ def drawings(found: Nets) -> dict[str, Drawing]:
     nets = [n for n in found if n.kind == "photographs" and n.told["studies"]]
     if not nets:
         return {}
-    methods = [v.name for v in (*DEPTH, *CHANCE)]
     middle = MIDDLE["photographs"]
     others = [v.name for v in INPUT if v.name not in ("fgcam", "fgcam, denoised", "fgcam, cells", "fgcam, bias")]
     return {
         "resolution": over_depth(
-            nets, "insertion@", ["fgcam", "layercam", "gradcam"], ["random cells", "edges"],
-            title="Insertion in cells over depth, convolutional nets pooled",
+            nets, "insertion@", ["fgcam", "layercam", "gradcam"], beside="random cells",
+            title="Insertion in cells over depth, above that of random cells, convolutional nets pooled",
         ),
         "depth": over_depth(
-            nets, "energy_small", methods, ["random cells"],
-            title="Energy in small boxes over depth, convolutional nets pooled",
+            nets, "energy_small", [v.name for v in DEPTH], beside="random pixels",
+            title="Energy in small boxes over depth, above chance, convolutional nets pooled",
         ),
         "input": forest(
             {n: differences(nets, ("fgcam", OWN), (n, OWN), "energy_small") for n in others},
