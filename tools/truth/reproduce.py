@@ -5,7 +5,7 @@
 ASSETS holds ``models/models.json`` and ``images/val`` with ``val_labels.json``; pictures for the bundled nets are
 generated into OUT. Nets, rows and metrics are in ``studies.py``; each study is a run of ``fgcam_onnx.evaluate`` that
 goes on where it was stopped, and OUT/<net>.json has every number of every picture. The tables are made of those and
-printed, or put between the markers of a page, with the figures beside it in ``pictures``; ``--write`` makes them of
+printed, or put between the markers of a page, with the figures beside it in ``assets``; ``--write`` makes them of
 what is there so far.
 """
 
@@ -81,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print("\n".join(f"{name}\n\n{made}" for name, made in tables(found).items()))
     else:
         a.page.write_text(written(a.page.read_text(), tables(found)))
-        draw(found, a.page.parent / "pictures")
+        draw(found, a.page.parent / "assets")
 
 
 if __name__ == "__main__":
