@@ -13,7 +13,7 @@ ZOO ?= $(FGCAM_ZOO)
 OUT ?= build
 SECONDS ?= 300
 
-.PHONY: help demo test check house dist docs gallery docs-figures fuzz bench peers coverage truth exporting training pictures runtimes web gpu clean
+.PHONY: help demo test check house dist docs gallery docs-figures fuzz bench peers coverage truth results exporting training pictures runtimes web gpu clean
 
 help:  ## what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -109,6 +109,10 @@ truth: $(BIN)/.installed-$(RUNTIME)  ## how good auto is beside other maps: ASSE
 	@test -n "$(ASSETS)" || { echo "say where models are: make truth ASSETS=FOLDER"; exit 1; }
 	$(BIN)/python tools/truth/truth.py "$(ASSETS)" $(OUT)/truth
 	$(BIN)/python tools/truth/table.py $(OUT)/truth
+
+results: $(BIN)/.installed-$(RUNTIME)  ## what is claimed of maps, measured again: ASSETS=FOLDER; goes on where it was stopped
+	@test -n "$(ASSETS)" || { echo "say where models are: make results ASSETS=FOLDER"; exit 1; }
+	OMP_NUM_THREADS=1 $(BIN)/python tools/truth/reproduce.py "$(ASSETS)" $(OUT)/results --page docs/results.md
 
 exporting:  ## how the bundled net is exported from Keras, JAX and PaddlePaddle: environments and commands
 	@sed -n '/^In an environment/,/^"""/{/^"""/d;p;}' tools/exporting/export_*.py

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -210,6 +211,15 @@ def _notes(regions: Regions | None, count: int) -> list[str]:
 def _kept(out: str | Path | None, identity: Mapping[str, Any]) -> dict[str, Any]:
     if out is None:
         return {"sink": Kept([])}
+    for variant, options in identity["methods"].items():
+        for name, value in options.items():
+            try:
+                json.dumps(value)
+            except TypeError:
+                raise OptionError(
+                    f"{variant}: {name} is a {type(value).__name__}, by which a folder's run is not known again; give "
+                    "it a name (a composite: COMPOSITES of fgcam_onnx.lrp.table), or leave out= away"
+                ) from None
     journal = Journal.of(Path(out) / JOURNAL, identity)
     return {"sink": Lines(Path(out) / ROWS), "journal": journal}
 

@@ -128,23 +128,33 @@ def choose(pool: Pool, variants: Sequence[Variant], layers: Sequence[str] | None
     failures: dict[str, str] = {}
     errors: list[FgcamError] = []
     for variant in variants:
-        for layer in _expanded(layers, pool.explainer(variant, None), example):
+        wanted = _expanded(layers, pool, variant, example)
+        try:
+            subjects += _tried(pool.explainer(variant, wanted), variant, example)
+            continue
+        except (LayerError, UnsupportedOperatorError) as error:
+            if wanted is None:
+                failures[f"{variant.name} at its layer"] = str(error)
+                errors.append(error)
+        for layer in wanted or ():
             try:
-                subjects += _tried(pool.explainer(variant, None if layer is None else [layer]), variant, example)
+                subjects += _tried(pool.explainer(variant, [layer]), variant, example)
             except (LayerError, UnsupportedOperatorError) as error:
-                failures[f"{variant.name} at {layer or 'its layer'}"] = str(error)
+                failures[f"{variant.name} at {layer}"] = str(error)
                 errors.append(error)
     if not subjects:
         raise errors[0]
     return Chosen(tuple(subjects), failures)
 
 
-def _expanded(layers: Sequence[str] | None, explainer: Explainer, example: NDArray[Any]) -> list[str | None]:
-    """Return the layers to try, None for the method's own."""
-    if layers is None:
-        return [None]
-    options, _ = _options(explainer, example)
-    stages = stage_names(options.model, logits=options.score.logits, source=options.input) if STAGES in layers else ()
+def _expanded(
+    layers: Sequence[str] | None, pool: Pool, variant: Variant, example: NDArray[Any]
+) -> Sequence[str] | None:
+    """Return the layers to try, each once; None for the method's own."""
+    if layers is None or STAGES not in layers:
+        return layers and list(dict.fromkeys(layers))
+    options, _ = _options(pool.explainer(variant, None), example)
+    stages = stage_names(options.model, logits=options.score.logits, source=options.input)
     return list(dict.fromkeys(n for layer in layers for n in (stages if layer == STAGES else (layer,))))
 
 

@@ -25,6 +25,8 @@ from fgcam_onnx.errors import OptionError
 from fgcam_onnx.evaluation import Masks, Variant
 from fgcam_onnx.evaluation.shuffling import shuffled, weights_of
 from fgcam_onnx.imaging import find_sidecar, preprocess_from, read_image
+from fgcam_onnx.lrp import linear
+from fgcam_onnx.lrp.table import layered
 from fgcam_onnx.metrics import CONTROLS, Case, Picture, find_metric
 from fgcam_onnx.metrics.formulas import iou
 
@@ -166,6 +168,24 @@ def test_methods_where_they_have_no_map_are_told_and_left_out(bundled: Path) -> 
     assert found.reference == f"gradcam at {LAYER}"
 
 
+def test_a_method_is_built_once_for_all_layers_where_it_has_a_map_at_each(
+    bundled: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built: list[object] = []
+
+    def counted(*given: object, layers: object, **options: object) -> Explainer:
+        built.append(layers)
+        return Explainer(*given, layers=layers, **options)
+
+    monkeypatch.setattr("fgcam_onnx.evaluation.subjects.Explainer", counted)
+    layers = ["features.3", LAYER, "features.23"]
+    evaluate(
+        bundled / VGG, [bundled / "pictures" / "star.png"], methods=["gradcam", "layercam"], layers=layers,
+        metrics=[find_metric("gini")], controls=(),
+    )  # fmt: skip
+    assert built == [layers, layers]
+
+
 def test_a_method_with_options_is_a_row_of_its_own(bundled: Path) -> None:
     variants = [
         Variant("plain", "lrp", {"composite": "epsilonplus"}),
@@ -221,6 +241,16 @@ def test_a_folder_of_another_run_is_refused(bundled: Path, tmp_path: Path) -> No
         evaluate(bundled / VGG, pictures, metrics=[find_metric("entropy")], **common)
     with pytest.raises(OptionError, match="other seed"):
         evaluate(bundled / VGG, pictures, metrics=[find_metric("gini")], seed=1, **common)
+
+
+def test_a_rule_that_no_journal_can_name_is_refused_where_a_folder_is_kept(bundled: Path, tmp_path: Path) -> None:
+    rules = layered("own", convolution=linear.gamma(0.5), dense=linear.epsilon())
+    own = [Variant("own", "lrp", {"composite": rules})]
+    common = {"methods": own, "metrics": [find_metric("gini")], "controls": ()}
+    pictures = [bundled / "pictures" / "star.png"]
+    with pytest.raises(OptionError, match=r"own: composite is a Composite, .* give it a name"):
+        evaluate(bundled / VGG, pictures, out=tmp_path / "kept", **common)
+    assert len(evaluate(bundled / VGG, pictures, **common).items) == 1
 
 
 def test_controls_are_the_same_whatever_the_model_and_differ_between_pictures(bundled: Path) -> None:
