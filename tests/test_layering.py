@@ -114,10 +114,7 @@ def test_an_upward_import_is_found(source: str) -> None:
 def test_a_room_imports_what_its_docstring_says(room: str) -> None:
     said = promised(ast.get_docstring(ast.parse((PACKAGE / room / "__init__.py").read_text())) or "")
     read = {
-        other.split(".")[0]
-        for module, others in house().items()
-        if module.split(".")[0] == room
-        for other in others
+        other.split(".")[0] for module, others in house().items() if module.split(".")[0] == room for other in others
     }
     assert said == {"anything"} or read - {room} == said
 
