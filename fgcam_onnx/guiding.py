@@ -1,0 +1,40 @@
+"""What a refined map becomes before it is shown: smoothed, and guided by the CAM that it was refined from.
+
+The fine map says where something was seen, the CAM at the base what the net makes of it there.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .cam.fusion import resized
+from .graph.value import Array, Value
+from .layers.layers import Layer
+
+
+def smoothed(maps: Value, layer: Layer, *, base: Layer, lowpass: float) -> Value:
+    """Return maps (N, ...) of ``layer`` smoothed by a Gaussian of standard deviation ``lowpass`` in steps of ``base``.
+
+    It is cut at four times that, and mirrored at the edges, so that sums stay as they are.
+    """
+    emit, ints = maps.emitter.emit, maps.emitter.ints
+    found = emit("Unsqueeze", maps, ints([1]))
+    for axis, (size, steps) in enumerate(zip(layer.spatial, base.spatial, strict=True), 2):
+        sigma = lowpass * size / steps
+        radius = int(np.ceil(4 * sigma))
+        taps = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
+        mirrored = np.pad(np.arange(size), radius, mode="symmetric")
+        kernel = np.asarray(taps / taps.sum(), np.float32).reshape([-1 if a == axis else 1 for a in range(found.rank)])
+        found = emit("Conv", emit("Gather", found, ints(mirrored.tolist()), axis=axis), maps.emitter.constant(kernel))
+    return emit("Squeeze", found, ints([1]))
+
+
+def guided(maps: Array, layer: Layer, *, cam: Array) -> Array:
+    """Return maps (N, ...) of ``layer`` times the positive part of ``cam``, over its largest, widened linearly.
+
+    As Guided Grad-CAM has it (Selvaraju et al., 2017, arXiv:1610.02391). Of a ``cam`` without a positive part the maps
+    stay as they are.
+    """
+    positive = np.maximum(cam, 0)
+    top = positive.max(axis=tuple(range(1, len(cam.shape))), keepdims=True)
+    return maps * resized(np.where(top > 0, positive / np.where(top > 0, top, 1), 1), layer.spatial)
