@@ -30,11 +30,12 @@ def smoothed(maps: Value, layer: Layer, *, base: Layer, lowpass: float) -> Value
 
 
 def guided(maps: Array, layer: Layer, *, cam: Array) -> Array:
-    """Return maps (N, ...) of ``layer`` times the positive part of ``cam``, over its largest, widened linearly.
+    """Return maps (N, ...) of ``layer`` times ``cam``, widened linearly, where both are of one sign; 0 elsewhere.
 
-    As Guided Grad-CAM has it (Selvaraju et al., 2017, arXiv:1610.02391). Of a ``cam`` without a positive part the maps
-    stay as they are.
+    What speaks for the target is multiplied by the CAM's positive part, as in Guided Grad-CAM (Selvaraju et al., 2017,
+    arXiv:1610.02391), and what speaks against it by the negative one. The CAM counts as a share of its largest value.
     """
-    positive = np.maximum(cam, 0)
-    top = positive.max(axis=tuple(range(1, len(cam.shape))), keepdims=True)
-    return maps * resized(np.where(top > 0, positive / np.where(top > 0, top, 1), 1), layer.spatial)
+    largest = abs(cam).max(axis=tuple(range(1, len(cam.shape))), keepdims=True)
+    share = cam / np.where(largest > 0, largest, 1)
+    speaks_for, against = (resized(np.maximum(c, 0), layer.spatial) for c in (share, -share))
+    return np.maximum(maps, 0) * speaks_for + np.minimum(maps, 0) * against

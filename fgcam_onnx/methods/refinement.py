@@ -17,6 +17,7 @@ from ..program import COMPONENTS, Scored
 from .cams import Cam, append_finished, find_components
 from .lrp import append_lrp
 from .method import Append, Arrays, Feeds, Method, Options, Outputs, Run, one_graph, runner
+from .sampling import at_least
 
 GAMMA = 0.25
 """How much generalized gamma favours what agrees with the output, in a transformer (Achtibat et al., 2024)."""
@@ -114,6 +115,7 @@ def _how(options: Options) -> dict[str, Any]:
     """Return how components are refined; where biases count, those of normalizations and sums do, too."""
     settings = options.settings
     bias = settings["bias"]
+    at_least(0, lowpass=settings["lowpass"])
     composite = fg_cam(options.residual or "positive", products=options.products or "value", bias=bias)
     rules = Rules(
         composite, canonize=bias, cells=settings["cells"], lowpass=settings["lowpass"], guided=settings["guided"]
