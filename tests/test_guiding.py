@@ -40,7 +40,11 @@ def widened(line: NDArray[Any], *, size: int) -> NDArray[Any]:
     return np.interp((np.arange(size) + 0.5) * len(line) / size - 0.5, np.arange(len(line)), line)
 
 
-def test_the_map_is_the_refined_one_smoothed_and_times_its_cam_where_their_signs_agree() -> None:
+@pytest.mark.parametrize("widest", [0, 1024])
+def test_the_map_is_the_refined_one_smoothed_and_times_its_cam_where_their_signs_agree(
+    monkeypatch: pytest.MonkeyPatch, widest: int
+) -> None:
+    monkeypatch.setattr("fgcam_onnx.guiding.WIDEST", widest)
     x = images(2)
     plain, cam, found = (
         fgcam_onnx.explain(small_cnn(), x, target=1, **options).map

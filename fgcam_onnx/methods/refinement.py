@@ -38,7 +38,7 @@ def refining_methods(bases: dict[str, Cam]) -> dict[str, Method]:
             "this package, after Qiu, Jin & Zhang, AAAI 2024, arXiv:2303.09171",
             suited(append),
             lambda options: build(options) if options.base else one_graph(options, suited(append)),
-            settings={"bias": True, "cells": True, "lowpass": 0.25, "guided": True},
+            settings={"bias": True, "cells": True, "lowpass": 0.125, "guided": True},
             base="",
             start="",
             residual="",

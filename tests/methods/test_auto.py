@@ -49,7 +49,7 @@ def test_the_ground_is_the_deepest_layer_of_its_size_that_is_never_negative() ->
     assert Explainer(bottlenecked(), method="fgcam").options()[0].base_layer.name == "bottleneck"
 
 
-SETTINGS: dict[str, Any] = {"bias": True, "cells": True, "guided": True, "lowpass": 0.25}
+SETTINGS: dict[str, Any] = {"bias": True, "cells": True, "guided": True, "lowpass": 0.125}
 PATCHES = np.random.default_rng(1).standard_normal((2, 3, 8, 12)).astype(np.float32)
 
 

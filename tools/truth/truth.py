@@ -95,8 +95,9 @@ class Net:
         *,
         controlled: bool = True,
         boxes_only: bool = False,
+        power: float = 1.0,
     ) -> None:
-        self.controlled, self.boxes_only = controlled, boxes_only
+        self.controlled, self.boxes_only, self.power = controlled, boxes_only, power
         entries = json.loads((assets / "models" / "models.json").read_text())
         entry = next(e for e in entries if e["file"] == NETS[name])
         model = fgcam_onnx.load(assets / "models" / entry["file"])
@@ -116,6 +117,8 @@ class Net:
         size = (x.shape[2], x.shape[3])
         mask = box_mask(photo, size, image.size)
         maps = {n: wide(e(x, target=target).map[0], size) for n, e in self.explainers.items()}
+        if self.power != 1:
+            maps = {n: np.maximum(m / max(m.max(), 1e-30), 0) ** self.power for n, m in maps.items()}
 
         def predict(v: np.ndarray) -> np.ndarray:
             return softmax(self.any.predict(v))[:, target]
@@ -150,6 +153,7 @@ def main() -> None:
     p.add_argument("--nets", nargs="*", default=list(NETS))
     p.add_argument("--rows", type=pathlib.Path, help="options of Explainer by name, JSON; for each net, or for all")
     p.add_argument("--boxes-only", action="store_true", help="energy in the boxes alone, which runs no net again")
+    p.add_argument("--power", type=float, default=1.0, help="of positive maps, which keeps their order")
     a = p.parse_args()
     a.out.mkdir(parents=True, exist_ok=True)
     every = photographs(a.assets, "ImageNet-1k", 10**6)[0 if a.half == "validation" else 1 :: 2]
@@ -157,7 +161,14 @@ def main() -> None:
         given = json.loads(a.rows.read_text()) if a.rows else {}
         rows = given.get(name, given.get("all")) if given else ROWS | (VIT if name == "vit" else {})
         net, scores, maps = (
-            Net(a.assets, name, rows, controlled=not a.rows or a.boxes_only, boxes_only=a.boxes_only),
+            Net(
+                a.assets,
+                name,
+                rows,
+                controlled=not a.rows or a.boxes_only,
+                boxes_only=a.boxes_only,
+                power=a.power,
+            ),
             [],
             {n: [] for n in rows},
         )
