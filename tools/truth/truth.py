@@ -178,7 +178,7 @@ def main() -> None:
                 scores.append(found[0])
                 for n, m in found[1].items():
                     maps[n].append(m)
-            if found is not None and len(scores) % 5 == 0:
+            if found is not None and (len(scores) % 5 == 0 or len(scores) == a.pictures):
                 write(a.out / f"{name}.json", half=a.half, scores=scores, maps=maps)
             if len(scores) == a.pictures:
                 break
