@@ -34,7 +34,7 @@ def refining_methods(bases: dict[str, Cam]) -> dict[str, Method]:
     append, build = refining(bases)
     return {
         "auto": Method(
-            "fgcam with biases and stride cells, guided by the CAM at the layer that suits the net; attnlrp on transformers",
+            "fgcam with biases and stride cells, guided by its CAM at the layer that suits the net; attnlrp on tokens",
             "this package, after Qiu, Jin & Zhang, AAAI 2024, arXiv:2303.09171",
             suited(append),
             lambda options: build(options) if options.base else one_graph(options, suited(append)),

@@ -13,6 +13,7 @@ the net classifies rightly. OUT gets a JSON file for each net with every number;
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import pathlib
 import sys
@@ -107,13 +108,14 @@ class Net:
         self.explainers = {n: fgcam_onnx.Explainer(model, threads=1, **o) for n, o in rows.items()}
         self.any = next(iter(self.explainers.values()))
 
-    def measured(self, photo: Photo, *, seed: int) -> tuple[dict[str, dict[str, float]], dict[str, np.ndarray]] | None:
-        """Return every number of every row, and the maps; None where the net is wrong."""
+    def right(self, photo: Photo) -> bool:
+        """Tell whether the net classifies ``photo`` rightly."""
+        return int(self.any.predict(self.preprocess(read_image(photo.path)))[0].argmax()) == photo.label + self.offset
+
+    def measured(self, photo: Photo, *, seed: int) -> tuple[dict[str, dict[str, float]], dict[str, np.ndarray]]:
+        """Return every number of every row, and the maps."""
         image = read_image(photo.path)
-        x = self.preprocess(image)
-        target = photo.label + self.offset
-        if int(self.any.predict(x)[0].argmax()) != target:
-            return None
+        x, target = self.preprocess(image), photo.label + self.offset
         size = (x.shape[2], x.shape[3])
         mask = box_mask(photo, size, image.size)
         maps = {n: wide(e(x, target=target).map[0], size) for n, e in self.explainers.items()}
@@ -150,6 +152,7 @@ def main() -> None:
     p.add_argument("out", type=pathlib.Path)
     p.add_argument("--half", choices=["validation", "report"], default="report")
     p.add_argument("--pictures", type=int, default=40)
+    p.add_argument("--after", type=int, default=0, help="leave out as many of the first that count")
     p.add_argument("--nets", nargs="*", default=list(NETS))
     p.add_argument("--rows", type=pathlib.Path, help="options of Explainer by name, JSON; for each net, or for all")
     p.add_argument("--boxes-only", action="store_true", help="energy in the boxes alone, which runs no net again")
@@ -172,16 +175,14 @@ def main() -> None:
             [],
             {n: [] for n in rows},
         )
-        for i, photo in enumerate(every):
+        fitting = ((i, photo) for i, photo in enumerate(every) if net.right(photo))
+        for i, photo in itertools.islice(fitting, a.after, a.after + a.pictures):
             found = net.measured(photo, seed=i)
-            if found is not None:
-                scores.append(found[0])
-                for n, m in found[1].items():
-                    maps[n].append(m)
-            if found is not None and (len(scores) % 5 == 0 or len(scores) == a.pictures):
+            scores.append(found[0])
+            for n, m in found[1].items():
+                maps[n].append(m)
+            if len(scores) % 5 == 0 or len(scores) == a.pictures:
                 write(a.out / f"{name}.json", half=a.half, scores=scores, maps=maps)
-            if len(scores) == a.pictures:
-                break
         print(f"{name}: {len(scores)} photographs of the {a.half} half", flush=True)
 
 
