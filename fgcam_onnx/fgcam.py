@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from .graph.emitter import Emitter
 from .graph.model import Model
 from .graph.value import Value
+from .guiding import guided, smoothed
+from .layers.flow import lie_alike
 from .layers.layers import Layer
 from .lrp.composites import Composite
 from .lrp.trace import Step, trace_outputs
@@ -36,11 +38,17 @@ class Rules:
         Let the rules see normalizations and biases as part of the linear operators that they follow.
     cells : bool
         Let what strided windows hand back be shared in the cells of their strides.
+    lowpass : float
+        Standard deviation of the Gaussian that smooths each map, in steps of the base layer; 0 for none.
+    guided : bool
+        Multiply each map by its base's.
     """
 
     composite: Composite
     canonize: bool = False
     cells: bool = False
+    lowpass: float = 0.0
+    guided: bool = False
 
 
 def denoise(components: NDArray[np.float32], share: float = DENOISE_SHARE) -> NDArray[np.float32]:
@@ -87,12 +95,14 @@ def append_refinement(
     base: Layer,
     layers: tuple[Layer, ...],
     rules: Rules,
+    source: str,
     trace: bool = False,
 ) -> dict[str, Value]:
     """Append the maps of ``layers`` and what sums they have; return ``map/i``, ``sum/i``, ``total``, ``magnitude``.
 
     ``components`` live at ``base``; each step hands a unit's component to its inputs in proportion to
-    their contribution, by ``rules``.
+    their contribution, by ``rules``. A map behind which the images of ``source`` lie otherwise, or on other axes, than
+    at the base is neither smoothed nor guided.
     """
     emitter.scope = "refine"
     names = [x.name for x in layers]
@@ -111,16 +121,24 @@ def append_refinement(
     found = trace_outputs(steps) | {"total": append_total(components), "magnitude": append_total(abs(components))}
     for i, layer in enumerate(layers):
         folded = layer.folded(relevance[layer.name])
-        found[f"map/{i}"] = append_map(emitter, layer, folded)
+        shown = append_map(emitter, layer, folded)
+        if layer.name != base.name and lie_alike(emitter.model, layer, base, source=source):
+            if rules.lowpass:
+                shown = smoothed(shown, layer, base=base, lowpass=rules.lowpass)
+            if rules.guided:
+                shown = guided(shown, layer, cam=append_map(emitter, base, components).astype(shown.dtype))
+        found[f"map/{i}"] = shown
         found[f"sum/{i}"] = append_total(folded)
     return found
 
 
-def refinement(model: Model, *, base: Layer, layers: tuple[Layer, ...], rules: Rules, trace: bool = False) -> Model:
+def refinement(
+    model: Model, *, base: Layer, layers: tuple[Layer, ...], rules: Rules, source: str, trace: bool = False
+) -> Model:
     """Return the program that refines components given as input ``fgcam/components``, folded as at ``base``."""
     emitter = Emitter(model)
     components = emitter.input(COMPONENTS, np.float32, base.folded_shape)
-    found = append_refinement(emitter, components, base=base, layers=layers, rules=rules, trace=trace)
+    found = append_refinement(emitter, components, base=base, layers=layers, rules=rules, source=source, trace=trace)
     for name, value in found.items():
         emitter.output(name, value)
     return emitter.build()

@@ -18,7 +18,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("imaging", "graph", "metrics", "report"),
     ("gallery", "stream", "loading", "layers", "vjp", "backward", "cam"),
     ("saving", "lrp", "quantized", "surgery", "cells"),
-    ("program", "runtime", "subspace"),
+    ("guiding", "program", "runtime", "subspace"),
     ("arguments", "arithmetic", "fgcam", "opening", "sizes", "support"),
     ("maps",),
     ("explanation", "guessing"),

@@ -164,4 +164,7 @@ def test_explain_prints_what_is_wrong_with_a_map(tmp_path: Path) -> None:
 def test_inspect_says_what_auto_takes_and_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("COLUMNS", raising=False)
     done = CliRunner().invoke(cli, ["inspect", str(written(small_cnn(), tmp_path))])
-    assert f"auto: gradcam at {BASE}, the deepest layer that is never negative; refined to the input" in done.output
+    assert (
+        f"auto: gradcam at {BASE}, the deepest layer that is never negative; refined to the input and guided by it"
+        in done.output
+    )

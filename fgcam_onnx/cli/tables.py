@@ -135,7 +135,7 @@ def inspection(report: dict[str, Any], *, shown: int | None) -> None:
     told = f"input: {taken}" if report["takes"] == "arrays" else f"{report['takes'] or 'pictures'}: {beside}"
     out.print(Text(told), soft_wrap=True)
     if auto := report["auto"]:
-        start = f"{auto['base']} at {auto['layer']}, {auto['why']}; refined to the input"
+        start = f"{auto['base']} at {auto['layer']}, {auto['why']}; refined to the input and guided by it"
         out.print(Text(f"auto: {start if auto['base'] else auto['why']}"))
     lines = [_support(walk, found, len(report["layers"])) for walk, found in report["support"].items()]
     products = [report["int8"]["line"]] if report["int8"] else []

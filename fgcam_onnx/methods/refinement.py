@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from ..program import COMPONENTS, Scored
 from .cams import Cam, append_finished, find_components
 from .lrp import append_lrp
 from .method import Append, Arrays, Feeds, Method, Options, Outputs, Run, one_graph, runner
+from .sampling import at_least
 
 GAMMA = 0.25
 """How much generalized gamma favours what agrees with the output, in a transformer (Achtibat et al., 2024)."""
@@ -23,17 +25,20 @@ GAMMA = 0.25
 TAKES = frozenset({"base", "base_layer", "denoise", "products", "residual"})
 """The options that a refinement takes besides those of its base."""
 
+FINISH = frozenset({"guided", "lowpass"})
+"""The settings of what is done to a map that was refined from a base."""
+
 
 def refining_methods(bases: dict[str, Cam]) -> dict[str, Method]:
     """Return the methods that refine any of ``bases``."""
     append, build = refining(bases)
     return {
         "auto": Method(
-            "fgcam with biases and stride cells from the CAM and layer that suit the net; attnlrp on transformers",
+            "fgcam with biases and stride cells, guided by its CAM at the layer that suits the net; attnlrp on tokens",
             "this package, after Qiu, Jin & Zhang, AAAI 2024, arXiv:2303.09171",
             suited(append),
             lambda options: build(options) if options.base else one_graph(options, suited(append)),
-            settings={"bias": True, "cells": True},
+            settings={"bias": True, "cells": True, "lowpass": 0.125, "guided": True},
             base="",
             start="",
             residual="",
@@ -46,7 +51,7 @@ def refining_methods(bases: dict[str, Cam]) -> dict[str, Method]:
             "Qiu, Jin & Zhang, AAAI 2024, arXiv:2303.09171",
             append,
             build,
-            settings={"bias": False, "cells": False},
+            settings={"bias": False, "cells": False, "lowpass": 0.0, "guided": False},
             base=BASE,
             traces=True,
             takes=TAKES,
@@ -63,9 +68,7 @@ def refining(bases: dict[str, Cam]) -> tuple[Append, Callable[[Options], Run]]:
         if options.denoise:
             emitter.scope = "denoise"
             components = append_denoised(components, base)
-        return append_refinement(
-            emitter, components, base=base, layers=options.layers, rules=_rules(options), trace=options.trace
-        )
+        return append_refinement(emitter, components, **_how(options))
 
     def build(options: Options) -> Run:
         cam, base = bases[options.base], options.base_layer
@@ -74,9 +77,7 @@ def refining(bases: dict[str, Cam]) -> tuple[Append, Callable[[Options], Run]]:
         if cam.finish is None and not options.denoise and not options.eigen_smooth:
             return one_graph(options, append)
         first = find_components(options, cam, [base])
-        program = refinement(
-            options.model, base=base, layers=options.layers, rules=_rules(options), trace=options.trace
-        )
+        program = refinement(options.model, **_how(options))
         second = runner(options, program)
 
         def run(feeds: Feeds) -> Arrays:
@@ -103,14 +104,26 @@ def suited(refine: Append) -> Append:
                 "auto refines no CAM here, so there is nothing to denoise or smooth and no gradient to let "
                 "pass: name one with base="
             )
-        settings = {"composite": "attnlrp", "gamma": GAMMA, **options.settings}
+        own = {n: v for n, v in options.settings.items() if n not in FINISH}
+        settings = {"composite": "attnlrp", "gamma": GAMMA, **own}
         return append_lrp(replace(options, settings=settings), emitter, scored)
 
     return append
 
 
-def _rules(options: Options) -> Rules:
-    """Return the rules of a refinement; where biases count, those of normalizations and sums do, too."""
-    bias = options.settings["bias"]
+def _how(options: Options) -> dict[str, Any]:
+    """Return how components are refined; where biases count, those of normalizations and sums do, too."""
+    settings = options.settings
+    bias = settings["bias"]
+    at_least(0, lowpass=settings["lowpass"])
     composite = fg_cam(options.residual or "positive", products=options.products or "value", bias=bias)
-    return Rules(composite, canonize=bias, cells=options.settings["cells"])
+    rules = Rules(
+        composite, canonize=bias, cells=settings["cells"], lowpass=settings["lowpass"], guided=settings["guided"]
+    )
+    return {
+        "base": options.base_layer,
+        "layers": options.layers,
+        "rules": rules,
+        "source": options.input,
+        "trace": options.trace,
+    }

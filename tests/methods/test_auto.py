@@ -1,4 +1,4 @@
-"""Method auto: fgcam with cells and biases, from the CAM and the layer that suit the kind of net."""
+"""Method auto: fgcam with cells, biases and a guide, from the CAM and the layer that suit the kind of net."""
 
 from __future__ import annotations
 
@@ -49,6 +49,7 @@ def test_the_ground_is_the_deepest_layer_of_its_size_that_is_never_negative() ->
     assert Explainer(bottlenecked(), method="fgcam").options()[0].base_layer.name == "bottleneck"
 
 
+SETTINGS: dict[str, Any] = {"bias": True, "cells": True, "guided": True, "lowpass": 0.125}
 PATCHES = np.random.default_rng(1).standard_normal((2, 3, 8, 12)).astype(np.float32)
 
 
@@ -60,7 +61,7 @@ def test_on_a_transformer_it_is_attnlrp_from_the_score_shared_over_each_patch() 
 
 
 def test_a_base_that_is_named_is_refined_on_a_transformer_too() -> None:
-    options: dict[str, Any] = {"target": 1, "bias": True, "cells": True}
+    options: dict[str, Any] = {"target": 1, **SETTINGS}
     found = fgcam_onnx.explain(transformer(), PATCHES, method="auto", base="hirescam", target=1).map
     same = fgcam_onnx.explain(transformer(), PATCHES, method="fgcam", base="hirescam", **options).map
     np.testing.assert_array_equal(found, same)
@@ -81,11 +82,10 @@ def test_what_is_named_is_taken() -> None:
 def test_auto_is_fgcam_with_other_settings_and_ground() -> None:
     x = images(2, size=(13, 11))
     auto = fgcam_onnx.explain(bottlenecked(), x, method="auto", target=1).map
-    same = fgcam_onnx.explain(bottlenecked(), x, method="fgcam", base_layer="six", bias=True, cells=True, target=1).map
+    same = fgcam_onnx.explain(bottlenecked(), x, method="fgcam", base_layer="six", target=1, **SETTINGS).map
     np.testing.assert_array_equal(auto, same)
-    plain = fgcam_onnx.explain(
-        bottlenecked(), x, method="auto", bias=False, cells=False, base_layer="bottleneck", target=1
-    )
+    none: dict[str, Any] = {"bias": False, "cells": False, "guided": False, "lowpass": 0.0}
+    plain = fgcam_onnx.explain(bottlenecked(), x, method="auto", base_layer="bottleneck", target=1, **none)
     published = fgcam_onnx.explain(bottlenecked(), x, method="fgcam", target=1)
     np.testing.assert_array_equal(plain.map, published.map)
 

@@ -69,7 +69,9 @@ def fgcam(model: Model) -> Model:
     logits = find_score(model).logits
     base, layer = default_base(model, logits=logits), find_layer(model, INPUT, logits=logits)
     emitter, components = with_components(model, logits, base)
-    refined = append_refinement(emitter, components, base=base, layers=(layer,), rules=Rules(fg_cam()))
+    refined = append_refinement(
+        emitter, components, base=base, layers=(layer,), rules=Rules(fg_cam()), source=layer.name
+    )
     for name, value in refined.items():
         emitter.output(name, value)
     return emitter.build()

@@ -13,6 +13,7 @@ the net classifies rightly. OUT gets a JSON file for each net with every number;
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import pathlib
 import sys
@@ -95,8 +96,9 @@ class Net:
         *,
         controlled: bool = True,
         boxes_only: bool = False,
+        power: float = 1.0,
     ) -> None:
-        self.controlled, self.boxes_only = controlled, boxes_only
+        self.controlled, self.boxes_only, self.power = controlled, boxes_only, power
         entries = json.loads((assets / "models" / "models.json").read_text())
         entry = next(e for e in entries if e["file"] == NETS[name])
         model = fgcam_onnx.load(assets / "models" / entry["file"])
@@ -106,16 +108,19 @@ class Net:
         self.explainers = {n: fgcam_onnx.Explainer(model, threads=1, **o) for n, o in rows.items()}
         self.any = next(iter(self.explainers.values()))
 
-    def measured(self, photo: Photo, *, seed: int) -> tuple[dict[str, dict[str, float]], dict[str, np.ndarray]] | None:
-        """Return every number of every row, and the maps; None where the net is wrong."""
+    def right(self, photo: Photo) -> bool:
+        """Tell whether the net classifies ``photo`` rightly."""
+        return int(self.any.predict(self.preprocess(read_image(photo.path)))[0].argmax()) == photo.label + self.offset
+
+    def measured(self, photo: Photo, *, seed: int) -> tuple[dict[str, dict[str, float]], dict[str, np.ndarray]]:
+        """Return every number of every row, and the maps."""
         image = read_image(photo.path)
-        x = self.preprocess(image)
-        target = photo.label + self.offset
-        if int(self.any.predict(x)[0].argmax()) != target:
-            return None
+        x, target = self.preprocess(image), photo.label + self.offset
         size = (x.shape[2], x.shape[3])
         mask = box_mask(photo, size, image.size)
         maps = {n: wide(e(x, target=target).map[0], size) for n, e in self.explainers.items()}
+        if self.power != 1:
+            maps = {n: np.maximum(m / max(m.max(), 1e-30), 0) ** self.power for n, m in maps.items()}
 
         def predict(v: np.ndarray) -> np.ndarray:
             return softmax(self.any.predict(v))[:, target]
@@ -147,9 +152,11 @@ def main() -> None:
     p.add_argument("out", type=pathlib.Path)
     p.add_argument("--half", choices=["validation", "report"], default="report")
     p.add_argument("--pictures", type=int, default=40)
+    p.add_argument("--after", type=int, default=0, help="leave out as many of the first that count")
     p.add_argument("--nets", nargs="*", default=list(NETS))
     p.add_argument("--rows", type=pathlib.Path, help="options of Explainer by name, JSON; for each net, or for all")
     p.add_argument("--boxes-only", action="store_true", help="energy in the boxes alone, which runs no net again")
+    p.add_argument("--power", type=float, default=1.0, help="of positive maps, which keeps their order")
     a = p.parse_args()
     a.out.mkdir(parents=True, exist_ok=True)
     every = photographs(a.assets, "ImageNet-1k", 10**6)[0 if a.half == "validation" else 1 :: 2]
@@ -157,20 +164,25 @@ def main() -> None:
         given = json.loads(a.rows.read_text()) if a.rows else {}
         rows = given.get(name, given.get("all")) if given else ROWS | (VIT if name == "vit" else {})
         net, scores, maps = (
-            Net(a.assets, name, rows, controlled=not a.rows or a.boxes_only, boxes_only=a.boxes_only),
+            Net(
+                a.assets,
+                name,
+                rows,
+                controlled=not a.rows or a.boxes_only,
+                boxes_only=a.boxes_only,
+                power=a.power,
+            ),
             [],
             {n: [] for n in rows},
         )
-        for i, photo in enumerate(every):
+        fitting = ((i, photo) for i, photo in enumerate(every) if net.right(photo))
+        for i, photo in itertools.islice(fitting, a.after, a.after + a.pictures):
             found = net.measured(photo, seed=i)
-            if found is not None:
-                scores.append(found[0])
-                for n, m in found[1].items():
-                    maps[n].append(m)
-            if found is not None and len(scores) % 5 == 0:
+            scores.append(found[0])
+            for n, m in found[1].items():
+                maps[n].append(m)
+            if len(scores) % 5 == 0 or len(scores) == a.pictures:
                 write(a.out / f"{name}.json", half=a.half, scores=scores, maps=maps)
-            if len(scores) == a.pictures:
-                break
         print(f"{name}: {len(scores)} photographs of the {a.half} half", flush=True)
 
 
