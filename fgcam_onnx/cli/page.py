@@ -56,13 +56,14 @@ def command(model: Path, images: tuple[str, ...], out: Path, **options: Any) -> 
     fgcam page model.onnx photos/ --labels labels.txt --preprocess imagenet -o site --serve
     """  # noqa: D301
     from ..imaging import find_images
-    from ..page import runtime_files, write_page
+    from ..page import claimed, runtime_files, write_page
 
     pictures = find_images(images) if images else []
     runtime_files(options["runtime"])
     title = options["title"] or f"What is {model.stem} looking at?"
     new = not out.exists()
     try:
+        claimed(out)
         shown = _shown(model, out, options)
         written = write_page(out, shown, pictures, title=title, runtime=options["runtime"])
     except BaseException:
@@ -78,7 +79,7 @@ def command(model: Path, images: tuple[str, ...], out: Path, **options: Any) -> 
 
 def _shown(model: Path, out: Path, options: dict[str, Any]) -> list[Shown]:
     """Export the model by each method; of methods that nobody named, those that it has."""
-    from ..errors import FgcamError
+    from ..errors import FgcamError, OutputError
     from ..page import explained
 
     given = opened(model, options)
@@ -98,6 +99,8 @@ def _shown(model: Path, out: Path, options: dict[str, Any]) -> list[Shown]:
                     **(refines if method == METHOD or options["methods"] else {}), **settings[method],
                 )
             )  # fmt: skip
+        except OutputError:
+            raise
         except FgcamError as error:
             if options["methods"] or (method == FIRST[-1] and not shown):
                 raise
