@@ -39,7 +39,7 @@ def checked(given: Mapping[str, Any]) -> None:
 def _whole(value: Any) -> int | None:
     """Return a whole number as it is; None for anything else, a truth value and an array of one included."""
     try:
-        return None if isinstance(value, bool) or np.ndim(value) else operator.index(value)
+        return None if isinstance(value, bool) or getattr(value, "ndim", False) else operator.index(value)
     except TypeError:
         return None
 

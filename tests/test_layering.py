@@ -11,7 +11,7 @@ import pytest
 from floors import PACKAGE, ROOT, import_graph, imports
 
 LEVELS: tuple[tuple[str, ...], ...] = (
-    ("text",),
+    ("files", "text"),
     ("defaults", "errors", "version"),
     ("asked", "emptiness", "matrices", "ranking", "traced", "wheels"),
     ("imaging", "graph", "metrics", "report"),

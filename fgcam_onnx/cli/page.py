@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -61,7 +62,7 @@ def command(model: Path, images: tuple[str, ...], out: Path, **options: Any) -> 
     pictures = find_images(images) if images else []
     runtime_files(options["runtime"])
     title = options["title"] or f"What is {model.stem} looking at?"
-    new = not out.exists()
+    new = not os.path.exists(out)
     try:
         claimed(out)
         shown = _shown(model, out, options)

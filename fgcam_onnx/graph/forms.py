@@ -262,7 +262,7 @@ def _recognized(
     y = computed(nodes, {x: asked, **wide}, output)
     if y is None or y.shape != asked.shape:
         return None
-    told = np.isfinite(y.reshape(rows.shape)).all(1)
+    told = np.asarray(np.isfinite(y.reshape(rows.shape)).all(1))
     return _along_last(rows[told], y.reshape(rows.shape)[told], numbers) if told[:NEAR].all() else None
 
 

@@ -157,7 +157,7 @@ def _known_formats() -> list[str]:
 
 
 def _missing(where: Path) -> str:
-    if where.is_dir():
+    if os.path.isdir(where):
         return f"{where}: a folder, not a picture. Name a file in it."
     if os.path.lexists(where):
         return f"{where}: not a regular file, or a link that leads nowhere."

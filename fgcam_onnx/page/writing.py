@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -131,7 +132,7 @@ def explained(
     found = export(model, files / file, method=method, target="input", preprocess=preprocess, **options)
     if found.beside is not None:
         raise OutputError(f"{file}: a page holds files below 2 GB")
-    hashed = sha256_of(model.path) if model.path is not None and model.path.is_file() else ""
+    hashed = sha256_of(model.path) if model.path is not None and os.path.isfile(model.path) else ""
     made_of = model.path.name if model.path is not None else ""
     return Shown(title or method, file, method, row.summary, row.source, tuple(labels), made_of, hashed, tuple(notes))
 
@@ -186,9 +187,9 @@ def write_page(
     }
     save_json(to / INDEX, told)
     for stale in (to / "files" / name for name in earlier - _files_told(to)):
-        if stale.is_file():
+        if os.path.isfile(stale):
             stale.unlink()
-    size = sum(f.stat().st_size for f in to.rglob("*") if f.is_file())
+    size = sum(f.stat().st_size for f in to.rglob("*") if os.path.isfile(f))
     return Page(to, tuple(shown), len(samples), tuple(failed), size)
 
 
@@ -205,7 +206,7 @@ def claimed(folder: str | Path) -> Path:
         front = to / FRONT
         if not any(to.iterdir()):
             front.write_bytes((_static() / FRONT).read_bytes())
-        elif not _files_told(to) and not (front.is_file() and MARK in front.read_bytes()):
+        elif not _files_told(to) and not (os.path.isfile(front) and MARK in front.read_bytes()):
             raise OutputError(f"{to}: holds something else than a page of fgcam's; name an empty folder, or a new one")
     except OSError as error:
         raise OutputError(f"{to}: cannot be written ({error.strerror})") from error
