@@ -255,7 +255,7 @@ def _check_mend(path: Path, models: Sequence[Model]) -> None:
         It cannot be written.
     """
     for which, model in zip(("reference", "candidate"), models, strict=True):
-        if model.path is not None and model.path.resolve() == path.resolve():
+        if model.path is not None and os.path.realpath(model.path) == os.path.realpath(path):
             raise OptionError(f"{path}: the mended file would replace the {which}; name another (mend=, --mend)")
     check_writable(path)
 

@@ -19,6 +19,8 @@ from .values import settings_by_method
 if TYPE_CHECKING:
     from ..page import Page, Shown
 
+PORT = 8000
+"""Where a page is served where nothing else is said."""
 FIRST = (METHOD, "gradcam")
 """What a page shows where no method is named, as far as the model has it."""
 
@@ -46,7 +48,9 @@ FIRST = (METHOD, "gradcam")
     help="ONNX Runtime's package for browsers, its folder dist.  [default: npm fetches it once]",
 )  # fmt: skip
 @click.option("--serve", is_flag=True, help="Serve the page on this machine until Ctrl+C.")
-@click.option("--port", type=click.IntRange(0, 65535), default=8000, help="Where --serve listens; 0: any free one.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), help=f"Where --serve listens; 0: any free one.  [default: {PORT}]"
+)
 def command(model: Path, images: tuple[str, ...], out: Path, **options: Any) -> None:
     """Write a page that explains pictures by MODEL in the browser's tab.
 
@@ -56,9 +60,12 @@ def command(model: Path, images: tuple[str, ...], out: Path, **options: Any) -> 
     \b
     fgcam page model.onnx photos/ --labels labels.txt --preprocess imagenet -o site --serve
     """  # noqa: D301
+    from ..errors import OptionError
     from ..imaging import find_images
     from ..page import claimed, runtime_files, write_page
 
+    if options["port"] is not None and not options["serve"]:
+        raise OptionError("--port says where --serve listens: give both, or neither")
     pictures = find_images(images) if images else []
     runtime_files(options["runtime"])
     title = options["title"] or f"What is {model.stem} looking at?"
@@ -75,7 +82,7 @@ def command(model: Path, images: tuple[str, ...], out: Path, **options: Any) -> 
         say(sentence, err=True, title="error", colour="red")
     _told(written)
     if options["serve"]:
-        _serve(out, options["port"])
+        _serve(out, PORT if options["port"] is None else options["port"])
 
 
 def _shown(model: Path, out: Path, options: dict[str, Any]) -> list[Shown]:

@@ -80,7 +80,7 @@ def check_writable(path: str | Path) -> None:
         What is in the way.
     """
     target = _target(path)
-    folder = next(p for p in target.parents if os.path.exists(p))
+    folder = next(p for p in target.parents if os.path.lexists(p))
     try:
         probe = folder / f".{secrets.token_hex(8)}.tmp"
         probe.touch(exist_ok=False)
