@@ -28,7 +28,7 @@ def found() -> Explanation:
 @pytest.mark.parametrize(
     ("method", "name"),
     [("top", "count"), ("top", "index"), ("heatmap", "index"), ("heatmap", "layer"), ("title", "answer"),
-     ("overlay", "image"), ("overlay", "bar"), ("overlay", "index"), ("sheet", "tile"), 
+     ("overlay", "image"), ("overlay", "bar"), ("overlay", "index"), ("sheet", "tile"),
      ("heatmap", "signed"), ("heatmap", "percentile"), ("heatmap", "gamma"), ("heatmap", "smooth"),
      ("heatmap", "colormap"), ("heatmap", "bar"), ("heatmap", "on"), ("fused", "size")],
 )  # fmt: skip
