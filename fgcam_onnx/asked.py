@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 import os
 from collections.abc import Mapping, Sequence
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -36,10 +37,10 @@ def checked(given: Mapping[str, Any]) -> None:
     progress_of(given.get("progress"))
 
 
-def _whole(value: Any) -> int | None:
+def whole(value: Any) -> int | None:
     """Return a whole number as it is; None for anything else, a truth value and an array of one included."""
     try:
-        return None if isinstance(value, bool) or np.ndim(value) else operator.index(value)
+        return None if isinstance(value, bool) or getattr(value, "ndim", False) else operator.index(value)
     except TypeError:
         return None
 
@@ -52,11 +53,18 @@ def progress_of(value: Any) -> None:
 
 def whole_of(value: Any, what: str, *, least: int, most: int | None = None) -> int:
     """Return a whole number; True is none."""
-    found = _whole(value)
+    found = whole(value)
     if found is None or found < least or (most is not None and found > most):
         limits = f"at least {least}, a whole number" if most is None else f"a whole number from {least} to {most}"
         raise OptionError(f"{what} must be {limits}, not {value!r:.60}")
     return found
+
+
+def number_of(value: Any, what: str) -> float:
+    """Return a number; a truth value, a text and an array are none."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise OptionError(f"{what} is a number, not {value!r:.60}")
+    return float(value)
 
 
 def flag_of(value: Any, what: str) -> bool:
@@ -86,7 +94,7 @@ def size_of(value: Any, what: str) -> tuple[int, ...] | None:
         whole = [int(side) if isinstance(side, str) else side.__index__() for side in sides]
     except (AttributeError, TypeError, ValueError):
         whole = []
-    if not whole or min(whole) < 1 or any(isinstance(side, bool) for side in sides):
+    if not whole or min(whole) < 1 or max(whole) >= 2**31 or any(isinstance(side, bool) for side in sides):
         raise OptionError(f"{what} is (height, width), two whole numbers above 0, or '192x256', not {value!r}")
     return tuple(whole)
 

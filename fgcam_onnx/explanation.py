@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from .asked import path_of
+from .asked import flag_of, path_of
 from .errors import InputError, OptionError
 from .maps import Maps
 from .ranking import Ranked
@@ -81,8 +81,9 @@ class Explanation(Maps):
         from .imaging import Style, footed, overlay
         from .imaging.overlay import laid
 
-        if (image is not None and not hasattr(image, "size")) or not hasattr(index, "__index__"):
-            raise InputError(f"a picture and the index of a map are wanted, not {image!r:.60} and {index!r:.60}")
+        if image is not None and not hasattr(image, "getbands"):
+            raise InputError(f"a picture of Pillow's is wanted, not {image!r:.60}")
+        flag_of(bar, "bar")
         name, row, drawn = self._layer(layer), self._row(index), Style.of(style)
         seen = self.seen[row // self.each] if self.seen else None
         if image is None:

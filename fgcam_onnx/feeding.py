@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -57,7 +58,7 @@ def read_file(path: Path, *, explainer: Explainer, preprocess: Preprocess) -> Re
     FgcamError
         The file cannot be read, or does not fit.
     """
-    if path.is_dir():
+    if os.path.isdir(path):
         return _clip(path, explainer, preprocess)
     if not is_array(path):
         if explainer.frame is not None and explainer.frame.flat:
@@ -101,7 +102,7 @@ def sources(patterns: Sequence[str], *, clips: bool) -> list[Path]:
     """Return the files that patterns name; where the model takes ``clips``, a folder of frames stands for itself."""
     if not clips:
         return find_images(patterns)
-    found = [[Path(one)] if Path(one).is_dir() else find_images([one]) for one in patterns]
+    found = [[Path(one)] if os.path.isdir(one) else find_images([one]) for one in patterns]
     return list(dict.fromkeys(path for paths in found for path in paths))
 
 

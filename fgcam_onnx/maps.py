@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .arithmetic import Arithmetic
-from .asked import for_axes, size_of
+from .asked import for_axes, size_of, whole
 from .cam.fusion import fuse
 from .emptiness import emptiness
 from .errors import InputError, LayerError, TargetError
@@ -100,6 +100,7 @@ class Maps:
 
     def title(self, answer: int) -> str:
         """Return what was explained in a row: the class's first name, or the target's description."""
+        answer = _place(answer, len(self.target), "answer")
         if self.described:
             return self.described[answer]
         target = int(self.target[answer])
@@ -192,10 +193,7 @@ class Maps:
         return None if self.probabilities is None or target < 0 else float(self.probabilities[answer, target])
 
     def _row(self, index: int) -> int:
-        rows = len(self._whole)
-        if not hasattr(index, "__index__") or not -rows <= index < rows:
-            raise InputError(f"there is no image {index}: {rows} images were explained")
-        return int(index) % rows
+        return _place(index, len(self._whole), "image")
 
     def _answer(self, row: int) -> int:
         """Return the answer that a row of the maps belongs to; a bag's images share one."""
@@ -208,8 +206,8 @@ class Maps:
     def _layer(self, name: str | None) -> str:
         if name is None:
             return next(n for n, m in self.maps.items() if m is self.map)
-        if name not in self.maps:
-            raise LayerError(f"there is no map of {name!r}, only of {', '.join(self.maps)}")
+        if not isinstance(name, str) or name not in self.maps:
+            raise LayerError(f"there is no map of {name!r:.60}, only of {', '.join(self.maps)}")
         return name
 
     def summary(self) -> dict[str, Any]:
@@ -230,3 +228,11 @@ class Maps:
 def raised(values: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return a map with its least value at 0."""
     return np.asarray(values - values.min(), np.float32)
+
+
+def _place(index: Any, count: int, what: str) -> int:
+    """Return an index, counted from the end where it is below 0, from the beginning."""
+    found = whole(index)
+    if found is None or not -count <= found < count:
+        raise InputError(f"there is no {what} {index!r:.60}: {count} {what}s were explained")
+    return found % count

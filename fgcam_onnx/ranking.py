@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import OptionError
+from .asked import whole_of
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,7 @@ def ranked(
     OptionError
         ``count`` is no whole number above 0.
     """
-    if isinstance(count, bool) or not hasattr(count, "__index__") or count < 1:
-        raise OptionError(f"how many classes is a whole number, 1 at least, not {count!r}")
+    count = whole_of(count, "how many classes", least=1)
     flat = np.asarray(scores, np.float64).reshape(-1)
     return tuple(
         Ranked(

@@ -26,6 +26,11 @@ def shown(text: str) -> str:
     return UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
+def unicode_of(text: str) -> str:
+    r"""Return ``text`` as UTF-8 can hold it: a file's name of other bytes has them written out, ``\udce9``."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def shortened(text: str) -> str:
     """Return ``text`` without its middle where it is longer than an error is read: a model may have 100,000 names."""
     left = len(text) - MESSAGE

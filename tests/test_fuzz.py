@@ -11,6 +11,7 @@ from pathlib import Path
 import children
 import fuzz
 import numpy as np
+import onnx.parser
 import pytest
 from children import Child
 from classes import DRAWS, drawn_net
@@ -78,6 +79,18 @@ def test_another_map_in_the_exported_file_is_wrong(cnn: Path, monkeypatch: pytes
     monkeypatch.setattr(exporter, "marked", lambda value, good: value * np.float32(1.05))
     found = {judged(cnn, np.random.default_rng(s)).why for s in range(6)}
     assert "the exported file's map is not the Explainer's" in found
+
+
+def test_a_side_of_a_kink_that_float16_chose_is_not_held_against_the_exact_one(tmp_path: Path) -> None:
+    text = """<ir_version: 9, opset_import: ["" : 20]>
+        net (float[N, 1, 64, 64] x) => (float[N, 1] y)
+        <float low = {1.0}, float high = {1.01}>
+        { half = Cast <to: int = 10> (x) short = Cast <to: int = 1> (half) band = Clip (short, low, high)
+          mean = GlobalAveragePool (band) y = Flatten (mean) }"""
+    path = written(onnx.parser.parse_model(text), tmp_path)
+    found = [judged(path, np.random.default_rng(s)) for s in range(12)]
+    assert {o.kind for o in found} <= {"right", "not judged"}, found
+    assert any(o.why.startswith("a map of rounding") for o in found), found
 
 
 def test_errors_of_the_package_are_refusals_and_all_others_faults() -> None:

@@ -12,10 +12,10 @@ import pytest
 from floors import PACKAGE, ROOT, import_graph, imports
 
 LEVELS: tuple[tuple[str, ...], ...] = (
-    ("text",),
+    ("files", "text"),
     ("defaults", "errors", "version"),
-    ("asked", "emptiness", "matrices", "ranking", "traced", "wheels"),
-    ("imaging", "graph", "metrics", "report"),
+    ("asked", "emptiness", "matrices", "traced", "wheels"),
+    ("imaging", "graph", "metrics", "ranking", "report"),
     ("gallery", "stream", "loading", "layers", "vjp", "backward", "cam"),
     ("saving", "lrp", "quantized", "surgery", "cells"),
     ("guiding", "program", "runtime", "subspace"),

@@ -168,7 +168,8 @@ def test_options_of_the_wrong_kind_are_refused(options: Any) -> None:
 @pytest.mark.parametrize(
     "options",
     [{"resize": np.zeros(3)}, {"normalize": None}, {"fp16": np.zeros((2, 0))}, {"fp16": "yes"}, {"size": [np.zeros(2)]},
-     {"size": np.zeros((0, 3))}, {"batch": np.zeros(0, int)}, {"batch": np.full(2, "dynamic")}],
+     {"size": np.zeros((0, 3))}, {"batch": np.zeros(0, int)}, {"batch": np.full(2, "dynamic")},
+     {"batch": ["a", b"\x93"]}],
     ids=str,
 )  # fmt: skip
 def test_arguments_of_export_of_the_wrong_kind_are_refused(options: Any, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -254,7 +255,7 @@ def _check_mend(path: Path, models: Sequence[Model]) -> None:
         It cannot be written.
     """
     for which, model in zip(("reference", "candidate"), models, strict=True):
-        if model.path is not None and model.path.resolve() == path.resolve():
+        if model.path is not None and os.path.realpath(model.path) == os.path.realpath(path):
             raise OptionError(f"{path}: the mended file would replace the {which}; name another (mend=, --mend)")
     check_writable(path)
 
@@ -323,7 +324,7 @@ def _notes(own: Side, theirs: Side, one: bool | None, count: int) -> list[str]:
 
 
 def _kept(out: str | Path | None, identity: Mapping[str, Any], *, resume: bool) -> dict[str, Any]:
-    if resume and (out is None or not (Path(out) / JOURNAL).exists()):
+    if resume and (out is None or not os.path.exists(Path(out) / JOURNAL)):
         raise OptionError(f"{out}: there is no run to go on from; leave out resume (--resume)")
     if out is None:
         return {"sink": Kept([])}
@@ -333,7 +334,7 @@ def _kept(out: str | Path | None, identity: Mapping[str, Any], *, resume: bool) 
 
 def _identity(work: Auditing, items: Sequence[Item], told: Mapping[str, Any]) -> dict[str, Any]:
     """Return everything that the rows depend on."""
-    files = [[i.key, sha256_of(i.path) if i.path.is_file() else ""] for i in items]
+    files = [[i.key, sha256_of(i.path) if os.path.isfile(i.path) else ""] for i in items]
     return {
         "fgcam": __version__,
         **told,

@@ -191,7 +191,7 @@ class Auditing:
         return self.labels[target].split(",")[0] if 0 <= target < len(self.labels) else str(target)
 
     def _seed(self, item: Item) -> int:
-        return zlib.crc32(f"{self.seed}/{item.key}".encode())
+        return zlib.crc32(f"{self.seed}/{item.key}".encode(errors="surrogatepass"))
 
 
 def _missing(reference: Seen) -> Seen:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import OptionError, check_known
+from ..text import unicode_of
 
 if TYPE_CHECKING:
     import pyarrow
@@ -110,6 +111,8 @@ def table(rows: Sequence[Row], packing: Packing) -> pyarrow.Table:
     for name in ("shape", "scale", "offset"):
         columns[name] = [None if row.map is None else getattr(row.map, name) for row in rows]
     columns["map"] = _lists([None if row.map is None else row.map.values for row in rows], names.field("map").type)
+    for name in (f.name for f in names if f.type == pa.string()):
+        columns[name] = [None if text is None else unicode_of(text) for text in columns[name]]
     return pa.table([columns[f.name] if f.name == "map" else pa.array(columns[f.name], f.type) for f in names], names)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
@@ -24,7 +25,7 @@ def bundled() -> Path:
     InputError
         It is not there.
     """
-    found = next((place for place in PLACES if (place / "pictures").is_dir()), None)
+    found = next((place for place in PLACES if os.path.isdir(place / "pictures")), None)
     if found is None:
         raise InputError(f"the bundled models are not in {PLACES[0]}: install the package again")
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -131,7 +132,7 @@ def regions_of(boxes: Path | None, masks: Path | None, labels: Sequence[str]) ->
 
     if boxes and masks:
         raise OptionError("boxes and masks both say where the objects are: pass one")
-    if masks and not masks.is_dir():
+    if masks and not os.path.isdir(masks):
         raise OptionError(f"{masks}: not a folder of masks")
     return read_boxes(boxes, labels=labels) if boxes else Masks(masks) if masks else None
 

@@ -1,8 +1,9 @@
-"""Options in groups, how much is said, and the completion of values: what all commands have in common."""
+"""Options in groups, said once, how much is said, and the completion of values: what all commands have in common."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,12 @@ class Command(click.Command):
         )
         super().__init__(name, params=[*(params or ()), quiet, verbose], **options)
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Refuse an option that is given twice, of which the parser keeps the last without a word."""
+        if not ctx.resilient_parsing:
+            _check_once(ctx, self.make_parser(ctx).parse_args(args=list(args))[2])
+        return super().parse_args(ctx, args)
+
     def get_help_option_names(self, ctx: click.Context) -> list[str]:
         """Return how help is asked for; click keeps the first answer, whichever context it is made in."""
         return ["-h", "--help"]
@@ -78,6 +85,18 @@ class Command(click.Command):
             if rows:
                 with formatter.section(title):
                     formatter.write_dl(rows)
+
+
+def _check_once(ctx: click.Context, order: Sequence[click.Parameter]) -> None:
+    for param, times in Counter(order).items():
+        if isinstance(param, click.Option) and times > 1 and not (param.multiple or _is_switch(param)):
+            name, told = param.get_help_record(ctx) or (param.opts[0], "")
+            raise click.UsageError(f"{param.opts[-1]} is given {times} times, and is taken once.  {name}: {told}", ctx)
+
+
+def _is_switch(param: click.Option) -> bool:
+    """Tell whether an option can only be turned on: twice is no more than once."""
+    return bool(param.is_flag and not param.secondary_opts)
 
 
 Completer = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,8 @@ from .values import settings_by_method
 if TYPE_CHECKING:
     from ..page import Page, Shown
 
+PORT = 8000
+"""Where a page is served where nothing else is said."""
 FIRST = (METHOD, "gradcam")
 """What a page shows where no method is named, as far as the model has it."""
 
@@ -45,7 +48,9 @@ FIRST = (METHOD, "gradcam")
     help="ONNX Runtime's package for browsers, its folder dist.  [default: npm fetches it once]",
 )  # fmt: skip
 @click.option("--serve", is_flag=True, help="Serve the page on this machine until Ctrl+C.")
-@click.option("--port", type=click.IntRange(0, 65535), default=8000, help="Where --serve listens; 0: any free one.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), help=f"Where --serve listens; 0: any free one.  [default: {PORT}]"
+)
 def command(model: Path, images: tuple[str, ...], out: Path, **options: Any) -> None:
     """Write a page that explains pictures by MODEL in the browser's tab.
 
@@ -55,14 +60,18 @@ def command(model: Path, images: tuple[str, ...], out: Path, **options: Any) -> 
     \b
     fgcam page model.onnx photos/ --labels labels.txt --preprocess imagenet -o site --serve
     """  # noqa: D301
+    from ..errors import OptionError
     from ..imaging import find_images
-    from ..page import runtime_files, write_page
+    from ..page import claimed, runtime_files, write_page
 
+    if options["port"] is not None and not options["serve"]:
+        raise OptionError("--port says where --serve listens: give both, or neither")
     pictures = find_images(images) if images else []
     runtime_files(options["runtime"])
     title = options["title"] or f"What is {model.stem} looking at?"
-    new = not out.exists()
+    new = not os.path.exists(out)
     try:
+        claimed(out)
         shown = _shown(model, out, options)
         written = write_page(out, shown, pictures, title=title, runtime=options["runtime"])
     except BaseException:
@@ -73,12 +82,12 @@ def command(model: Path, images: tuple[str, ...], out: Path, **options: Any) -> 
         say(sentence, err=True, title="error", colour="red")
     _told(written)
     if options["serve"]:
-        _serve(out, options["port"])
+        _serve(out, PORT if options["port"] is None else options["port"])
 
 
 def _shown(model: Path, out: Path, options: dict[str, Any]) -> list[Shown]:
     """Export the model by each method; of methods that nobody named, those that it has."""
-    from ..errors import FgcamError
+    from ..errors import FgcamError, OutputError
     from ..page import explained
 
     given = opened(model, options)
@@ -98,6 +107,8 @@ def _shown(model: Path, out: Path, options: dict[str, Any]) -> list[Shown]:
                     **(refines if method == METHOD or options["methods"] else {}), **settings[method],
                 )
             )  # fmt: skip
+        except OutputError:
+            raise
         except FgcamError as error:
             if options["methods"] or (method == FIRST[-1] and not shown):
                 raise

@@ -72,8 +72,8 @@ def read_record(path: Path, *, command: str = "explain") -> dict[str, Any]:
         It cannot be read, or is no record of a run of that command.
     """
     try:
-        if not path.is_file():
-            raise OSError("not a regular file" if path.exists() else "no such file")
+        if not os.path.isfile(path):
+            raise OSError("not a regular file" if os.path.exists(path) else "no such file")
         record = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise OptionError(f"{path}: cannot be read as a record ({error})") from error
@@ -123,7 +123,7 @@ def check_files(files: Mapping[str, str | None]) -> None:
     from ..imaging.writing import sha256_of
 
     for name, digest in files.items():
-        if not Path(name).is_file():
+        if not os.path.isfile(name):
             raise OptionError(f"{name}: not there; run fgcam in the folder that the record was made in")
         if digest is not None and sha256_of(name) != digest:
             raise OptionError(f"{name}: not the file that was explained: its SHA-256 is another")

@@ -197,7 +197,7 @@ class Run:
         return record
 
     def _pictures(self) -> str:
-        sizes = [[i.key, i.path.stat().st_size if i.path.is_file() else 0] for i in self.items]
+        sizes = [[i.key, i.path.stat().st_size if os.path.isfile(i.path) else 0] for i in self.items]
         return hashlib.sha256(repr(sizes).encode()).hexdigest()
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError, OptionError
+from ..files import check_ends
 
 if TYPE_CHECKING:
     from ..explainer import Explainer
@@ -76,6 +77,7 @@ def read_weights(path: Path) -> NDArray[Any]:
         The file is missing, too large, or no array of numbers.
     """
     try:
+        check_ends(path)
         if path.stat().st_size > LARGEST_FILE:
             raise OptionError(f"{path}: above {LARGEST_FILE // 2**20} MB, too large for weights of an output")
         # mapped, a header that promises more than the file holds is refused before memory is taken

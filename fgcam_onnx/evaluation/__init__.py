@@ -1,7 +1,7 @@
 """Judge methods on pictures: metrics, controls, and how sure one can be of them.
 
-Imports asked, cam, errors, explainer, graph, imaging, layers, loading, methods, metrics, report, stream, sweep and
-version.
+Imports asked, cam, errors, explainer, files, graph, imaging, layers, loading, methods, metrics, report, stream, sweep
+and version.
 """
 
 from .evaluating import evaluate

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -233,7 +234,7 @@ def _identity(
     classes: Mapping[str, int] | None,
 ) -> dict[str, Any]:
     """Return everything that the rows depend on."""
-    sizes = [[i.key, i.path.stat().st_size if i.path.exists() else 0] for i in items]
+    sizes = [[i.key, i.path.stat().st_size if os.path.exists(i.path) else 0] for i in items]
     return {
         "fgcam": __version__,
         **told,

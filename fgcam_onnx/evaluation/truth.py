@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
@@ -14,10 +16,16 @@ import numpy as np
 from PIL import Image
 
 from ..errors import ImageError, OptionError, TargetError
+from ..files import opened
 from ..imaging import Preprocess, find_label
 from ..metrics.case import Bools
 
 T = TypeVar("T")
+DAMAGED = (
+    OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError, csv.Error,
+    ElementTree.ParseError,
+)  # fmt: skip
+"""What reading a file raises that others wrote."""
 CORNERS = (("x0", "y0", "x1", "y1"), ("xmin", "ymin", "xmax", "ymax"))
 
 
@@ -143,7 +151,7 @@ class Masks:
 
     def has(self, key: str) -> bool:
         """Return whether a picture has a mask."""
-        return self._path(key).is_file()
+        return os.path.isfile(self._path(key))
 
     def _path(self, key: str) -> Path:
         return self.folder / f"{PurePosixPath(key).stem}.png"
@@ -151,7 +159,7 @@ class Masks:
     def of(self, key: str, image: Image.Image, target: int) -> Bools | None:
         """Return where the mask is set."""
         path = self._path(key)
-        if not path.is_file():
+        if not os.path.isfile(path):
             return None
         try:
             with Image.open(path, formats=["PNG"]) as opened:
@@ -191,19 +199,24 @@ def read_boxes(path: str | Path, *, labels: Sequence[str] = ()) -> Boxes:
     """
     where = Path(path)
     try:
-        if where.is_dir() or where.suffix.lower() == ".xml":
-            boxes = _from_voc(sorted(where.glob("*.xml")) if where.is_dir() else [where])
+        if os.path.isdir(where) or where.suffix.lower() == ".xml":
+            boxes = _from_voc(sorted(where.glob("*.xml")) if os.path.isdir(where) else [where])
         elif where.suffix.lower() == ".json":
-            boxes = _from_coco(json.loads(where.read_text("utf-8-sig")))
+            boxes = _from_coco(json.loads(_text(where)))
         elif where.suffix.lower() == ".csv":
             boxes = _from_csv(where)
         else:
             raise ValueError("COCO is .json, Pascal VOC .xml or a folder of them, a table .csv")
-    except (OSError, ValueError, KeyError, TypeError, ElementTree.ParseError) as error:
+    except DAMAGED as error:
         raise OptionError(f"{where}: not boxes that can be read ({error!s})") from error
     if not any(boxes.values()):
         raise OptionError(f"{where}: holds no box")
     return Boxes(boxes, labels)
+
+
+def _text(path: Path) -> str:
+    with opened(path) as file:
+        return file.read().decode("utf-8-sig")
 
 
 def _from_coco(content: Any) -> dict[str, list[Box]]:
@@ -224,7 +237,8 @@ def _from_coco(content: Any) -> dict[str, list[Box]]:
 def _from_voc(files: Sequence[Path]) -> dict[str, list[Box]]:
     boxes: dict[str, list[Box]] = {}
     for file in files:
-        root = ElementTree.parse(file).getroot()
+        with opened(file) as xml:
+            root = ElementTree.parse(xml).getroot()
         sides = [int(float(root.findtext(f"size/{side}") or 0)) for side in ("width", "height")]
         size = (sides[0], sides[1]) if all(sides) else None
         found = boxes.setdefault(f"{file.stem}", [])
@@ -237,13 +251,12 @@ def _from_voc(files: Sequence[Path]) -> dict[str, list[Box]]:
 
 def _from_csv(path: Path) -> dict[str, list[Box]]:
     boxes: dict[str, list[Box]] = {}
-    with open(path, newline="", encoding="utf-8-sig") as file:
-        for row in csv.DictReader(file):
-            corners = next((c for c in CORNERS if set(c) <= row.keys()), None)
-            if corners is None or "file" not in row:
-                raise ValueError("the columns are file, x0, y0, x1, y1 and, if told, class")
-            x0, y0, x1, y1 = (float(row[c]) for c in corners)
-            boxes.setdefault(row["file"], []).append(Box(x0, y0, x1, y1, row.get("class") or ""))
+    for row in csv.DictReader(io.StringIO(_text(path), newline="")):
+        corners = next((c for c in CORNERS if set(c) <= row.keys()), None)
+        if corners is None or "file" not in row:
+            raise ValueError("the columns are file, x0, y0, x1, y1 and, if told, class")
+        x0, y0, x1, y1 = (float(row[c]) for c in corners)
+        boxes.setdefault(row["file"], []).append(Box(x0, y0, x1, y1, row.get("class") or ""))
     return boxes
 
 
@@ -268,17 +281,16 @@ def read_classes(path: str | Path, *, labels: Sequence[str] = ()) -> dict[str, i
     where = Path(path)
     try:
         if where.suffix.lower() == ".csv":
-            with open(where, newline="", encoding="utf-8-sig") as file:
-                pairs = [(row["file"], row["class"]) for row in csv.DictReader(file)]
+            pairs = [(row["file"], row["class"]) for row in csv.DictReader(io.StringIO(_text(where), newline=""))]
         else:
-            content = json.loads(where.read_text("utf-8-sig"))
+            content = json.loads(_text(where))
             listed = (
                 [(e["file"], e["class"] if "class" in e else e["label"]) for e in content]
                 if isinstance(content, list)
                 else None
             )
             pairs = list(content.items()) if listed is None else listed
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except DAMAGED as error:
         raise OptionError(f"{where}: not a list of files and their classes ({error!r})") from error
     if not pairs:
         raise OptionError(f"{where}: names no file")

@@ -127,7 +127,7 @@ class Evaluating:
         """Return the maps of a picture, and the controls', ready to be measured."""
         region = self.regions.of(read.item.key, read.image, read.target) if self.regions is not None else None
         seen = None if region is None else in_view(region, self.preprocess)
-        seed = zlib.crc32(f"{self.seed}/{read.item.key}".encode())
+        seed = zlib.crc32(f"{self.seed}/{read.item.key}".encode(errors="surrogatepass"))
         picture = Picture(self._channels_first(read.x[None])[0].astype(np.float32), seen, seed)
         cases = {s.label: Case(picture, raw, self._explain(s, read, seed)) for s, raw in read.maps}
         for name in self.controls:

@@ -1,6 +1,6 @@
 """Maps of pictures in rows and columns: as a sheet, a figure of matplotlib's, or HTML; how they are kept on disk.
 
-Imports errors, imaging, report and text.
+Imports asked, errors, files, imaging, report and text.
 """
 
 from .figure import drawn_figure as drawn_figure

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ImageError, InputError
+from ..files import opened
 from ..imaging import Placement, Seen, read_image, save_json, save_npy, save_png, write_atomically
 from ..imaging.arrays import read_arrays
 from ..text import file_names
@@ -66,7 +67,8 @@ def read(folder: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any], dict[st
     try:
         if path.stat().st_size > MOST_BYTES:
             raise InputError(f"{path}: above {MOST_BYTES // 2**20} MB")
-        told = json.loads(path.read_text("utf-8"))
+        with opened(path) as file:
+            told = json.load(file)
         maps = {str(n): read_arrays(_inside(folder, file))[""] for n, file in told["files"].items()}
         seen = tuple(_seen(folder, i, one) for i, one in enumerate(told["seen"]))
         beside = read_arrays(folder / BESIDE)

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 from PIL import Image
 
+from ..asked import whole_of
+from ..errors import OptionError
 from ..imaging import Style, footed
 from ..imaging.grids import labelled_grid
 from ..imaging.sheets import fitted
@@ -45,6 +47,9 @@ def sheet(
     OptionError
         A number is out of range, or the result would be too large to make.
     """
+    whole_of(tile, "tile", least=64, most=1024)
+    if not isinstance(title, str):
+        raise OptionError(f"title is text, not {title!r:.60}")
     own = not one_picture and any(row.seen is not None for row in rows)
     cells: dict[tuple[int, int], Image.Image | str] = {}
     for r, row in enumerate(rows):

@@ -8,7 +8,7 @@ need to know one way of writing; the forward graph stays as the file has it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -30,9 +30,16 @@ TELLING = frozenset({"Erf", "Exp", "Clip", "HardSigmoid", "Max", "Min", "Sigmoid
 """Operators of which one at least is in each form that is no normalization."""
 REDUCING = frozenset({"ReduceL2", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceSum", "ReduceSumSquare", "Softmax"})
 
-POINTS: Array = np.linspace(-9, 9, 145)
-ROWS = np.array([3e-3, 1e-2, 0.1, 0.5, 1.0, 3.0])
-"""How far the rows that a normalization is asked about spread; ``epsilon`` shows in the first."""
+REACH = 1e3
+"""How large the numbers are that a form is asked about: a bound that only larger ones meet is a guard, and no part of
+what it computes."""
+FAR: Array = np.geomspace(10, REACH, 9)
+POINTS: Array = np.concatenate([np.linspace(-9, 9, 145), FAR, -FAR])
+SPREADS = np.array([3e-3, 1e-2, 0.1, 0.5, 1.0, 3.0, 1.0, 1.0, REACH])
+MEANS = np.array([2.1, 0.7, 0.35, 0.07, 7e-3, 2.1e-3, -REACH, REACH, 0.0])
+"""How far the rows that a normalization is asked about spread, and where they lie; ``epsilon`` shows in the first."""
+NEAR = 6
+"""How many of them no file may overflow on."""
 EXACT = 2e-6
 """How far numbers may lie apart, of 1 and more: the constants of a file are rounded to float32."""
 
@@ -229,7 +236,8 @@ class _Finding:
                *(a.SerializeToString(deterministic=True) for a in n.attribute)) for n in nodes),
         )  # fmt: skip
         if key not in self.known:
-            self.known[key] = _recognized(x, nodes, arrays, width=width, rank=len(size))
+            with np.errstate(all="ignore"):
+                self.known[key] = _recognized(x, nodes, arrays, width=width, rank=len(size))
         return self.known[key]
 
 
@@ -246,11 +254,28 @@ def _recognized(
         return None if y is None else _scalar(y, numbers)
     if width < 2:
         return None
-    rows: Array = np.random.default_rng(0).standard_normal((len(ROWS), width)) * ROWS[:, None] + 0.7 * ROWS[::-1, None]
+    rows = _rows(
+        width, peaks={0, width - 1} | {int(f(a)) for a in wide.values() if a.ndim for f in (np.argmax, np.argmin)}
+    )
     # as many axes as the tensor has, so that an axis counted from the front is the same one
     asked = rows.reshape(len(rows), *[1] * (rank - 2), width)
     y = computed(nodes, {x: asked, **wide}, output)
-    return None if y is None or y.shape != asked.shape else _along_last(rows, y.reshape(rows.shape), numbers)
+    if y is None or y.shape != asked.shape:
+        return None
+    told = np.asarray(np.isfinite(y.reshape(rows.shape)).all(1))
+    return _along_last(rows[told], y.reshape(rows.shape)[told], numbers) if told[:NEAR].all() else None
+
+
+def _rows(width: int, *, peaks: Collection[int]) -> Array:
+    """Return rows of all spreads, and some of which one number is far above, or below, the others.
+
+    These make a Softmax and a normalization as large as they get: a bound on them shows.
+    """
+    rng, columns = np.random.default_rng(0), sorted(peaks)
+    spread: Array = rng.standard_normal((len(SPREADS), width)) * SPREADS[:, None] + MEANS[:, None]
+    peaked = rng.standard_normal((2 * len(columns), width))
+    peaked[np.arange(len(peaked)), 2 * columns] += np.repeat([REACH, -REACH], len(columns))
+    return np.concatenate([spread, peaked])
 
 
 def _near(y: Array, wanted: Array) -> bool:
@@ -262,10 +287,11 @@ def _near(y: Array, wanted: Array) -> bool:
 def _scalar(y: Array, numbers: Sequence[float]) -> tuple[str, Mapping[str, Any], tuple[Array, ...]] | None:
     if y.shape != POINTS.shape:
         return None
+    told = np.isfinite(y) | (abs(POINTS) < FAR[0])
     for op, attrs, formula in SCALAR:
         free = [k for k, v in attrs.items() if v is None]
         for a in (1.0, *numbers) if free else (1.0,):
-            if _near(y, formula(POINTS, a)):
+            if _near(y[told], formula(POINTS[told], a)):
                 return op, {**attrs, **dict.fromkeys(free, a)}, ()
     return None
 

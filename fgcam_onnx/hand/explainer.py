@@ -162,8 +162,9 @@ class Explainer(engine.Explainer):
         """Return a target as an explainer of arrays takes it."""
         if truth is not None and target is not None:
             raise OptionError("target= and truth= both say what to explain; give one")
+        target, truth = (t.tolist() if isinstance(t, np.ndarray) else t for t in (target, truth))
         if truth is not None:
-            several = isinstance(truth, list | tuple | np.ndarray)
+            several = isinstance(truth, list | tuple)
             read = Against([self._class(t) for t in truth] if several else self._class(truth))
             return read.rows(self._ranking(x), self.head, labels=self.labels)
         read = self._read(target)

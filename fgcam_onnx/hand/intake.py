@@ -18,7 +18,7 @@ from ..feeding import Read, array_read, joined
 from ..graph.model import Model, TensorSpec
 from ..imaging import Placement, Preprocess, Seen, read_image
 from ..imaging.arrays import as_view, is_array
-from ..imaging.reading import as_rgb, decode_image
+from ..imaging.reading import as_rgb, damaged, decode_image
 from ..preparing import Preparation, prepare
 from ..surgery.framing import pictured
 
@@ -302,7 +302,11 @@ def _read_picture(picture: Any, white: int | None, called: str) -> Image.Image:
         if not pixels.size:
             raise InputError(f"{called} has no pixels: {picture.shape}")
         return as_rgb(Image.fromarray(np.ascontiguousarray(pixels)), name=called)
-    return as_rgb(ImageOps.exif_transpose(picture), name=called, white=white)
+    try:
+        upright = ImageOps.exif_transpose(picture)
+    except Exception as error:  # what Pillow has opened and not read yet is decoded here
+        raise damaged(called, error) from error
+    return as_rgb(upright, name=called, white=white)
 
 
 def _name(picture: Any, called: str) -> str:

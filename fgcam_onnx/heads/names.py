@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -29,7 +30,7 @@ def own_labels(model: Model) -> tuple[str, ...]:
         if key in told and (found := _listed(_parsed(told[key]))):
             return found
     beside = model.path.with_name("config.json") if model.path is not None else None
-    if beside is None or not beside.is_file() or beside.stat().st_size > MOST_BYTES:
+    if beside is None or not os.path.isfile(beside) or beside.stat().st_size > MOST_BYTES:
         return ()
     try:
         content = json.loads(beside.read_text("utf-8"))

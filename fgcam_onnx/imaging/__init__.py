@@ -1,6 +1,6 @@
 """Pictures in and out: reading, preprocessing, labels, overlays and files. Knows nothing of graphs.
 
-Imports asked, emptiness, errors and matrices.
+Imports asked, emptiness, errors, files and matrices.
 """
 
 from fgcam_onnx.imaging.drawing import Seen, Style, drawn

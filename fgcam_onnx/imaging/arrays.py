@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fgcam_onnx.errors import FgcamError, ImageError
+from fgcam_onnx.files import check_ends, opened
 from fgcam_onnx.imaging.recordings import SCANS, SOUNDS, read_scan, read_sound
 
 ARRAYS = (".npy", ".npz", *SOUNDS, *SCANS)
@@ -36,15 +37,14 @@ def read_arrays(path: str | Path) -> dict[str, NDArray[Any]]:
         if where.name.lower().endswith(endings):
             return {"": read(where)}
     try:
-        if where.exists() and not where.is_file():
-            raise ImageError(f"{where}: not a regular file")
+        check_ends(where)
         if where.stat().st_size > LARGEST:
             raise ImageError(f"{where}: above {LARGEST // 2**20} MB, too large for an array")
         if where.suffix.lower() == ".npy":
             # mapped, a header that promises more than the file holds is refused before memory is taken
             found = {"": np.array(np.lib.format.open_memmap(where, mode="r"))}
         else:
-            with open(where, "rb") as file, np.load(file, allow_pickle=False) as content:
+            with opened(where) as file, np.load(file, allow_pickle=False) as content:
                 sizes = {i.filename: i.file_size for i in content.zip.infolist()}
                 if sum(sizes.values()) > LARGEST:
                     raise ImageError(f"{where}: above {LARGEST // 2**20} MB unpacked, too large for arrays")

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from fgcam_onnx.asked import flag_of, number_of
 from fgcam_onnx.errors import OptionError, check_known
 from fgcam_onnx.imaging.footers import footed
 from fgcam_onnx.imaging.overlay import laid
@@ -47,6 +48,16 @@ class Style:
     smooth: float | None = None
     gamma: float | None = None
 
+    def __post_init__(self) -> None:
+        check_known("place to draw on", self.on, ("original", "model"))
+        if self.colormap is not None and not isinstance(self.colormap, str):
+            raise OptionError(f"colormap is a name of matplotlib's, not {self.colormap!r:.60}")
+        for name in ("bar", "signed"):
+            flag_of(getattr(self, name), name)
+        for name in ("alpha", "percentile", "smooth", "gamma"):
+            if (value := getattr(self, name)) is not None or name in ("alpha", "percentile"):
+                number_of(value, name)
+
     @classmethod
     def of(cls, given: Mapping[str, Any]) -> Style:
         """Return the style with the fields given.
@@ -54,7 +65,7 @@ class Style:
         Raises
         ------
         OptionError
-            There is no such field.
+            There is no such field, or its value is of another kind.
         """
         known = [f.name for f in fields(cls)]
         for name in given:

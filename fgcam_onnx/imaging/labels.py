@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from fgcam_onnx.errors import OptionError, TargetError, suggest
+from fgcam_onnx.files import opened
 
 _MAX_BYTES = 4 * 2**20
 _MAX_CLASSES = 1_000_000
@@ -95,7 +96,7 @@ def find_label(labels: Sequence[str], text: str) -> int:
 
 def _read_text(where: Path) -> str:
     try:
-        with open(where, "rb") as file:
+        with opened(where) as file:
             data = file.read(_MAX_BYTES + 1)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error

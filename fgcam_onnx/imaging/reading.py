@@ -98,7 +98,12 @@ def _decoded(file: BinaryIO, name: str, *, max_pixels: int, white: int | None, g
     except GreyGuessWarning:
         raise
     except Exception as error:  # Decoders raise anything from struct.error to KeyError on damaged files.
-        raise ImageError(f"{name}: the picture is damaged or cut short ({error}). Copy or export it again.") from error
+        raise damaged(name, error) from error
+
+
+def damaged(name: str, error: Exception) -> ImageError:
+    """Return the error of a picture that a decoder stumbles over."""
+    return ImageError(f"{name}: the picture is damaged or cut short ({error}). Copy or export it again.")
 
 
 class GreyGuessWarning(UserWarning):
@@ -157,7 +162,7 @@ def _known_formats() -> list[str]:
 
 
 def _missing(where: Path) -> str:
-    if where.is_dir():
+    if os.path.isdir(where):
         return f"{where}: a folder, not a picture. Name a file in it."
     if os.path.lexists(where):
         return f"{where}: not a regular file, or a link that leads nowhere."

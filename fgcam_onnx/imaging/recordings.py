@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fgcam_onnx.errors import ImageError
+from fgcam_onnx.files import check_ends, opened
 
 SOUNDS = (".wav",)
 SCANS = (".nii", ".nii.gz")
@@ -26,7 +27,7 @@ def read_sound(path: Path) -> NDArray[np.float32]:
         The file is missing, too large, or none of whole numbers.
     """
     try:
-        with wave.open(str(path), "rb") as file:
+        with opened(path) as source, wave.open(source, "rb") as file:
             width, channels = file.getsampwidth(), file.getnchannels()
             if file.getnframes() * width * channels > LARGEST:
                 raise ImageError(f"{path}: above {LARGEST // 2**20} MB, too large for a sound")
@@ -63,6 +64,7 @@ def read_scan(path: Path) -> NDArray[np.float32]:
     except ImportError:
         raise ImageError(f"{path}: reading scans needs nibabel: pip install 'fgcam-onnx[nifti]'") from None
     try:
+        check_ends(path)
         scan: Any = nibabel.load(path)
         if int(np.prod(scan.shape, dtype=np.int64)) * 4 > LARGEST:
             raise ImageError(f"{path}: above {LARGEST // 2**20} MB, too large for a scan")

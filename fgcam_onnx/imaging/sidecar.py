@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fgcam_onnx.errors import OptionError, suggest
+from fgcam_onnx.files import opened
 from fgcam_onnx.imaging import huggingface
 from fgcam_onnx.imaging.preprocess import PRESETS, Preprocess
 
@@ -79,8 +80,8 @@ def find_sidecar(model_path: str | Path) -> Path | None:
     """
     model = Path(model_path)
     for name in (f"{model.stem}.json", f"{model.stem}.toml", "preprocessor_config.json"):
-        path = model.with_name(name)
-        if path == model or not path.is_file():
+        path = model.parent / name
+        if path == model or not os.path.isfile(path):
             continue
         try:
             content = _load(path)
@@ -132,7 +133,7 @@ def sidecar_labels(path: str | Path) -> Path | None:
 
 def _load(path: Path) -> Mapping[str, Any]:
     try:
-        with open(path, "rb") as file:
+        with opened(path) as file:
             data = file.read(_MAX_BYTES + 1)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error

@@ -17,6 +17,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from fgcam_onnx.errors import OutputError
+from fgcam_onnx.files import opened
 
 TEMPORARY = re.compile(r"\.[0-9a-f]{16}\.tmp")
 """Name of a file that is being written; a process that was killed leaves it."""
@@ -50,18 +51,24 @@ def write_atomically(path: str | Path, write: Callable[[BinaryIO], None]) -> Pat
         If the folder or the file cannot be written. Other errors of ``write`` pass through; in both
         cases nothing is left behind.
     """
-    if "\0" in str(path):
-        raise OutputError(f"{str(path)!r}: a file name cannot hold a null character.")
+    target = _target(path)
     try:
-        target = Path(os.path.realpath(path))
-        if target.exists() and not target.is_file():
-            raise OutputError(f"{path}: not a regular file, so it cannot be replaced. Name a file to write.")
         target.parent.mkdir(parents=True, exist_ok=True)
         _fill_and_replace(target, write=write)
     except OSError as error:
         reason = error.strerror or str(error)
         raise OutputError(f"{path}: cannot be written ({reason}). Name a folder you may write to.") from error
     return Path(path)
+
+
+def _target(path: str | Path) -> Path:
+    """Return the file that a path names, links followed; refuse what is none and cannot become one."""
+    if "\0" in str(path):
+        raise OutputError(f"{str(path)!r}: a file name cannot hold a null character.")
+    target = Path(os.path.realpath(path))
+    if os.path.exists(target) and not os.path.isfile(target):
+        raise OutputError(f"{path}: not a regular file, so it cannot be replaced. Name a file to write.")
+    return target
 
 
 def check_writable(path: str | Path) -> None:
@@ -72,10 +79,8 @@ def check_writable(path: str | Path) -> None:
     OutputError
         What is in the way.
     """
-    target = Path(os.path.realpath(path))
-    if target.exists() and not target.is_file():
-        raise OutputError(f"{path}: not a regular file, so it cannot be replaced. Name a file to write.")
-    folder = next(p for p in target.parents if p.exists())
+    target = _target(path)
+    folder = next(p for p in target.parents if os.path.lexists(p))
     try:
         probe = folder / f".{secrets.token_hex(8)}.tmp"
         probe.touch(exist_ok=False)
@@ -94,7 +99,7 @@ def sha256_of(path: str | Path) -> str:
         If it cannot be read.
     """
     try:
-        with open(path, "rb") as file:
+        with opened(path) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise OutputError(f"{path}: cannot be read ({error.strerror or error}), so it cannot be recorded.") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -57,12 +58,12 @@ PICTURES = {
 def foreign(path: Path) -> str:
     """Return what is to be said of a file or folder that is known to be no ONNX model; nothing where that is open."""
     name = path.name
-    if path.is_dir():
-        if (path / "saved_model.pb").is_file():
+    if os.path.isdir(path):
+        if os.path.isfile(path / "saved_model.pb"):
             way = f"python -m tf2onnx.convert --saved-model {path} --output model.onnx"
             return f"{path} is a SavedModel of TensorFlow's, no ONNX file. {way}"
         kind = KINDS.get(path.suffix.lower()) if path.suffix.lower() == ".mlpackage" else None
-    elif path.is_file():
+    elif os.path.isfile(path):
         try:
             with path.open("rb") as file:
                 start = file.read(12)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -118,12 +119,12 @@ def bind(model: Model, shapes: Mapping[str, Shape]) -> Model:
 
 def _read(path: Path) -> ModelProto:
     """Parse ``path`` without its external data."""
-    if path.exists() and (said := foreign(path)):
+    if os.path.exists(path) and (said := foreign(path)):
         raise ModelError(said)
-    if path.is_dir():
+    if os.path.isdir(path):
         raise ModelError(f"{path} is a folder; name the .onnx file in it")
-    if not path.is_file():
-        raise ModelError(f"{path}: {'not a regular file' if path.exists() else 'no such file'}")
+    if not os.path.isfile(path):
+        raise ModelError(f"{path}: {'not a regular file' if os.path.exists(path) else 'no such file'}")
     try:
         size = path.stat().st_size
         if size > LARGEST:

@@ -100,7 +100,7 @@ def _inside(location: str, folder: Path, name: str) -> Path:
     try:
         file = (root / location).resolve()
         outside = os.path.isabs(location) or not file.is_relative_to(root)
-        there = file.is_file()
+        there = os.path.isfile(file)
     except (OSError, RuntimeError, ValueError) as error:
         raise ModelError(f"weight {name!r} lies in {location!r}, which is not a file name: {error}") from None
     if outside:

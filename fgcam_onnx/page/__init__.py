@@ -8,5 +8,6 @@ from .runtime import runtime_files as runtime_files
 from .serving import serving as serving
 from .writing import Page as Page
 from .writing import Shown as Shown
+from .writing import claimed as claimed
 from .writing import explained as explained
 from .writing import write_page as write_page

@@ -39,13 +39,13 @@ def runtime_files(folder: str | Path | None = None) -> list[Path]:
     if folder is not None:
         return _present(Path(folder))
     kept = _cache() / LIBRARY.replace("@", "-")
-    if not all((kept / name).is_file() for name in FILES):
+    if not all(os.path.isfile(kept / name) for name in FILES):
         _fetch(kept)
     return _present(kept)
 
 
 def _present(folder: Path) -> list[Path]:
-    missing = [name for name in FILES if not (folder / name).is_file()]
+    missing = [name for name in FILES if not os.path.isfile(folder / name)]
     if missing:
         raise OptionError(f"{folder}: {', '.join(missing)} of {LIBRARY} is not there; name the package's folder dist")
     return [folder / name for name in FILES]

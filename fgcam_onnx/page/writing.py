@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +25,9 @@ from .runtime import LIBRARY, runtime_files
 
 INDEX = "index.json"
 """Written last: a folder that has it is whole."""
+
+FRONT, MARK = "index.html", b'<meta name="generator" content="fgcam page" />'
+"""Written first, and what says in it that the folder is a page's."""
 
 READ_BY_BROWSERS = frozenset({".jpg", ".jpeg", ".png", ".webp"})
 
@@ -115,16 +121,18 @@ def explained(
     Raises
     ------
     FgcamError
-        The method or an option cannot be put in one graph, or the file cannot be written.
+        The method or an option cannot be put in one graph, the folder holds something else than a page, or the file
+        cannot be written.
     """
     row = find_method(method)
+    claimed(folder)
     stem = model.path.stem if model.path is not None else "model"
     files = make_folder(Path(folder) / "files")
     file = f"{stem}.{method}.onnx"
     found = export(model, files / file, method=method, target="input", preprocess=preprocess, **options)
     if found.beside is not None:
         raise OutputError(f"{file}: a page holds files below 2 GB")
-    hashed = sha256_of(model.path) if model.path is not None and model.path.is_file() else ""
+    hashed = sha256_of(model.path) if model.path is not None and os.path.isfile(model.path) else ""
     made_of = model.path.name if model.path is not None else ""
     return Shown(title or method, file, method, row.summary, row.source, tuple(labels), made_of, hashed, tuple(notes))
 
@@ -156,15 +164,16 @@ def write_page(
     Raises
     ------
     FgcamError
-        Nothing is to be shown, the runtime is not to be had, or the folder cannot be written.
+        Nothing is to be shown, the runtime is not to be had, or the folder cannot be written, or holds something else
+        than a page.
     """
     if not shown:
         raise OptionError("a page needs a model that it explains")
-    to = make_folder(folder)
+    to = claimed(folder)
     engine = runtime_files(runtime)
+    earlier = _files_told(to)
     (to / INDEX).unlink(missing_ok=True)
-    static = resources.files(__package__) / "static"
-    for file in static.iterdir():
+    for file in _static().iterdir():
         (to / file.name).write_bytes(file.read_bytes())
     for path in engine:
         shutil.copyfile(path, make_folder(to / "runtime") / path.name)
@@ -177,8 +186,44 @@ def write_page(
         "versions": {"fgcam_onnx": __version__, "runtime": LIBRARY},
     }
     save_json(to / INDEX, told)
-    size = sum(f.stat().st_size for f in to.rglob("*") if f.is_file())
+    for stale in (to / "files" / name for name in earlier - _files_told(to)):
+        if os.path.isfile(stale):
+            stale.unlink()
+    size = sum(f.stat().st_size for f in to.rglob("*") if os.path.isfile(f))
     return Page(to, tuple(shown), len(samples), tuple(failed), size)
+
+
+def claimed(folder: str | Path) -> Path:
+    """Make the folder of a page, or take one that is a page already.
+
+    Raises
+    ------
+    OutputError
+        It holds something else, or cannot be written.
+    """
+    to = make_folder(folder)
+    try:
+        front = to / FRONT
+        if not any(to.iterdir()):
+            front.write_bytes((_static() / FRONT).read_bytes())
+        elif not _files_told(to) and not (os.path.isfile(front) and MARK in front.read_bytes()):
+            raise OutputError(f"{to}: holds something else than a page of fgcam's; name an empty folder, or a new one")
+    except OSError as error:
+        raise OutputError(f"{to}: cannot be written ({error.strerror})") from error
+    return to
+
+
+def _static() -> Traversable:
+    return resources.files(__package__) / "static"
+
+
+def _files_told(page: Path) -> set[str]:
+    """Return the names of the exported files and samples that a page shows; none where it is not whole."""
+    try:
+        told = json.loads((page / INDEX).read_text("utf-8"))
+        return {Path(row["file"]).name for row in (*told["models"], *told["pictures"])}
+    except (OSError, ValueError, LookupError, TypeError):
+        return set()
 
 
 def palette(name: str) -> list[list[int]]:

@@ -64,7 +64,7 @@ def described(model: Model, metadata: Mapping[str, str]) -> Model:
     proto.CopyFrom(model.proto)
     proto.metadata_props.extend(onnx.StringStringEntryProto(key=KEY + k, value=v) for k, v in metadata.items())
     unknown = [o for o in proto.graph.output if o.type.HasField("tensor_type") and not _has_shape(o)]
-    if unknown and model.path is not None and model.path.is_file():
+    if unknown and model.path is not None and os.path.isfile(model.path):
         source = onnx.load(model.path, load_external_data=False)
         said = {o.name: o for o in source.graph.output if _has_shape(o)}
         for info in unknown:

@@ -49,7 +49,7 @@ class Journal:
         """
         make_folder(path.parent)
         try:
-            there = path.exists()
+            there = os.path.exists(path)
             journal = cls(path, descriptor=held(path))
             if there:
                 swept(path.parent)

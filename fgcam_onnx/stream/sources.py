@@ -251,7 +251,10 @@ def _located(url: str) -> tuple[Any, str]:
     """Return the file system of a name, and the path there."""
     import fsspec
 
-    files, path = fsspec.core.url_to_fs(url)
+    try:
+        files, path = fsspec.core.url_to_fs(url)
+    except (ImportError, ValueError) as error:
+        raise ImageError(f"{url}: cannot be opened ({error})") from error
     return files, path
 
 

@@ -91,6 +91,14 @@ def test_words_find_regions_and_likeness() -> None:
     assert e.described == ("like star",)
 
 
+@pytest.mark.parametrize("plain", [2, "cat", [2, 0], ["cat", "ant"]])
+@pytest.mark.parametrize("name", ["target", "truth"])
+def test_an_array_of_classes_or_names_is_what_it_holds(explainer: Explainer, name: str, plain: Any) -> None:
+    found, wanted = explainer(images(2), **{name: np.array(plain)}), explainer(images(2), **{name: plain})
+    assert found.described == wanted.described
+    np.testing.assert_array_equal(found.map, wanted.map)
+
+
 def images_of(count: int) -> Any:
     size = [d.dim_value for d in dense_net().graph.input[0].type.tensor_type.shape.dim][1:]
     return np.random.default_rng(2).normal(size=(count, *size)).astype(np.float32)

@@ -88,6 +88,33 @@ def test_what_cannot_be_written_whole_leaves_nothing(fgcam: Any, bundled: Path, 
     assert not (tmp_path / "site").exists()
 
 
+def test_a_folder_of_something_else_is_left_as_it_is(fgcam: Any, bundled: Path, runtime: Path, tmp_path: Path) -> None:
+    for front in ("index.html", "notes.txt"):
+        site = tmp_path / front
+        site.mkdir()
+        (site / front).write_text("theirs")
+        ran = fgcam("page", bundled / NET, "-o", site, "--runtime", runtime)
+        assert ran.code == 1
+        assert "holds something else than a page" in ran.err
+        assert [(p.name, p.read_text()) for p in site.iterdir()] == [(front, "theirs")]
+
+
+def test_a_page_is_written_over_by_the_next_and_keeps_nothing_that_it_does_not_show(
+    fgcam: Any, bundled: Path, runtime: Path, tmp_path: Path
+) -> None:
+    site, options = tmp_path / "site", ["--runtime", runtime, "--method", "gradcam"]
+    site.mkdir()
+    pictures = [bundled / "pictures" / name for name in ("star.png", "two.png")]
+    assert fgcam("page", bundled / NET, *pictures, "-o", site, *options).code == 0
+    (site / "files" / "mine.txt").write_text("added by hand")
+    ran = fgcam("page", bundled / "resnet_shapes.dynamo.onnx", pictures[1], "-o", site, *options)
+    assert ran.code == 0, ran.err
+    kept = {p.name for p in (site / "files").iterdir()}
+    assert kept == {"resnet_shapes.dynamo.gradcam.onnx", "picture-0001.png", "mine.txt"}
+    (site / INDEX).unlink()
+    assert fgcam("page", bundled / NET, "-o", site, *options).code == 0, "one that was stopped is a page, too"
+
+
 def test_what_the_page_runs_on_is_asked_for_before_anything_is_built(
     fgcam: Any, bundled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
