@@ -33,6 +33,14 @@ class Columns:
         How boxes are written, as ``targets.Detection`` has it.
     beside : str
         The output that holds the boxes; empty where it is this one.
+    at, sides : int
+        The first number of the box, and how many it has: 4, or 4 distributions.
+    grid : (int, int), optional
+        Height and width of the grid of which each cell has boxes, of an output that is laid out as one.
+    anchors : int
+        How many boxes a cell of it has.
+    raw : bool
+        Whether objectness and scores are before their sigmoid.
     known : bool
         Whether the graph, the labels or the file tell it; where not, whether there is an objectness is open.
     shown : bool
@@ -47,6 +55,11 @@ class Columns:
     label: int | None = None
     form: str = "auto"
     beside: str = ""
+    at: int = 0
+    sides: int = 4
+    grid: tuple[int, int] | None = None
+    anchors: int = 1
+    raw: bool = False
     known: bool = True
     shown: bool = False
     why: str = ""
@@ -59,6 +72,8 @@ class Columns:
             "first_class": self.first,
             "class_number": self.label,
             "boxes": self.form,
+            "grid": None if self.grid is None else [*self.grid],
+            "boxes_of_a_cell": None if self.grid is None else self.anchors,
             "boxes_from": self.beside or None,
             "known": self.known,
             "why": self.why,

@@ -6,59 +6,27 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from ..errors import OptionError, check_known
+from ..errors import OptionError
 from ..graph.facts import facts_of, producers_of
 from ..graph.memo import once
 from ..graph.model import Model, TensorSpec
 from ..graph.score import Score, find_score
 from ..graph.shapes import Shape
 from ..layers.flow import Flow, flow_of
-from .background import STANDS, by_softmax, stands_at, with_background
+from .background import by_softmax, stands_at, with_background
 from .columns import Columns, columns_of, form_of
 from .doubts import doubt_of_map, may_be_map
 from .ends import answer_axis, embeds, end_of, refuse_chosen, refuse_index
+from .grids import grid_beside, grid_columns
 from .head import KINDS, Head
 from .names import fitted_labels, metadata_of, own_labels
+from .stated import NOTHING, Stated
 
 BOXES = ("detect", "obb", "pose", "segment")
 """Ultralytics' tasks whose first output holds boxes."""
 
 STRIDES = ((1,), (2,), (4,), (8,), (16,), (32,), (8, 16, 32), (8, 16, 32, 64), (4, 8, 16, 32), (16, 32))
 LEAST_BOXES = 4
-
-
-@dataclass(frozen=True)
-class Stated:
-    """What the caller says of an output.
-
-    Attributes
-    ----------
-    kind : str, optional
-        A row of ``KINDS``; None where the model is to tell it.
-    labels : tuple of str
-        Class names; empty where the model's own are to be taken.
-    objectness : bool, optional
-        Of boxes: whether column 4 is an objectness.
-    classes : int, optional
-        How many classes there are, where more columns follow them.
-    background : {"first", "last", "none"}, optional
-        Where the class stands that is no object, of an output with places.
-    """
-
-    kind: str | None = None
-    labels: tuple[str, ...] = ()
-    objectness: bool | None = None
-    classes: int | None = None
-    background: str | None = None
-
-    def __post_init__(self) -> None:
-        if self.kind is not None:
-            check_known("head", self.kind, [k for k in KINDS if k != "unknown"])
-        if self.background is not None:
-            check_known("background", self.background, STANDS)
-
-
-NOTHING = Stated()
 
 
 @dataclass(frozen=True)
@@ -104,6 +72,8 @@ def find_head(model: Model, score: Score, *, source: str, stated: Stated = NOTHI
     seen = _Seen(model, score, flow, source, shape, end, over, count, stated)
     head = _stated(seen) if stated.kind is not None else _told(seen)
     head = _grounded(replace(head, shape=shape, end=end, over=over), seen)
+    if head.kind == "boxes" and head.columns is not None and stated.decode != "auto":
+        head = replace(head, columns=replace(head.columns, form=stated.decode))
     return _labelled(head, labels, given=bool(stated.labels))
 
 
@@ -199,6 +169,8 @@ def _told(seen: _Seen) -> Head:
         cells = boxes is not None and not _cells(seen).isdisjoint({d for d in shape if isinstance(d, int)})
         if (several := _several(seen)) is not None and (labels == several.count or (several.why and not cells)):
             return several
+    if len(shape) > 2 and (grid := _grid(seen)) is not None and (_of_several(seen) or _distributed(grid)):
+        return grid
     if len(shape) > 2 and not _raw_grids(seen) and (found := _map(seen)) is not None:
         doubt = doubt_of_map(seen.model, seen.score.output, found, seen.end, source=seen.source, names=labels)
         return replace(found, **doubt) if doubt else found
@@ -279,17 +251,46 @@ def _map(seen: _Seen) -> Head | None:
 
 
 def _raw_grids(seen: _Seen) -> bool:
-    """Tell one of several grids of a detector whose boxes are still to be made: the same channels, other sizes."""
+    """Tell one of several grids of a detector whose boxes are still to be made, and not known."""
+    width = next((o.shape[1:2] for o in seen.model.outputs if o.name == seen.score.output), ())
+    return _of_several(seen) and any(isinstance(d, int) and d % 3 == 0 and d > 15 for d in width)
+
+
+def _of_several(seen: _Seen) -> bool:
+    """Tell one of several outputs with the same channels, on grids of other sizes."""
     mine = next((o.shape for o in seen.model.outputs if o.name == seen.score.output), ())
     others = [o.shape for o in seen.model.answers if o.name != seen.score.output and len(o.shape) == len(mine)]
-    return any(s[:2] == mine[:2] and s[2:] != mine[2:] for s in others) and any(
-        isinstance(d, int) and d % 3 == 0 and d > 15 for d in mine[1:2]
-    )
+    ends = (-1,) if len(mine) == 5 else ()
+    return any(s[:2] == mine[:2] and s[2:] != mine[2:] and all(s[e] == mine[e] for e in ends) for s in others)
+
+
+def _grid(seen: _Seen) -> Head | None:
+    """Return boxes that are laid out as a grid of cells, in an output of their own or with the boxes beside."""
+    others = [o for o in seen.model.answers if o.name != seen.score.output]
+    said, stated = seen.labels if seen.stated.classes is None else seen.stated.classes, seen.stated
+    columns = None
+    if (beside := grid_beside(seen.shape, others)) is not None and said in (None, seen.shape[0]):
+        columns = beside[1]
+    if columns is None:
+        columns = grid_columns(
+            seen.model, seen.score.output, seen.shape, axis=seen.where(0 if len(seen.shape) == 3 else 3),
+            labels=seen.labels, objectness=stated.objectness, classes=stated.classes,
+        )  # fmt: skip
+    if columns is None:
+        return None
+    return Head("boxes", seen.shape, 0 if columns.turned else 3, columns.count, columns=columns, why=columns.why)
+
+
+def _distributed(head: Head) -> bool:
+    """Tell boxes that are distributions over distances: nothing else has so many numbers."""
+    return head.columns is not None and head.columns.sides > 4
 
 
 def _boxes(seen: _Seen) -> Head | None:
     """Return boxes with classes, of an output of their own or with the boxes beside."""
     shape = seen.shape
+    if len(shape) in (3, 4):
+        return _grid(seen)
     if len(shape) != 2:
         return None
     sides = tuple(d if isinstance(d, int) else 2**31 for d in shape)
