@@ -10,7 +10,7 @@ from typing import Any
 import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped, unused-ignore]
 from numpy.typing import NDArray
-from onnx import ModelProto, NodeProto, ValueInfoProto, numpy_helper
+from onnx import ModelProto, NodeProto, TypeProto, ValueInfoProto, numpy_helper
 
 from ..errors import ModelError
 from ..graph.gaps import key_of
@@ -30,6 +30,8 @@ from .inference import BATCH
 from .ordering import import_once, in_order
 from .recurrent import RECURRENT
 from .rewriting import rewritten
+from .sequences import without_sequences
+from .unrolling import unrolled
 from .weights import constant_node, files_beside, read_tensor
 
 OPSET = 18
@@ -100,6 +102,9 @@ def bind(model: Model, shapes: Mapping[str, Shape]) -> Model:
     wanted = [s[0] for s in shapes.values() if s and isinstance(s[0], int)]
     proto = proto if model.types else apart(proto, model.constants, said)
     proto, constants, types, note = typed(proto, model.constants, wanted=wanted)
+    while (found := _plainer(proto, constants, types)) is not None:
+        proto, constants, types, again = typed(*found, wanted=wanted)
+        note = note or again
     check_extents(proto, types)
     for info in proto.graph.output:
         if info.name in types:
@@ -167,7 +172,16 @@ def _split(proto: ModelProto, folder: Path | None) -> tuple[ModelProto, dict[str
     kept.graph.node.extend(in_order(nodes))
     kept.graph.input.extend(inputs)
     kept.ir_version = min(max(kept.ir_version, OLDEST_IR), NEWEST_IR)
+    while (found := _plainer(kept, constants, {})) is not None:
+        kept, constants = found
     return kept, constants, beside
+
+
+def _plainer(
+    proto: ModelProto, constants: dict[str, NDArray[Any]], types: dict[str, TypeProto]
+) -> tuple[ModelProto, dict[str, NDArray[Any]]] | None:
+    """Return the graph without loops and sequences whose lengths are known; None where there are none."""
+    return unrolled(proto, constants, types) or without_sequences(proto, constants, types)
 
 
 def _add(constants: dict[str, NDArray[Any]], name: str, array: NDArray[Any]) -> None:

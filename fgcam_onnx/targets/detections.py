@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import AbsentError, OptionError, TargetError
+from ..errors import AbsentError, OptionError, TargetError, suggest
 from .boxes import Boxes, boxes_of, checked_form, listed, overlaps
 from .objective import Aim, Objective, Predicted, box_text, checked_box, checked_class
 
