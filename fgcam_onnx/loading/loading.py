@@ -30,6 +30,7 @@ from .inference import BATCH
 from .ordering import import_once, in_order
 from .recurrent import RECURRENT
 from .rewriting import rewritten
+from .sampled import SAMPLED
 from .sequences import without_sequences
 from .unrolling import unrolled
 from .weights import constant_node, files_beside, read_tensor
@@ -37,7 +38,7 @@ from .weights import constant_node, files_beside, read_tensor
 OPSET = 18
 """Oldest opset the emissions are written for; older files are raised to it."""
 
-WRITTEN = {**ATTENTION, **RECURRENT}
+WRITTEN = {**ATTENTION, **RECURRENT, **SAMPLED}
 """Operators that are written in others as soon as every shape is known."""
 
 LARGEST = 2**31
