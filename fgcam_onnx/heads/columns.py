@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
+from onnx import TensorProto
+
 from ..graph.facts import producers_of
 from ..graph.indices import indices_of
 from ..graph.model import Model, dims_of
@@ -200,11 +202,19 @@ def _counts(model: Model, name: str) -> bool:
         if name in indices:
             return True
         node = producers.get(name)
+        if node is not None and node.op_type == "Cast" and _whole(model, node.input[0]):
+            return True
         if node is None or node.op_type not in ("Cast", "Gather", "GatherElements", "GatherND", "Identity", "Reshape",
                                                 "Slice", "Squeeze", "Transpose", "Unsqueeze", "Expand"):  # fmt: skip
             return False
         name = node.input[0]
     return False
+
+
+def _whole(model: Model, name: str) -> bool:
+    """Tell a tensor of whole numbers."""
+    kind = model.types.get(name)
+    return kind is not None and kind.tensor_type.elem_type in (TensorProto.INT32, TensorProto.INT64)
 
 
 def _one_source(model: Model, boxes: list[Piece], scores: Piece) -> bool:

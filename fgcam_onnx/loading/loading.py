@@ -23,6 +23,7 @@ from .bodies import written_out
 from .canonical import canonical_nodes, legacy_nodes, resizes_of_before_11, without_chains
 from .checking import check_extents, check_graph, check_text
 from .contrib import claimed, standardized
+from .detections import with_detections
 from .folding import closed
 from .foreign import foreign
 from .functions import inlined
@@ -116,7 +117,7 @@ def bind(model: Model, shapes: Mapping[str, Shape]) -> Model:
     proto.graph.node.extend(nodes)
     notes = (*model.notes, note) if note else model.notes
     bound = replace(model, proto=proto, constants=constants, types=types, notes=notes)
-    return rewritten(bound, WRITTEN) if any(key_of(n) in WRITTEN for n in nodes) else bound
+    return with_detections(rewritten(bound, WRITTEN) if any(key_of(n) in WRITTEN for n in nodes) else bound)
 
 
 def _read(path: Path) -> ModelProto:

@@ -20,7 +20,8 @@ def affine_grid(theta: Value, size: Value, *, align_corners: int = 0) -> Results
         raise UnsupportedOperatorError("a grid whose size is computed is not written out")
     sides = [int(n) for n in known.reshape(-1)[2:]]
     lines = [_line(n, bool(align_corners)) for n in sides]
-    places = np.stack([*np.meshgrid(*lines, indexing="ij")][::-1] + [np.ones(sides)]).reshape(len(sides) + 1, -1)
+    along = reversed(np.meshgrid(*lines, indexing="ij"))
+    places = np.stack([*along, np.ones(sides)]).reshape(len(sides) + 1, -1)
     e = theta.emitter
     found = (theta @ e.constant(places[None].astype(theta.dtype))).transpose((0, 2, 1))
     return e.reshape(found, (None, *sides, len(sides)))
@@ -37,8 +38,9 @@ def deform_conv(
     *, dilations: Sequence[int] = (1, 1), group: int = 1, kernel_shape: Sequence[int] = (), offset_group: int = 1,
     pads: Sequence[int] = (0, 0, 0, 0), strides: Sequence[int] = (1, 1),
 ) -> Results:  # fmt: skip
-    """Return a convolution whose window is bent by offsets (Dai et al., 2017, arXiv:1703.06211; with masks, Zhu et al.,
-    2019, arXiv:1811.11168): each place of the window is sampled, weighed by its mask, and multiplied.
+    """Return a convolution whose window is bent: each of its places is sampled, weighed by its mask, and multiplied.
+
+    Dai et al., 2017, arXiv:1703.06211; with masks, Zhu et al., 2019, arXiv:1811.11168.
     """
     e, sizes = x.emitter, (*x.shape[1:], *w.shape, *offset.shape[2:])
     if x.rank != 4 or not all(isinstance(d, int) for d in sizes):

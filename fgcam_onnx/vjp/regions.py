@@ -94,9 +94,7 @@ def _side(
     """Return weights (boxes, bins, size) of the places along a side, and slopes (boxes, bins, samples, size)."""
     e = rois.emitter
     half = 0.5 if mode == "half_pixel" else 0.0
-    low, high = (
-        e.emit("Gather", rois, e.ints([i]), axis=1).reshape((None, 1, 1)) * float(scale) - half for i in ends
-    )
+    low, high = (e.emit("Gather", rois, e.ints([i]), axis=1).reshape((None, 1, 1)) * float(scale) - half for i in ends)
     share = ((np.arange(bins)[:, None] + (np.arange(ratio)[None] + 0.5) / ratio) / bins)[None]
     parts = e.constant(share.astype(rois.dtype))
     length: Array = high - low

@@ -96,12 +96,13 @@ FORMS: dict[str, tuple[onnx.ModelProto, Loop, str, int]] = {
 def boxes_by_loops(output: Any, loop: Loop, anchors: int) -> list[tuple[list[float], list[float]]]:
     """Return corners and scores of every box of (1, C, h, w), anchor by anchor, row by row."""
     _, channels, height, width = output.shape
-    each, found = channels // anchors, []
-    for which in range(anchors):
-        for y in range(height):
-            for x in range(width):
-                found.append(loop(output[0, which * each : (which + 1) * each, y, x].astype(np.float64), x, y, which))
-    return found
+    each, wide = channels // anchors, output.astype(np.float64)
+    return [
+        loop(wide[0, which * each : (which + 1) * each, y, x], x, y, which)
+        for which in range(anchors)
+        for y in range(height)
+        for x in range(width)
+    ]
 
 
 @pytest.mark.parametrize("what", FORMS)
@@ -156,7 +157,9 @@ def test_boxes_may_be_in_an_output_of_the_same_grid() -> None:
     best = int(np.array([s for _, s in found]).max(1).argmax())
     category = int(np.argmax(found[best][1]))
     head = head_of(model, output="c")
-    assert head.kind == "boxes" and head.columns is not None and head.columns.beside == "b"
+    assert head.kind == "boxes"
+    assert head.columns is not None
+    assert head.columns.beside == "b"
     explained = Explainer(model, method="gradcam", output="c")(x)
     corners = " ".join(f"{v:g}" for v in np.round(found[best][0]))
     assert explained.described == (f"class {category} in top box {corners}",)

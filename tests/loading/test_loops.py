@@ -13,7 +13,10 @@ from onnx import TensorProto, helper, numpy_helper
 from fgcam_onnx import Explainer, load
 from fgcam_onnx.errors import UnsupportedOperatorError
 
-BODY = "a = Conv<pads=[1,1,1,1]>(x, W)  act = Relu(a)  {} p = GlobalAveragePool(last)  flat = Flatten(p)  y = MatMul(flat, V)"
+BODY = (
+    "a = Conv<pads=[1,1,1,1]>(x, W)  act = Relu(a)  {} p = GlobalAveragePool(last)  flat = Flatten(p)  "
+    "y = MatMul(flat, V)"
+)
 LOOP = """
 last, rows = Loop(count, yes, act) <body = step (int64 i, bool go, float[1,4,6,6] v)
   => (bool again, float[1,4,6,6] w, float[1] mean) {
@@ -31,7 +34,8 @@ last, rows = Loop(count, yes, act) <body = step (int64 i, bool go, float[1,4,6,6
 """
 SCAN = """
 parts = Transpose<perm=[2,0,1,3]>(act)
-state, rows = Scan(start, parts) <num_scan_inputs=1, scan_input_directions=[DIRECTION], scan_output_axes=[2], body = step
+state, rows = Scan(start, parts) <num_scan_inputs=1, scan_input_directions=[DIRECTION], scan_output_axes=[2],
+  body = step
   (float[1,4,6] h, float[1,4,6] row) => (float[1,4,6] next, float[1,4,6] out) {
     z = Add(h, row)
     next = Tanh(z)
@@ -110,7 +114,8 @@ def test_a_loop_of_too_many_steps_stays_and_is_refused() -> None:
 
 
 SEQUENCES = {
-    "constructed": "n = Neg(act)  s = SequenceConstruct(act, n, a)  q = SequenceAt(s, two)  e = Exp(n)  last = Mul(q, e)",
+    "constructed": "n = Neg(act)  s = SequenceConstruct(act, n, a)  q = SequenceAt(s, two)  e = Exp(n)  "
+    "last = Mul(q, e)",
     "split evenly": "s = SplitToSequence<axis=1>(act, two)  q = SequenceAt(s, minus)  last = Concat<axis=1>(q, q)",
     "split one by one": "s = SplitToSequence<axis=2, keepdims=0>(act)  j = ConcatFromSequence<axis=2, new_axis=1>(s)  "
     "last = Tanh(j)",

@@ -41,6 +41,7 @@ SPECS: tuple[Spec, ...] = (
     pooled(""),
     pooled("scaled, three samples", spatial_scale=0.75, sampling_ratio=3),
     pooled("from the corner", coordinate_transformation_mode="output_half_pixel"),
-    pooled("from the corner, smaller than a place", coordinate_transformation_mode="output_half_pixel",
-           spatial_scale=0.3),
+    pooled(
+        "from the corner, smaller than a place", coordinate_transformation_mode="output_half_pixel", spatial_scale=0.3
+    ),
 )

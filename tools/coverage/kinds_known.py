@@ -11,14 +11,17 @@ from torch import Tensor, nn
 
 def suppressed(dets: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
     """Return the boxes that non-maximum suppression keeps, best first."""
-    order, kept = scores.argsort(descending=True).tolist(), []
-    areas = (dets[:, 2:] - dets[:, :2]).prod(1)
-    for i in order:
-        low, high = torch.maximum(dets[i, :2], dets[kept, :2]), torch.minimum(dets[i, 2:], dets[kept, 2:])
+    order, kept = scores.argsort(descending=True), []
+    corners = dets[order]
+    areas, left = (corners[:, 2:] - corners[:, :2]).prod(1), torch.ones(len(order), dtype=torch.bool)
+    for i in range(len(order)):
+        if not left[i]:
+            continue
+        kept.append(i)
+        low, high = torch.maximum(corners[i, :2], corners[:, :2]), torch.minimum(corners[i, 2:], corners[:, 2:])
         shared = (high - low).clamp(min=0).prod(-1)
-        if not kept or bool((shared / (areas[i] + areas[kept] - shared) <= iou_threshold).all()):
-            kept.append(i)
-    return torch.tensor(kept, dtype=torch.int64)
+        left &= shared / (areas[i] + areas - shared) <= iou_threshold
+    return order[torch.tensor(kept, dtype=torch.int64)]
 
 
 class Suppression(torch.autograd.Function):
@@ -83,7 +86,9 @@ def declared() -> torch.library.Library | None:
     import torchvision.ops.poolers
     import torchvision.ops.roi_align
 
-    def align(x: Tensor, rois: Tensor, output_size: Any, spatial_scale: float = 1.0, sampling_ratio: int = -1) -> Tensor:
+    def align(
+        x: Tensor, rois: Tensor, output_size: Any, spatial_scale: float = 1.0, sampling_ratio: int = -1
+    ) -> Tensor:
         return Aligned.apply(x, rois, *output_size, spatial_scale, sampling_ratio, False)
 
     torchvision.ops.boxes._assert_has_ops = torchvision.ops.roi_align._assert_has_ops = there
@@ -153,7 +158,7 @@ def ssdlite() -> Any:
     """Return torchvision's SSDLite with few boxes."""
     from torchvision.models.detection import ssdlite320_mobilenet_v3_large
 
-    few = {"score_thresh": 0.0, "detections_per_img": 20}
+    few = {"score_thresh": 0.0, "detections_per_img": 20, "topk_candidates": 20}
     return ssdlite320_mobilenet_v3_large(weights=None, weights_backbone=None, num_classes=21, **few)
 
 
