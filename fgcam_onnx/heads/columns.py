@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from onnx import TensorProto
-
 from ..graph.facts import producers_of
 from ..graph.indices import indices_of
 from ..graph.model import Model, dims_of
+from ..graph.score import DETECTIONS
 from .pieces import Piece, made_of, pieces_of
 
 COCO = 80
@@ -99,6 +98,9 @@ def columns_of(
     ``objectness`` and ``classes`` what the caller says.
     """
     said = classes if classes is not None else labels
+    if name == DETECTIONS:
+        why = "boxes, scores and class numbers that the detector gives"
+        return Columns(False, 4, said or 0, label=5, form="xyxy", shown=True, why=why)
     found = {turned: pieces_of(model, name, axes[0 if turned else 1]) for turned in (True, False)}
     turned = _turned(sides, found, said)
     width, parts = sides[0 if turned else 1], found[turned]
@@ -202,19 +204,11 @@ def _counts(model: Model, name: str) -> bool:
         if name in indices:
             return True
         node = producers.get(name)
-        if node is not None and node.op_type == "Cast" and _whole(model, node.input[0]):
-            return True
         if node is None or node.op_type not in ("Cast", "Gather", "GatherElements", "GatherND", "Identity", "Reshape",
                                                 "Slice", "Squeeze", "Transpose", "Unsqueeze", "Expand"):  # fmt: skip
             return False
         name = node.input[0]
     return False
-
-
-def _whole(model: Model, name: str) -> bool:
-    """Tell a tensor of whole numbers."""
-    kind = model.types.get(name)
-    return kind is not None and kind.tensor_type.elem_type in (TensorProto.INT32, TensorProto.INT64)
 
 
 def _one_source(model: Model, boxes: list[Piece], scores: Piece) -> bool:
