@@ -97,6 +97,8 @@ def _grounded(head: Head, seen: Seen) -> Head:
         raise OptionError(
             f"objectness= and classes= (--objectness, --classes) are of boxes; this output is {head.told}"
         )
+    if head.kind not in ("boxes", "unknown") and stated.decode != "auto":
+        raise OptionError(f"decode={stated.decode!r} (--decode) is of boxes; this output is {head.told}")
     stands = ""
     if head.kind == "boxes" and head.columns is not None and head.axis is not None:
         softmax = head.end == "softmax" and head.over == head.axis

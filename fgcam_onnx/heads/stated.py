@@ -8,6 +8,9 @@ from ..errors import check_known
 from .background import STANDS
 from .head import KINDS
 
+DECODES = ("anchors", "auto", "cxcywh", "exp", "grid", "ltrb", "xyxy", "yxyx")
+"""How boxes are written; ``anchors`` and ``exp`` are followed by sizes, ``anchors:W,H,…``."""
+
 
 @dataclass(frozen=True)
 class Stated:
@@ -41,6 +44,7 @@ class Stated:
             check_known("head", self.kind, [k for k in KINDS if k != "unknown"])
         if self.background is not None:
             check_known("background", self.background, STANDS)
+        check_known("decode", self.decode.partition(":")[0], DECODES)
 
 
 NOTHING = Stated()

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from ..errors import OptionError, TargetError, suggest
 from ..heads import Columns
-from .cells import BY_CELL, Form, cells_of, form_of, from_cells
+from ..heads.stated import DECODES
+from .cells import BY_CELL, Form, cells_of, form_of, from_cells, sigmoid
 
-FORMATS = ("anchors", "auto", "cxcywh", "exp", "grid", "ltrb", "xyxy", "yxyx")
 RELATIVE = 2.0
 """Coordinates that all lie below this are shares of the input, not pixels."""
 
@@ -97,11 +97,6 @@ class Boxes:
         if self.columns is not None and self.columns.grid is not None:
             return laid_out(weights, self.columns)
         return np.ascontiguousarray(weights.T if self.turned else weights)
-
-
-def sigmoid(z: Any) -> Any:
-    """Return ``1 / (1 + exp(-z))``."""
-    return 0.5 * (1 + np.tanh(z / 2))
 
 
 def listed(output: NDArray[np.float32], columns: Columns) -> NDArray[np.float32]:
@@ -223,11 +218,11 @@ def checked_form(form: str) -> str:
     Raises
     ------
     OptionError
-        It is none of ``FORMATS``.
+        It is none of ``DECODES``.
     """
     name = form.partition(":")[0]
-    if name not in FORMATS:
-        raise OptionError(f"unknown boxes {form!r}; choose {', '.join(FORMATS)}.{suggest(form, FORMATS)}")
+    if name not in DECODES:
+        raise OptionError(f"unknown boxes {form!r}; choose {', '.join(DECODES)}.{suggest(form, DECODES)}")
     return form
 
 

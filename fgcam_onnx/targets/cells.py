@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -126,12 +126,12 @@ def from_cells(given: Floats, cells: Cells, form: Form) -> Floats:
         if len(form.anchors) != each:
             raise TargetError(f"{len(form.anchors)} anchors for {each} boxes of each cell; write {form.name}:W,H,W,H,…")
         sizes = np.asarray(form.anchors)[cells.which]
-        a, b = _sigmoid(a), _sigmoid(b)
+        a, b = sigmoid(a), sigmoid(b)
         if form.name == "exp":
             width, height = sizes[:, 0] * np.exp(c), sizes[:, 1] * np.exp(d)
         else:
             a, b = 2 * a - 0.5, 2 * b - 0.5
-            width, height = sizes[:, 0] * (2 * _sigmoid(c)) ** 2, sizes[:, 1] * (2 * _sigmoid(d)) ** 2
+            width, height = sizes[:, 0] * (2 * sigmoid(c)) ** 2, sizes[:, 1] * (2 * sigmoid(d)) ** 2
     x, y = (cells.x + a) * cells.across, (cells.y + b) * cells.down
     return np.stack([x - width / 2, y - height / 2, x + width / 2, y + height / 2], 1)
 
@@ -145,5 +145,6 @@ def _distances(given: Floats) -> Floats:
     return np.asarray(shares @ np.arange(bins.shape[2]))
 
 
-def _sigmoid(v: Floats) -> Floats:
-    return np.asarray(0.5 * (1 + np.tanh(v / 2)))
+def sigmoid(z: Any) -> Any:
+    """Return ``1 / (1 + exp(-z))``."""
+    return 0.5 * (1 + np.tanh(z / 2))

@@ -31,10 +31,10 @@ SORTED = "k = Shape(found)  best, order = TopK(found, k)  y = Gather(corners, or
 FIXED = "best, order = TopK(found, five)  y = Gather(corners, order)  names = Gather(numbers, order) "
 
 
-def net(tail: str, ends: str, *, least: float = 0.6) -> onnx.ModelProto:
+def net(tail: str, ends: str, *, least: float = 0.52) -> onnx.ModelProto:
     return nets.net(
         f"{BOXES} {CHOICE} {tail}", f"(float[1,3,{SIDE},{SIDE}] x) => ({ends})", opset=18,
-        V=nets.normal(4, 4, CLASSES) * 0.5, Vb=nets.normal(5, 4, 4) * 0.5, size=np.float32(16),
+        V=nets.normal(4, 4, CLASSES) * 0.1, Vb=nets.normal(5, 4, 4) * 0.5, size=np.float32(16),
         most=np.array([100]), overlap=np.float32([0.5]), least=np.float32([least]), zero=np.array([0]),
         one=np.array([1]), two=np.array([2]), three=np.array([3]), five=np.array([5]),
     )  # fmt: skip

@@ -10,6 +10,7 @@ table of ``docs/coverage.md`` and the reasons of what is not explained.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import re
 import sys
@@ -23,7 +24,6 @@ import onnx
 import onnxruntime
 
 from fgcam_onnx import Explainer, load
-from fgcam_onnx.arguments import image_input
 from fgcam_onnx.errors import FgcamError
 from fgcam_onnx.graph.model import Model
 from fgcam_onnx.heads import Stated
@@ -77,10 +77,11 @@ def inputs_of(model: Model, image: str) -> dict[str, np.ndarray]:
 
 def ways(model: Model) -> Iterator[dict[str, Any]]:
     """Yield what is said, the least first: nothing, which class is no object, an output, an element of one."""
+    inputs = [None] if len(model.inputs) == 1 else [i.name for i in model.inputs if len(i.shape) > 2]
     outputs = [None, *(o.name for o in model.answers if o.dtype.kind == "f")]
-    for output in outputs:
+    for name, output in itertools.product(inputs, outputs):
         for said in ({}, {"head": Stated(background="none")}, {"head": Stated("embedding"), "target": Element(0)}):
-            yield {"output": output, **said}
+            yield {"input": name, "output": output, **said}
 
 
 def explained(model: Model, method: str) -> dict[str, Any]:
@@ -89,18 +90,17 @@ def explained(model: Model, method: str) -> dict[str, Any]:
     for said in ways(model):
         target = said.pop("target", None)
         try:
-            image = image_input(model.inputs, None).name
             explainer = Explainer(model, method=method, threads=1, batch=8, **said)
-            found = explainer(inputs_of(model, image), target=target)
-            kind = explainer.head.kind
+            found = explainer(inputs_of(model, explainer.input), target=target)
         except FgcamError as error:
             first = first or f"{type(error).__name__}: {error}"
-            if len(model.inputs) > 1 and "input" in str(error):
-                break
             continue
         finite = all(np.isfinite(m).all() for m in found.maps.values())
-        asked = "" if said["output"] is None and len(said) == 1 else first
-        return {"explained": bool(finite), "kind": kind, "asked": asked}
+        return {
+            "explained": bool(finite),
+            "kind": explainer.head.kind if target is None else "not known",
+            "asked": first,
+        }
     return {"explained": False, "reason": first}
 
 
