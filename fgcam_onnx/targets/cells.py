@@ -71,13 +71,15 @@ def cells_of(count: int, size: tuple[int, int], *, grid: tuple[int, int] | None,
     if grid is not None:
         parts = [_cells(grid, (size[1] / grid[1], size[0] / grid[0]))] * anchors
         which = np.repeat(np.arange(anchors), grid[0] * grid[1])
-        return Cells(*np.concatenate(parts, 1), which)
+        x, y, across, down = np.concatenate(parts, 1)
+        return Cells(x, y, across, down, which)
     for strides in GRIDS:
         for rounded in (math.floor, math.ceil):
             grids = [(rounded(size[0] / s), rounded(size[1] / s)) for s in strides]
             if sum(h * w for h, w in grids) == count:
                 made = [_cells(g, (s, s)) for g, s in zip(grids, strides, strict=True)]
-                return Cells(*np.concatenate(made, 1), np.zeros(count, np.int64))
+                x, y, across, down = np.concatenate(made, 1)
+                return Cells(x, y, across, down, np.zeros(count, np.int64))
     raise TargetError(
         f"{count} boxes are not the cells of grids with strides 8, 16 and 32, or the like, on {size[0]} x {size[1]}"
     )
