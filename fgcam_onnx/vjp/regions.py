@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..errors import UnsupportedOperatorError
+from ..graph.shapes import Dim
 from ..graph.value import Array, Value
 from .rule import Rules, static
 
@@ -132,10 +133,11 @@ def _belongs(images: Value, x: Value, bins: object) -> Value:
     first = e.emit("Slice", e.shape_of(x), e.ints([0]), e.ints([1]))
     scalar = e.emit("Squeeze", first, e.ints([0]))
     numbers = e.emit("Range", e.constant(np.array(0)), scalar, e.constant(np.array(1)))
-    return (numbers.reshape((None, 1, 1)) == each).astype(x.dtype)
+    found: Value = (numbers.reshape((None, 1, 1)) == each).astype(x.dtype)
+    return found
 
 
-def _own(lines: Value, images: Value, bins: int, places: object) -> Value:
+def _own(lines: Value, images: Value, bins: int, places: Dim) -> Value:
     """Return of products (N, boxes * bins, places) with every image those with a box's own, (boxes, bins, places)."""
     own = _belongs(images, lines, bins).transpose((0, 2, 1))
     return (lines * own).sum(0).reshape((None, bins, places))
