@@ -207,5 +207,5 @@ def test_a_flat_head_without_a_batch_is_the_one_with_it(turned: bool) -> None:
 def test_a_form_that_there_is_not_and_one_for_what_is_no_box_are_errors() -> None:
     with pytest.raises(OptionError, match=r"gird.*Did you mean 'grid'"):
         Stated(decode="gird")
-    with pytest.raises(OptionError, match="--decode.*is of boxes"):
+    with pytest.raises(OptionError, match=r"--decode.*is of boxes"):
         head_of(nets.classifier(4), Stated(decode="grid"))
