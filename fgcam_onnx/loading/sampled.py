@@ -19,6 +19,8 @@ def affine_grid(theta: Value, size: Value, *, align_corners: int = 0) -> Results
     if known is None or theta.rank != 3:
         raise UnsupportedOperatorError("a grid whose size is computed is not written out")
     sides = [int(n) for n in known.reshape(-1)[2:]]
+    if align_corners and 1 in sides:  # ONNX Runtime looks at 1 there, PyTorch at 0
+        raise UnsupportedOperatorError("an aligned grid with a side of one place is not written out")
     lines = [_line(n, bool(align_corners)) for n in sides]
     along = reversed(np.meshgrid(*lines, indexing="ij"))
     places = np.stack([*along, np.ones(sides)]).reshape(len(sides) + 1, -1)
