@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 from .graph.emitter import Emitter
 from .graph.model import Model
 from .graph.value import Value
-from .guiding import guided, smoothed
-from .layers.flow import lie_alike
+from .guiding import guided, lie_alike, smoothed
 from .layers.layers import Layer
 from .lrp.composites import Composite
 from .lrp.trace import Step, trace_outputs

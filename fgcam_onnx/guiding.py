@@ -6,12 +6,13 @@ The fine map says where something was seen, the CAM at the base what the net mak
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .cam.fusion import resized
+from .graph.model import Model
 from .graph.value import Array, Value
+from .layers.flow import rows_of
 from .layers.layers import Layer
-from .matrices import along
+from .matrices import along, gaussian, gaussian_matrix, mirrored
 
 WIDEST = 1024
 """The longest axis that is smoothed by a matrix."""
@@ -24,27 +25,20 @@ def smoothed(maps: Value, layer: Layer, *, base: Layer, lowpass: float) -> Value
     """
     found = maps
     for axis, (size, steps) in enumerate(zip(layer.spatial, base.spatial, strict=True), 1):
-        sigma = lowpass * size / steps
-        radius = int(np.ceil(4 * sigma))
-        taps = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
-        mirrored = np.pad(np.arange(size), radius, mode="symmetric")
-        found = _filtered(found, axis, taps=taps / taps.sum(), places=mirrored)
+        found = _smoothed_along(found, axis, size, sigma=lowpass * size / steps)
     return found
 
 
-def _filtered(v: Value, axis: int, *, taps: NDArray[np.float64], places: NDArray[np.int64]) -> Value:
-    """Return at each position along ``axis`` of ``v`` the sum of what lies at the next ``places``, times ``taps``.
+def _smoothed_along(v: Value, axis: int, size: int, *, sigma: float) -> Value:
+    """Return ``v`` smoothed along an axis.
 
     ONNX Runtime multiplies matrices many times faster than it convolves one channel; of a long line a matrix is large.
     """
-    emit, ints = v.emitter.emit, v.emitter.ints
-    size = len(places) - len(taps) + 1
     if size <= WIDEST:
-        matrix = np.zeros((size, size), np.float32)
-        for shift, tap in enumerate(taps):
-            np.add.at(matrix, (np.arange(size), places[shift : shift + size]), tap)
-        smooth: Value = along(v, {axis: matrix})
+        smooth: Value = along(v, {axis: gaussian_matrix(size, sigma=sigma).astype(np.float32)})
         return smooth
+    emit, ints = v.emitter.emit, v.emitter.ints
+    taps, places = gaussian(sigma), mirrored(size, len(gaussian(sigma)) // 2)
     kernel = taps.astype(np.float32).reshape([-1 if a == axis + 1 else 1 for a in range(v.rank + 1)])
     wide = emit("Gather", emit("Unsqueeze", v, ints([1])), ints(places.tolist()), axis=axis + 1)
     return emit("Squeeze", emit("Conv", wide, v.emitter.constant(kernel)), ints([1]))
@@ -60,3 +54,17 @@ def guided(maps: Array, layer: Layer, *, cam: Array) -> Array:
     share = cam / np.where(largest > 0, largest, 1)
     speaks_for, against = (resized(np.maximum(c, 0), layer.spatial) for c in (share, -share))
     return np.maximum(maps, 0) * speaks_for + np.minimum(maps, 0) * against
+
+
+def lie_alike(model: Model, one: Layer, other: Layer, *, source: str) -> bool:
+    """Tell whether the maps of two layers are of the same images, row by row, on as many axes."""
+    if len(one.spatial) != len(other.spatial):
+        return False
+    first = {x.shape[0] for x in (one, other)}
+    if all(isinstance(d, int) for d in first):
+        return len(first) == 1
+    try:
+        rows = {rows_of(model, x.name, source=source) for x in (one, other)}
+    except LookupError:
+        return False
+    return len(rows) == 1 and rows.isdisjoint({None, 0})

@@ -53,12 +53,24 @@ def resize_matrix(size: int, out: int, *, coordinates: str = "half_pixel") -> Ma
     return 1 - np.minimum(distance, 1)
 
 
-def gaussian_matrix(n: int, *, sigma: float) -> Matrix:
-    """Return the (n, n) matrix that smooths along an axis, which is mirrored at its ends."""
+def gaussian(sigma: float) -> Matrix:
+    """Return the weights of a Gaussian, cut at four times its standard deviation, in positions; their sum is 1."""
     radius = int(np.ceil(4 * sigma))
     taps = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
-    places = np.pad(np.arange(n), radius, mode="symmetric")
+    weights: Matrix = taps / taps.sum()
+    return weights
+
+
+def mirrored(n: int, radius: int) -> NDArray[np.int64]:
+    """Return the positions of a line of ``n`` with ``radius`` more at each end, mirrored there."""
+    return np.pad(np.arange(n), radius, mode="symmetric")
+
+
+def gaussian_matrix(n: int, *, sigma: float) -> Matrix:
+    """Return the (n, n) matrix that smooths along an axis, which is mirrored at its ends."""
+    taps = gaussian(sigma)
+    places = mirrored(n, len(taps) // 2)
     matrix = np.zeros((n, n))
-    for shift, tap in enumerate(taps / taps.sum()):
+    for shift, tap in enumerate(taps):
         np.add.at(matrix, (np.arange(n), places[shift : shift + n]), tap)
     return matrix

@@ -12,7 +12,7 @@ from parsed import drawn, parsed
 
 import fgcam_onnx
 from fgcam_onnx.errors import OptionError
-from fgcam_onnx.layers.flow import lie_alike
+from fgcam_onnx.guiding import lie_alike
 from fgcam_onnx.targets import Difference
 
 PLAIN: dict[str, Any] = {"guided": False, "lowpass": 0.0}

@@ -66,7 +66,6 @@ class Count(click.ParamType):  # type: ignore[type-arg, unused-ignore]
 @click.option("--base-layer", metavar="NAME", help="Where the base is computed.  [default: the deepest]")
 @click.option("--grid", type=Size(), help="A transformer's grid of tokens.  [default: as the graph shows it]")
 @click.option("--target", metavar="TARGET", help=HELP)
-@click.option("--boxes", default="auto", help="How a detector writes boxes: auto, cxcywh, xyxy, yxyx or grid.")
 @MEANING
 @RULES
 @PICTURES
@@ -126,7 +125,7 @@ def command(ctx: click.Context, /, model: Path, source: tuple[str, ...], **optio
     noted(head := explainer.head)
     labels = head.labels or meant.labels
     targets, top = read_targets(
-        options["target"], labels=labels, explainer=explainer, preprocess=prepared.preprocess, boxes=options["boxes"]
+        options["target"], labels=labels, explainer=explainer, preprocess=prepared.preprocess, boxes=options["decode"]
     )
     counter = Counter()
     pictures = Source(source, options["column"], options["id_column"])

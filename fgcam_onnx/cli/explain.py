@@ -63,7 +63,6 @@ PASSED_ON = "layers grid aug_smooth int8 device threads batch".split()
 @click.option(
     "--seed", type=click.Path(path_type=Path), help="Explain a weighted sum of the output: its weights, .npy."
 )
-@click.option("--boxes", default="auto", help="How a detector writes boxes: auto, cxcywh, xyxy, yxyx or grid.")
 @MEANING
 @RULES
 @click.option("--composite", metavar="NAME", help="The rules of lrp, such as epsilongammabox: --set composite=NAME.")
@@ -144,7 +143,7 @@ def command(ctx: click.Context, /, **options: Any) -> None:
     noted(head)
     targets, top = read_targets(
         options["target"], labels=labels, explainer=explainers[0], preprocess=prepared.preprocess,
-        seed=options["seed"], boxes=options["boxes"],
+        seed=options["seed"], boxes=options["decode"],
     )  # fmt: skip
     out = make_folder(options["out"])
     files = [f for f in (labels_file, options["seed"], _liked(options["target"])) if f is not None]

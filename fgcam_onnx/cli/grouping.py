@@ -18,7 +18,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
         "residual", "products", "start", "saturation", "trace",
     ),
     "Where": ("layers", "layer", "fuse", "grid"),
-    "What is explained": ("target", "seed", "boxes", "head", "objectness", "class_count", "background", "labels_file"),
+    "What is explained": ("target", "seed", "decode", "head", "objectness", "class_count", "background", "labels_file"),
     "How pictures are prepared": (
         "spec", "size", "resize", "white", "layout", "channels", "scale", "mean", "std",
         "input_name", "output_name", "feeds",

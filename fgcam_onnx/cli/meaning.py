@@ -37,6 +37,13 @@ MEANING = together(
         help="How many classes a detector's boxes have, if more follows them.  [default: as the model tells it]",
     ),
     click.option(
+        "--decode",
+        metavar="FORM",
+        default="auto",
+        help="How a detector writes boxes: auto, cxcywh, xyxy, yxyx, or by the cells of grids: grid, ltrb, "
+        "anchors:W,H,… or exp:W,H,…",
+    ),
+    click.option(
         "--background",
         metavar="first|last|none",
         help="Which class of an output with places is no object: an SSD's first, a DETR's last, a reader's blank.  "
@@ -98,7 +105,10 @@ def stated(options: Mapping[str, Any], labels_file: Path | None) -> Stated:
 
     nameless = options["head"] in ("embedding", "number") and options["labels_file"] is None
     labels = read_labels(labels_file) if labels_file is not None and not nameless else ()
-    return Stated(options["head"], tuple(labels), options["objectness"], options["class_count"], options["background"])
+    return Stated(
+        options["head"], tuple(labels), options["objectness"], options["class_count"], options["background"],
+        options["decode"],
+    )  # fmt: skip
 
 
 def noted(head: Head) -> None:

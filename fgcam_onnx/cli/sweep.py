@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     help="A row; repeatable.  [default: the input, for methods that reach it, and the best layer of each resolution]",
 )  # fmt: skip
 @click.option("--target", metavar="TARGET", help=HELP.replace("top:K, the K top classes; ", ""))
-@click.option("--boxes", default="auto", help="How a detector writes boxes: auto, cxcywh, xyxy, yxyx or grid.")
 @click.option("--base", metavar="NAME", help="The CAM that is refined.  [default: gradcam; auto: as suits the net]")
 @click.option("--base-layer", metavar="NAME", help="Where the base is computed.  [default: the deepest]")
 @MEANING
@@ -100,7 +99,7 @@ def command(ctx: click.Context, /, **options: Any) -> None:
     noted(explainer.head)
     labels = explainer.head.labels or meant.labels
     targets, top = read_targets(
-        options["target"], labels=labels, explainer=explainer, preprocess=preprocess, boxes=options["boxes"]
+        options["target"], labels=labels, explainer=explainer, preprocess=preprocess, boxes=options["decode"]
     )
     if top:
         raise OptionError("a sweep is of one target; `fgcam explain` takes top:K")

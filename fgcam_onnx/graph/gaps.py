@@ -72,7 +72,7 @@ def _onnx_infers(proto: ModelProto, **options: Any) -> ModelProto:
 def untyped(name: str, types: Types, nodes: Iterable[NodeProto]) -> str:
     """Say which node keeps inference from the shape of tensor ``name``."""
     known = {n for n, t in types.items() if t.tensor_type.HasField("shape")}
-    stop = next((n for n in nodes if any(n.output) and known.isdisjoint(n.output)), None)
+    stop = next((n for n in nodes if any(n.output) and not known.issuperset(filter(None, n.output))), None)
     if stop is None:
         return f"the shape of tensor {name!r} is not known"
     return (

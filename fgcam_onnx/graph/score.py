@@ -16,6 +16,9 @@ SHOWS = VIEWS | {"DequantizeLinear", "QuantizeLinear"}
 """Operators behind a score that show it again, rounded perhaps."""
 UNWRAPS = frozenset({"ZipMap"})
 
+DETECTIONS = "detections"
+"""The tensor that a detector's boxes, scores and class numbers are joined to when it is loaded."""
+
 
 @dataclass(frozen=True)
 class Score:
@@ -66,9 +69,14 @@ def shows(node: onnx.NodeProto) -> bool:
     return node.op_type in SHOWS or (node.op_type == "Split" and len(node.output) == 1)
 
 
+def usable_outputs(model: Model) -> list[str]:
+    """Return the outputs whose elements can be targets."""
+    return [o.name for o in model.answers or model.outputs if _explainable(o)]
+
+
 def _only_output(model: Model) -> str:
     answers = model.answers or model.outputs
-    usable = [o.name for o in answers if _explainable(o)]
+    usable = usable_outputs(model)
     if len(answers) == 1 and answers[0].dtype.kind in "iu":
         return answers[0].name
     if len(usable) == 1:

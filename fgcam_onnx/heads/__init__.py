@@ -6,9 +6,10 @@ Imports errors, graph and layers.
 from __future__ import annotations
 
 from .columns import Columns
-from .finding import NOTHING, Stated, find_head, meaning_of
+from .finding import find_head, meaning_of
 from .head import KINDS, Head
 from .names import fitted_labels, own_labels
+from .stated import NOTHING, Stated
 
 __all__ = [
     "KINDS",

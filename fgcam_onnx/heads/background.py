@@ -18,8 +18,9 @@ def stands_at(columns: Columns, count: int | None, *, names: int | None, end: st
     """Return where the class that is no object stands in a detector's scores.
 
     Empty where a name tells it, or nothing speaks for one: scores that end in a sigmoid, or go with an objectness, need
-    none. ``open`` where the scores go by a softmax, or beside the boxes without an end, and no name tells which it is.
-    An SSD has it first; of boxes that a sigmoid makes, as a DETR's, one class more than names stands last.
+    none, nor do raw scores of each cell of a grid. ``open`` where the scores go by a softmax, or beside the boxes
+    without an end, and no name tells which it is. An SSD has it first; of boxes that a sigmoid makes, as a DETR's, one
+    class more than names stands last.
 
     Parameters
     ----------
@@ -36,7 +37,7 @@ def stands_at(columns: Columns, count: int | None, *, names: int | None, end: st
         return "last" if columns.beside and columns.form == "cxcywh" else OPEN
     if names is not None and count == names:
         return ""
-    raw = bool(columns.beside) and not end
+    raw = bool(columns.beside) and columns.grid is None and not end
     return OPEN if softmax or raw else ""
 
 

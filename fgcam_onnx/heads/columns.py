@@ -8,6 +8,7 @@ from typing import Any
 from ..graph.facts import producers_of
 from ..graph.indices import indices_of
 from ..graph.model import Model, dims_of
+from ..graph.score import DETECTIONS
 from .pieces import Piece, made_of, pieces_of
 
 COCO = 80
@@ -33,6 +34,14 @@ class Columns:
         How boxes are written, as ``targets.Detection`` has it.
     beside : str
         The output that holds the boxes; empty where it is this one.
+    at, sides : int
+        The first number of the box, and how many it has: 4, or 4 distributions.
+    grid : (int, int), optional
+        Height and width of the grid of which each cell has boxes, of an output that is laid out as one.
+    anchors : int
+        How many boxes a cell of it has.
+    raw : bool
+        Whether objectness and scores are before their sigmoid.
     known : bool
         Whether the graph, the labels or the file tell it; where not, whether there is an objectness is open.
     shown : bool
@@ -47,6 +56,11 @@ class Columns:
     label: int | None = None
     form: str = "auto"
     beside: str = ""
+    at: int = 0
+    sides: int = 4
+    grid: tuple[int, int] | None = None
+    anchors: int = 1
+    raw: bool = False
     known: bool = True
     shown: bool = False
     why: str = ""
@@ -59,6 +73,8 @@ class Columns:
             "first_class": self.first,
             "class_number": self.label,
             "boxes": self.form,
+            "grid": None if self.grid is None else [*self.grid],
+            "boxes_of_a_cell": None if self.grid is None else self.anchors,
             "boxes_from": self.beside or None,
             "known": self.known,
             "why": self.why,
@@ -82,6 +98,9 @@ def columns_of(
     ``objectness`` and ``classes`` what the caller says.
     """
     said = classes if classes is not None else labels
+    if name == DETECTIONS:
+        why = "boxes, scores and class numbers that the detector gives"
+        return Columns(False, 4, said or 0, label=5, form="xyxy", shown=True, why=why)
     found = {turned: pieces_of(model, name, axes[0 if turned else 1]) for turned in (True, False)}
     turned = _turned(sides, found, said)
     width, parts = sides[0 if turned else 1], found[turned]

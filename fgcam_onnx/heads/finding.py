@@ -4,86 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from ..errors import OptionError, check_known
+from ..errors import FgcamError, OptionError
 from ..graph.facts import facts_of, producers_of
 from ..graph.memo import once
-from ..graph.model import Model, TensorSpec
-from ..graph.score import Score, find_score
-from ..graph.shapes import Shape
-from ..layers.flow import Flow, flow_of
-from .background import STANDS, by_softmax, stands_at, with_background
-from .columns import Columns, columns_of, form_of
+from ..graph.model import Model
+from ..graph.score import DETECTIONS, Score, find_score, usable_outputs
+from ..layers.flow import flow_of
+from .background import by_softmax, stands_at, with_background
+from .boxed import boxes_in, cells_of, distributed, grid_in, of_several, raw_grids, speaks_for_boxes
 from .doubts import doubt_of_map, may_be_map
 from .ends import answer_axis, embeds, end_of, refuse_chosen, refuse_index
 from .head import KINDS, Head
-from .names import fitted_labels, metadata_of, own_labels
-
-BOXES = ("detect", "obb", "pose", "segment")
-"""Ultralytics' tasks whose first output holds boxes."""
-
-STRIDES = ((1,), (2,), (4,), (8,), (16,), (32,), (8, 16, 32), (8, 16, 32, 64), (4, 8, 16, 32), (16, 32))
-LEAST_BOXES = 4
-
-
-@dataclass(frozen=True)
-class Stated:
-    """What the caller says of an output.
-
-    Attributes
-    ----------
-    kind : str, optional
-        A row of ``KINDS``; None where the model is to tell it.
-    labels : tuple of str
-        Class names; empty where the model's own are to be taken.
-    objectness : bool, optional
-        Of boxes: whether column 4 is an objectness.
-    classes : int, optional
-        How many classes there are, where more columns follow them.
-    background : {"first", "last", "none"}, optional
-        Where the class stands that is no object, of an output with places.
-    """
-
-    kind: str | None = None
-    labels: tuple[str, ...] = ()
-    objectness: bool | None = None
-    classes: int | None = None
-    background: str | None = None
-
-    def __post_init__(self) -> None:
-        if self.kind is not None:
-            check_known("head", self.kind, [k for k in KINDS if k != "unknown"])
-        if self.background is not None:
-            check_known("background", self.background, STANDS)
-
-
-NOTHING = Stated()
-
-
-@dataclass(frozen=True)
-class _Seen:
-    """What kinds are told from."""
-
-    model: Model
-    score: Score
-    flow: Flow
-    source: str
-    shape: Shape
-    end: str
-    over: int | None
-    labels: int | None
-    stated: Stated
-
-    @property
-    def told(self) -> dict[str, str]:
-        return metadata_of(self.model)
-
-    def where(self, axis: int) -> int:
-        """Return where an axis of one answer is in the output's tensor."""
-        if self.flow.axis is None:
-            return axis + (self.flow.shape[:1] == (1,))
-        return axis if axis < self.flow.axis else axis + 1
+from .names import fitted_labels, own_labels
+from .seen import Seen
+from .stated import NOTHING, Stated
 
 
 def find_head(model: Model, score: Score, *, source: str, stated: Stated = NOTHING) -> Head:
@@ -101,9 +37,11 @@ def find_head(model: Model, score: Score, *, source: str, stated: Stated = NOTHI
     labels = stated.labels or own_labels(model)
     shape = flow.answer_shape
     count = len(labels) if labels else None
-    seen = _Seen(model, score, flow, source, shape, end, over, count, stated)
+    seen = Seen(model, score, flow, source, shape, end, over, count, stated)
     head = _stated(seen) if stated.kind is not None else _told(seen)
     head = _grounded(replace(head, shape=shape, end=end, over=over), seen)
+    if head.kind == "boxes" and head.columns is not None and stated.decode != "auto":
+        head = replace(head, columns=replace(head.columns, form=stated.decode))
     return _labelled(head, labels, given=bool(stated.labels))
 
 
@@ -120,6 +58,8 @@ def meaning_of(
     OptionError, TargetError
         As for `find_score` and `find_head`.
     """
+    if output is None:
+        output = _with_boxes(model, source, before_softmax, stated)
     score = find_score(model, output, before_softmax=before_softmax)
     refuse_index(model, score.output)
     refuse_chosen(model, score.output)
@@ -130,7 +70,25 @@ def meaning_of(
     return score, head
 
 
-def _grounded(head: Head, seen: _Seen) -> Head:
+def _with_boxes(model: Model, source: str, before_softmax: bool, stated: Stated) -> str | None:
+    """Return which of several outputs holds the scores of boxes, where exactly one does; else None."""
+    if DETECTIONS in model.types and DETECTIONS not in {o.name for o in model.outputs}:
+        return DETECTIONS
+    names = usable_outputs(model)
+    if len(names) < 2 or stated.kind not in (None, "boxes"):
+        return None
+    found = []
+    for name in names:
+        try:
+            score = find_score(model, name, before_softmax=before_softmax)
+            head = find_head(model, score, source=source, stated=replace(stated, labels=(), background=None))
+        except FgcamError:
+            continue
+        found += [name] if head.kind == "boxes" and not head.guessed else []
+    return found[0] if len(found) == 1 else None
+
+
+def _grounded(head: Head, seen: Seen) -> Head:
     """Return ``head`` with what is known of a class that is no object."""
     said, stated = seen.stated.background, seen.stated
     if said is not None and not (head.dense and head.classed):
@@ -139,6 +97,8 @@ def _grounded(head: Head, seen: _Seen) -> Head:
         raise OptionError(
             f"objectness= and classes= (--objectness, --classes) are of boxes; this output is {head.told}"
         )
+    if head.kind not in ("boxes", "unknown") and stated.decode != "auto":
+        raise OptionError(f"decode={stated.decode!r} (--decode) is of boxes; this output is {head.told}")
     stands = ""
     if head.kind == "boxes" and head.columns is not None and head.axis is not None:
         softmax = head.end == "softmax" and head.over == head.axis
@@ -170,36 +130,38 @@ def _labelled(head: Head, labels: Sequence[str], *, given: bool) -> Head:
     return replace(head, labels=tuple(labels))
 
 
-def _stated(seen: _Seen) -> Head:
+def _stated(seen: Seen) -> Head:
     kind, shape = str(seen.stated.kind), seen.shape
     sizes = [d for d in shape if isinstance(d, int)]
     whole = math.prod(sizes) if len(sizes) == len(shape) else None
     if kind in ("classes", "embedding", "number"):
         return Head(kind, shape, None, whole, why="as was said")
-    found = {"boxes": _boxes, "map": _map, "several": _several}[kind](seen)
+    found = {"boxes": boxes_in, "map": _map, "several": _several}[kind](seen)
     if found is None:
         sides = " x ".join(map(str, shape))
         raise Head("unknown", shape).refusal(f"an output of {sides} for each image is not {KINDS[kind]}")
     return replace(found, why="as was said", guessed=False)
 
 
-def _told(seen: _Seen) -> Head:
+def _told(seen: Seen) -> Head:
     """Return the first kind that something speaks for."""
     shape, labels = seen.shape, seen.labels
     large = [d for d in shape if d != 1]
     if len(large) <= 1 and all(isinstance(d, int) for d in large):
         return _flat(seen, int(math.prod(d for d in large if isinstance(d, int))))
     if len(shape) == 2:
-        boxes = _boxes(seen)
+        boxes = boxes_in(seen)
         beside = boxes is not None and boxes.columns is not None and boxes.columns.beside
         if not beside and seen.end == "softmax" and seen.over is not None and (several := _several(seen)) is not None:
             return replace(several, guessed=False)
-        if boxes is not None and (why := _speaks_for_boxes(seen, boxes)):
+        if boxes is not None and (why := speaks_for_boxes(seen, boxes)):
             return replace(boxes, why=why, guessed=False)
-        cells = boxes is not None and not _cells(seen).isdisjoint({d for d in shape if isinstance(d, int)})
+        cells = boxes is not None and not cells_of(seen).isdisjoint({d for d in shape if isinstance(d, int)})
         if (several := _several(seen)) is not None and (labels == several.count or (several.why and not cells)):
             return several
-    if len(shape) > 2 and not _raw_grids(seen) and (found := _map(seen)) is not None:
+    if len(shape) > 2 and (grid := grid_in(seen)) is not None and (of_several(seen) or distributed(grid)):
+        return grid
+    if len(shape) > 2 and not raw_grids(seen) and (found := _map(seen)) is not None:
         doubt = doubt_of_map(seen.model, seen.score.output, found, seen.end, source=seen.source, names=labels)
         return replace(found, **doubt) if doubt else found
     why = embeds(seen.model, seen.score.output)
@@ -208,7 +170,7 @@ def _told(seen: _Seen) -> Head:
     return Head("unknown", shape, why="its shape, names and graph leave it open")
 
 
-def _flat(seen: _Seen, count: int) -> Head:
+def _flat(seen: Seen, count: int) -> Head:
     if seen.labels is not None and (seen.labels == count or (seen.labels == count + 1 and count > 1)):
         return Head("classes", seen.shape, None, count, why="there are as many names")
     if seen.end in ("softmax", "sigmoid", "done"):
@@ -220,7 +182,7 @@ def _flat(seen: _Seen, count: int) -> Head:
     return Head("classes", seen.shape, None, count, why="one number for each class", guessed=True)
 
 
-def _several(seen: _Seen) -> Head | None:
+def _several(seen: Seen) -> Head | None:
     """Return several heads of classes, the classes along the axis of the softmax, the names, or a last product."""
     shape = seen.shape
     if len(shape) != 2:
@@ -236,7 +198,7 @@ def _several(seen: _Seen) -> Head | None:
     return Head("several", shape, 1 if axis is None else axis, count, why=why if axis is not None else "", guessed=True)
 
 
-def _product_axis(seen: _Seen) -> int | None:
+def _product_axis(seen: Seen) -> int | None:
     """Return the axis of the columns of the last product, which are classes, where the end is one."""
     producers, name = producers_of(seen.model), seen.score.logits
     rank = len(seen.flow.shape)
@@ -256,7 +218,7 @@ def _product_axis(seen: _Seen) -> int | None:
     return None
 
 
-def _map(seen: _Seen) -> Head | None:
+def _map(seen: Seen) -> Head | None:
     """Return a map of classes, (classes, h, w) or (h, w, classes), or of as many axes as the input has."""
     shape = seen.shape
     if not may_be_map(seen.model, shape, source=seen.source):
@@ -276,73 +238,3 @@ def _map(seen: _Seen) -> Head | None:
     size = shape[axis]
     why = "places of a picture" + (", the classes at the shorter axis" if guessed else "")
     return Head("map", shape, axis, size if isinstance(size, int) else None, why=why, guessed=guessed)
-
-
-def _raw_grids(seen: _Seen) -> bool:
-    """Tell one of several grids of a detector whose boxes are still to be made: the same channels, other sizes."""
-    mine = next((o.shape for o in seen.model.outputs if o.name == seen.score.output), ())
-    others = [o.shape for o in seen.model.answers if o.name != seen.score.output and len(o.shape) == len(mine)]
-    return any(s[:2] == mine[:2] and s[2:] != mine[2:] for s in others) and any(
-        isinstance(d, int) and d % 3 == 0 and d > 15 for d in mine[1:2]
-    )
-
-
-def _boxes(seen: _Seen) -> Head | None:
-    """Return boxes with classes, of an output of their own or with the boxes beside."""
-    shape = seen.shape
-    if len(shape) != 2:
-        return None
-    sides = tuple(d if isinstance(d, int) else 2**31 for d in shape)
-    if (beside := _beside(seen)) is not None:
-        turned = shape[0] != beside.shape[-2]
-        count = shape[0 if turned else 1]
-        columns = Columns(
-            turned, 0, count if isinstance(count, int) else 0, form=form_of(seen.model, beside.name), beside=beside.name
-        )
-        return Head("boxes", shape, 0 if turned else 1, columns.count, columns=columns)
-    found = columns_of(
-        seen.model, seen.score.output, (sides[0], sides[1]), axes=(seen.where(0), seen.where(1)), labels=seen.labels,
-        told=seen.told, objectness=seen.stated.objectness, classes=seen.stated.classes,
-    )  # fmt: skip
-    if found is None:
-        return None
-    count = found.count or None
-    return Head("boxes", shape, 0 if found.turned else 1, count, columns=found, why=found.why, guessed=not found.known)
-
-
-def _beside(seen: _Seen) -> TensorSpec | None:
-    """Return the only other output of (N, boxes, 4) for as many boxes as the scores have."""
-    fits = [
-        o
-        for o in seen.model.answers
-        if o.name != seen.score.output and len(o.shape) >= 3 and o.shape[-1] == 4 and o.shape[-2] in seen.shape
-        and isinstance(o.shape[-2], int)
-    ]  # fmt: skip
-    return fits[0] if len(fits) == 1 else None
-
-
-def _speaks_for_boxes(seen: _Seen, head: Head) -> str:
-    """Return what speaks for boxes; empty where nothing does."""
-    columns = head.columns
-    assert columns is not None
-    if columns.beside:
-        return f"output {columns.beside!r} holds as many boxes"
-    if seen.told.get("task") in BOXES:
-        return f"the file's task is {seen.told['task']}; {columns.why}"
-    width, boxes = (seen.shape[a if columns.turned else 1 - a] for a in (0, 1))
-    if columns.shown or (seen.labels is not None and width in (seen.labels + 4, seen.labels + 5)):
-        return columns.why
-    if columns.known and isinstance(boxes, int) and boxes >= LEAST_BOXES and boxes in _cells(seen):
-        return f"{boxes} boxes are the cells of grids over the input; {columns.why}"
-    return ""
-
-
-def _cells(seen: _Seen) -> set[int]:
-    """Return how many cells grids of the usual strides have over the input, with one or three boxes each."""
-    shape = next(i.shape for i in seen.model.inputs if i.name == seen.source)
-    axis = facts_of(seen.model).channel_axis.get(seen.source, 1)
-    sides = [d for a, d in enumerate(shape) if a not in (0, axis) and isinstance(d, int)]
-    if len(sides) != 2:
-        return set()
-    height, width = sides
-    return {n * sum((height // s) * (width // s) for s in strides) for strides in STRIDES for n in (1, 3)}

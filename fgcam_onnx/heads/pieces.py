@@ -74,9 +74,10 @@ def pieces_of(model: Model, name: str, axis: int, depth: int = 0) -> list[Piece]
 
 def _kept(before: tuple[Any, ...], after: tuple[Any, ...], axis: int) -> int | None:
     """Return which axis of ``before`` is ``axis`` of ``after``: of the same size, as far from the front or the end."""
-    back = axis - len(after)
-    if -back <= len(before) and before[back] == after[axis] and before[back + 1 :] == after[back + 1 :][: -back - 1]:
-        return len(before) + back
+    behind = len(after) - axis - 1
+    at = len(before) - behind - 1
+    if at >= 0 and before[at] == after[axis] and before[at + 1 :] == after[axis + 1 :]:
+        return at
     if axis < len(before) and before[axis] == after[axis] and before[1:axis] == after[1:axis]:
         return axis
     return None

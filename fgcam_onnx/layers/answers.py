@@ -2,42 +2,41 @@
 
 from __future__ import annotations
 
-from ..graph.facts import facts_of, producers_of, reached_from
+from ..graph.facts import producers_of, reached_from
 from ..graph.memo import once
-from ..graph.model import Model, dims_of
+from ..graph.model import Model
 from ..graph.operators import ELEMENTWISE, VIEWS
 from ..graph.subgraphs import reads
+from .flow import flow_of
 from .movement import MOVES
 from .paths import ancestors_of
-
-SAME_CHANNELS = VIEWS | ELEMENTWISE | frozenset({"Pad", "Resize", "Slice", "Upsample"})
-"""Operators behind which the channels are still the classes."""
 
 PICKS = frozenset(MOVES) | VIEWS | frozenset({"GatherElements", "GatherND", "Resize", "Upsample"})
 """Operators whose elements come from one of those that they read."""
 
+SAME = PICKS | ELEMENTWISE
+"""Operators behind which there are still the answer's numbers, each perhaps changed."""
+
 
 def has_places(model: Model, logits: str) -> bool:
     """Tell whether an answer has places beside classes: a map, boxes, several heads."""
-    kind = model.types.get(logits)
-    return kind is not None and len([d for d in dims_of(kind)[1:] if d != 1]) > 1
+    return logits in model.types and len([d for d in flow_of(model, logits=logits).answer_shape if d != 1]) > 1
 
 
 @once
 def answer_itself(model: Model, logits: str) -> frozenset[str]:
-    """Return the tensors of a map of classes whose channels are the classes: a map there is the answer, no reason.
+    """Return the tensors of an answer with places that hold its numbers already: a map there is the answer, no reason.
 
-    They are followed back from the logits through what moves, resizes, changes or adds them element by element.
+    Maps of classes, boxes, rows of scores. They are followed back from the logits through what moves, resizes, joins,
+    changes or adds them element by element.
     """
-    kind = model.types.get(logits)
-    ranks = {4, *(len(i.shape) for i in model.inputs if i.name in facts_of(model).channel_axis)}
-    if kind is None or len(dims_of(kind)) not in ranks or not has_places(model, logits):
+    if not has_places(model, logits):
         return frozenset()
     producers, varying = producers_of(model), reached_from(model, *(i.name for i in model.inputs))
     found, waiting = {logits}, [logits]
     while waiting:
         node = producers.get(waiting.pop())
-        if node is None or node.op_type not in SAME_CHANNELS:
+        if node is None or node.op_type not in SAME:
             continue
         new = {i for i in reads(node) if i in varying} - found
         found |= new

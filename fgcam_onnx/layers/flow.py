@@ -11,7 +11,6 @@ from ..graph.memo import once
 from ..graph.model import Model
 from ..graph.shapes import Dim, Shape
 from .images import Lie, count_of, first_of, images_of
-from .layers import Layer
 
 
 @dataclass(frozen=True)
@@ -147,17 +146,3 @@ def rows_of(model: Model, name: str, *, source: str) -> int | None:
     if lie.axis != 0 or lie.parts != count_of(model, source):
         raise LookupError(name)
     return lie.size
-
-
-def lie_alike(model: Model, one: Layer, other: Layer, *, source: str) -> bool:
-    """Tell whether the maps of two layers are of the same images, row by row, on as many axes."""
-    if len(one.spatial) != len(other.spatial):
-        return False
-    first = {x.shape[0] for x in (one, other)}
-    if all(isinstance(d, int) for d in first):
-        return len(first) == 1
-    try:
-        rows = {rows_of(model, x.name, source=source) for x in (one, other)}
-    except LookupError:
-        return False
-    return len(rows) == 1 and rows.isdisjoint({None, 0})

@@ -11,7 +11,7 @@ from typing import Any
 import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped, unused-ignore]
 from numpy.typing import NDArray
-from onnx import ModelProto, NodeProto, ValueInfoProto, numpy_helper
+from onnx import ModelProto, NodeProto, TypeProto, ValueInfoProto, numpy_helper
 
 from ..errors import ModelError
 from ..graph.gaps import key_of
@@ -25,18 +25,22 @@ from .canonical import canonical_nodes, legacy_nodes, resizes_of_before_11, with
 from .checking import check_extents, check_graph, check_text
 from .computing import closed
 from .contrib import claimed, standardized
+from .detections import with_detections
 from .foreign import foreign
 from .functions import inlined
 from .inference import BATCH
 from .ordering import import_once, in_order
 from .recurrent import RECURRENT
 from .rewriting import rewritten
+from .sampled import SAMPLED
+from .sequences import without_sequences
+from .unrolling import unrolled
 from .weights import constant_node, files_beside, read_tensor
 
 OPSET = 18
 """Oldest opset the emissions are written for; older files are raised to it."""
 
-WRITTEN = {**ATTENTION, **RECURRENT}
+WRITTEN = {**ATTENTION, **RECURRENT, **SAMPLED}
 """Operators that are written in others as soon as every shape is known."""
 
 LARGEST = 2**31
@@ -104,6 +108,9 @@ def bind(model: Model, shapes: Mapping[str, Shape]) -> Model:
     wanted = [s[0] for s in shapes.values() if s and isinstance(s[0], int)]
     proto = proto if model.types else apart(proto, model.constants, said | named, named=set(named.values()))
     proto, constants, types, note = typed(proto, model.constants, wanted=wanted)
+    while (found := _plainer(proto, constants, types)) is not None:
+        proto, constants, types, again = typed(*found, wanted=wanted)
+        note = note or again
     check_extents(proto, types)
     for info in proto.graph.output:
         if info.name in types:
@@ -114,7 +121,7 @@ def bind(model: Model, shapes: Mapping[str, Shape]) -> Model:
     proto.graph.node.extend(nodes)
     notes = (*model.notes, note) if note else model.notes
     bound = replace(model, proto=proto, constants=constants, types=types, notes=notes)
-    return rewritten(bound, WRITTEN) if any(key_of(n) in WRITTEN for n in nodes) else bound
+    return with_detections(rewritten(bound, WRITTEN) if any(key_of(n) in WRITTEN for n in nodes) else bound)
 
 
 def _read(path: Path) -> ModelProto:
@@ -171,7 +178,16 @@ def _split(proto: ModelProto, folder: Path | None) -> tuple[ModelProto, dict[str
     kept.graph.node.extend(in_order(nodes))
     kept.graph.input.extend(inputs)
     kept.ir_version = min(max(kept.ir_version, OLDEST_IR), NEWEST_IR)
+    while (found := _plainer(kept, constants, {})) is not None:
+        kept, constants = found
     return kept, constants, beside
+
+
+def _plainer(
+    proto: ModelProto, constants: dict[str, NDArray[Any]], types: dict[str, TypeProto]
+) -> tuple[ModelProto, dict[str, NDArray[Any]]] | None:
+    """Return the graph without loops and sequences whose lengths are known; None where there are none."""
+    return unrolled(proto, constants, types) or without_sequences(proto, constants, types)
 
 
 def _add(constants: dict[str, NDArray[Any]], name: str, array: NDArray[Any]) -> None:

@@ -34,7 +34,7 @@ ACTIVATIONS = (
     "Abs Celu Clip Elu Erf Exp Gelu HardSigmoid HardSwish LeakyRelu Log LogSoftmax Mish Neg PRelu Pow Reciprocal Relu"
     " Selu Shrink Sigmoid Softmax Softplus Softsign Sqrt Swish Tanh ThresholdedRelu"
 ).split()
-AVERAGES = ("AveragePool", "CumSum", "GlobalAveragePool", "GridSample", "ReduceMean", "ReduceSum", "Resize")
+AVERAGES = ("AveragePool", "CumSum", "GlobalAveragePool", "GridSample", "ReduceMean", "ReduceSum", "Resize", "RoiAlign")
 MAXIMA = ("GlobalMaxPool", "MaxPool", "ReduceMax")
 MOVEMENTS = (
     "Col2Im Concat DepthToSpace Expand Flatten Gather GatherElements GatherND Max Min Pad Reshape ScatterElements"

@@ -75,7 +75,7 @@ def stabilized(epsilon: float) -> Division:
     return divide if epsilon else divide_or_zero
 
 
-POINTED = {"GridSample": 0}
+POINTED = {"GridSample": 0, "RoiAlign": 0}
 """Operators whose other inputs say where to look, and take no relevance, as gates do: the input that takes it."""
 
 

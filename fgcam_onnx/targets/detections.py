@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import AbsentError, OptionError, TargetError, suggest
-from .boxes import FORMATS, Boxes, boxes_of, overlaps
+from .boxes import Boxes, boxes_of, checked_form, listed, overlaps
 from .objective import Aim, Objective, Predicted, box_text, checked_box, checked_class
 
 
@@ -33,11 +33,11 @@ class Detection(Objective):
         The class; default, the box's best one.
     overlap : float
         Least intersection over union with ``box``.
-    boxes : {"auto", "cxcywh", "xyxy", "yxyx", "grid"}
-        How the model writes boxes: centre and size, corners, corners with y first, or offsets in the cells of
-        grids with strides 8, 16 and 32 and the logarithm of the size (YOLOX). ``auto``: of one output, ``grid``
+    boxes : {"auto", "cxcywh", "xyxy", "yxyx", "grid", "ltrb", "anchors:W,H,…", "exp:W,H,…"}
+        How the model writes boxes: centre and size, corners, corners with y first, or by the cells of grids over the
+        input, as `cells.from_cells` has it. ``auto``: as the head tells it; else of one output, ``grid``
         where sizes are not positive and the number of boxes is that of the grids, else ``cxcywh``; of an output
-        of their own, ``xyxy``.
+        of their own, ``xyxy``; of a grid whose boxes are distributions, ``ltrb``.
     objectness : bool, optional
         Whether the fifth attribute is an objectness; default, as the graph or the number of labels tells it.
     boxes_from : str, optional
@@ -67,14 +67,12 @@ class Detection(Objective):
         AbsentError
             No box is near.
         """
-        if self.boxes not in FORMATS:
-            raise OptionError(
-                f"unknown boxes {self.boxes!r}; choose {', '.join(FORMATS)}.{suggest(self.boxes, FORMATS)}"
-            )
+        checked_form(self.boxes)
         if not 0 < self.overlap <= 1:
             raise OptionError(f"overlap is above 0 and at most 1, not {self.overlap}")
         wanted = checked_box(self.box) if self.box is not None else None
-        if predicted.logits.ndim != 3:
+        columns = predicted.head.columns if predicted.head is not None else None
+        if predicted.logits.ndim != 3 and (columns is None or columns.grid is None):
             raise TargetError(
                 f"a detection needs an output of (N, boxes, attributes), not {list(predicted.logits.shape)}"
             )
@@ -147,4 +145,6 @@ def _surely(found: Boxes, predicted: Predicted) -> Boxes:
         return found
     sure = head.probabilities(predicted.logits)
     assert sure is not None
+    if found.columns is not None:
+        return replace(found, rows=listed(sure[0], found.columns))
     return replace(found, rows=sure[0].T if found.turned else sure[0])

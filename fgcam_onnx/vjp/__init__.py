@@ -16,6 +16,7 @@ from . import (
     normalization,
     pooling,
     reduction,
+    regions,
     resizing,
     sampling,
 )
@@ -32,6 +33,7 @@ RULES: dict[str, Row] = merged(
     normalization.RULES,
     pooling.RULES,
     reduction.RULES,
+    regions.RULES,
     resizing.RULES,
     sampling.RULES,
 )

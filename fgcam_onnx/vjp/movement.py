@@ -10,6 +10,7 @@ import numpy as np
 from ..errors import FgcamError
 from ..graph.value import Value
 from .rule import AllOutputs, EachInput, Rules, product, static
+from .scattering import added
 from .separable import apply_along, identity
 
 
@@ -37,8 +38,12 @@ def transpose_x(g: Value, y: Value, x: Value, *, perm: Sequence[int] | None = No
 def concat(i: int, g: Value, y: Value, *xs: Value, axis: int) -> Value:
     """Split ``g`` into what belongs to each input, once for all of them: equal nodes are emitted once."""
     axis %= y.rank
-    sizes = g.emitter.ints(static([x.shape[axis] for x in xs]))
-    return g.emitter.emit_many("Split", g, sizes, axis=axis, count=len(xs))[i]
+    e, dims = g.emitter, [x.shape[axis] for x in xs]
+    if all(isinstance(d, int) for d in dims):
+        return e.emit_many("Split", g, e.ints(static(dims)), axis=axis, count=len(xs))[i]
+    found = [e.emit("Shape", x, start=axis, end=axis + 1) for x in xs[: i + 1]]
+    start: Value = sum(found[:i], e.ints([0]))
+    return e.emit("Slice", g, start, start + found[i], e.ints([axis]))
 
 
 def split_x(
@@ -67,16 +72,19 @@ def slice_x(
     bounds = [
         v.constant.ravel() if v is not None and v.constant is not None else None for v in (starts, ends, axes, steps)
     ]
-    if bounds[0] is None or bounds[1] is None or (axes is not None and bounds[2] is None):
-        raise FgcamError("a Slice with computed bounds has no gradient rule")
+    computed = any(v is not None and b is None for v, b in zip((starts, ends, axes, steps), bounds, strict=True))
+    if computed or bounds[0] is None or bounds[1] is None:
+        return _by_number(g, x, starts, ends, axes, steps)
     begin, end = [int(b) for b in bounds[0]], [int(b) for b in bounds[1]]
     over = [int(a) % x.rank for a in bounds[2]] if bounds[2] is not None else list(range(len(begin)))
     by = [int(s) for s in bounds[3]] if bounds[3] is not None else [1] * len(begin)
-    before, after = [0] * x.rank, [0] * x.rank
+    before, after, whole = [0] * x.rank, [0] * x.rank, g
     for a, b, s, step in zip(over, begin, end, by, strict=True):
         if not isinstance(x.shape[a], int) and (b, step) == (0, 1) and s >= np.iinfo(np.int32).max:
             continue
-        (size,) = static([x.shape[a]])
+        size = x.shape[a]
+        if not isinstance(size, int):
+            return _by_number(whole, x, starts, ends, axes, steps)
         picked = _picked(size, b, s, step)
         if step < 0:
             last = e.ints([np.iinfo(np.int64).min])
@@ -89,6 +97,18 @@ def slice_x(
         else:
             before[a], after[a] = 0, size
     return padded(g, before, after)
+
+
+def _by_number(g: Value, x: Value, *bounds: Value | None) -> Value:
+    """Put ``g`` where the same Slice takes the elements' numbers from: bounds or sizes are known when it runs."""
+    e = g.emitter
+    count = e.emit("Size", x)
+    every = e.emit("Range", e.constant(np.array(0)), count, e.constant(np.array(1)))
+    given = bounds[: max(i + 1 for i, b in enumerate(bounds) if b is not None)]
+    taken = e.emit("Slice", e.emit("Reshape", every, e.emit("Shape", x)), *given)
+    flat = e.emit("Reshape", x, e.ints([-1]))
+    spread = added("ScatterElements", flat, e.emit("Reshape", taken, e.ints([-1])), g.reshape((None,)), axis=0)
+    return e.reshape_like(spread, x)
 
 
 def _picked(size: int, start: int, end: int, step: int) -> range:

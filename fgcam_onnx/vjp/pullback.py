@@ -14,8 +14,9 @@ from .rule import AllOutputs, EachInput, Row, Rules
 HINTS: Mapping[str, str] = (
     dict.fromkeys(
         CONTROL,
-        "which of its graphs runs, or how often, is not known while loading. Choose a layer after it, fix what that "
-        "depends on (the sizes of the inputs), or export the model without it.",
+        "which of its graphs runs, or how often, is not known while loading, or it is more than 512 times. Choose "
+        "a layer after it, a method that walks no graph (reciprocam, rise), fix what that depends on (the sizes of the "
+        "inputs), or export the model without it.",
     )
     | dict.fromkeys(
         ("GRU", "LSTM", "RNN"),
@@ -60,8 +61,8 @@ def gradient_pullback(rules: Rules, record: Record, cotangents: tuple[Value | No
         raise UnsupportedOperatorError(f"no gradient rule for {record}: {HINTS[record.op]}")
     if row is None:
         raise UnsupportedOperatorError(
-            f"no gradient rule for {record}. Choose a layer after it, or add a row: "
-            f"fgcam_onnx.vjp.RULES[{key_of(record)!r}] = …"
+            f"no gradient rule for {record}. Choose a layer after it, a method that walks no graph (reciprocam, rise), "
+            f"or add a row: fgcam_onnx.vjp.RULES[{key_of(record)!r}] = …"
         )
     if not isinstance(row, AllOutputs) and any(c is not None for c in cotangents[1:]):
         raise UnsupportedOperatorError(

@@ -16,8 +16,8 @@ from fgcam_onnx.errors import OptionError, TargetError
 from fgcam_onnx.heads import Head, Stated, meaning_of
 
 
-def head_of(model: onnx.ModelProto, stated: Stated = Stated()) -> Head:  # noqa: B008
-    return meaning_of(load(model), None, source="x", stated=stated)[1]
+def head_of(model: onnx.ModelProto, stated: Stated = Stated(), output: str | None = None) -> Head:  # noqa: B008
+    return meaning_of(load(model), output, source="x", stated=stated)[1]
 
 
 def embedder(norm: str) -> onnx.ModelProto:

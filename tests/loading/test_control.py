@@ -101,16 +101,22 @@ def test_an_if_beside_the_path_is_no_silent_loss() -> None:
 
 
 def looping(first: str, *sizes: int) -> ModelProto:
-    """Double ``first`` three times in a Loop, shape it as it was, and add the logits."""
+    """Double ``first`` in a Loop until its number is 3, shape it as it was, and add the logits."""
     scalar, vector = helper.make_tensor_value_info, onnx.ValueInfoProto
     kind = helper.make_tensor_type_proto(TensorProto.FLOAT, None)
     body = helper.make_graph(
-        [node("Identity", ["go"], "again"), node("Add", ["v", "v"], "w")],
+        [node("Less", ["i", "last"], "again"), node("Add", ["v", "v"], "w")],
         "body",
         [scalar("i", TensorProto.INT64, []), scalar("go", TensorProto.BOOL, []), vector(name="v", type=kind)],
         [scalar("again", TensorProto.BOOL, []), vector(name="w", type=kind)],
     )
-    weights = {**small_weights(), "count": np.array(3), "yes": np.array(True), "one": np.float32([1])}
+    weights = {
+        **small_weights(),
+        "count": np.array(9),
+        "last": np.array(2),
+        "yes": np.array(True),
+        "one": np.float32([1]),
+    }
     weights["sizes"] = np.array(sizes)
     loop = node("Loop", ["count", "yes", first], "grown", body=body)
     nodes = [*small_nodes(), loop, node("Reshape", ["grown", "sizes"], "shaped")]

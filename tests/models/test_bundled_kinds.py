@@ -64,3 +64,16 @@ def test_the_detectors_best_box_of_a_class_is_where_the_shape_is_and_so_is_its_m
     assert share(found.map[0], where) >= 0.5
     near = explainer(two(bundled, BOXES), target=Detection(box_of(where), index))
     np.testing.assert_array_equal(near.map, found.map)
+
+
+@pytest.mark.parametrize("method", ["gradcam", "auto", "reciprocam"])
+def test_the_detector_is_explained_at_what_its_boxes_are_read_from_and_not_as_a_transformer(
+    bundled: Path, method: str
+) -> None:
+    explainer = Explainer(bundled / BOXES, method=method)
+    found = explainer(two(bundled, BOXES))
+    options = explainer.options()[0]
+    assert options.base_layer.scope.startswith("net.neck")
+    assert options.base_layer.grid is None
+    assert options.base == {"auto": "gradcam"}.get(method, "")
+    assert found.map.shape == ((1, 96, 96) if method == "auto" else (1, 12, 12))

@@ -204,6 +204,40 @@ class Pad(OpRun):
         return (wide[tuple(slice(max(0, -b), d - max(0, -e)) for (b, e), d in zip(widths, wide.shape, strict=True))],)
 
 
+class RoiAlign(OpRun):
+    """The interpreter's own computes in float32."""
+
+    op_domain = ""
+
+    def _run(
+        self, x, rois, images, coordinate_transformation_mode=None, mode=None, output_height=None, output_width=None,
+        sampling_ratio=None, spatial_scale=None,
+    ):  # fmt: skip
+        assert mode == "avg"
+        half = coordinate_transformation_mode == "half_pixel"
+        height, width = x.shape[2:]
+        y = np.zeros((len(rois), x.shape[1], output_height, output_width), x.dtype)
+        for k, (x0, y0, x1, y1) in enumerate(rois * spatial_scale - 0.5 * half):
+            tall, wide = (y1 - y0, x1 - x0) if half else (max(y1 - y0, 1), max(x1 - x0, 1))
+            for i, j in np.ndindex(output_height, output_width):
+                for a, b in np.ndindex(sampling_ratio, sampling_ratio):
+                    down = y0 + tall / output_height * (i + (a + 0.5) / sampling_ratio)
+                    across = x0 + wide / output_width * (j + (b + 0.5) / sampling_ratio)
+                    if not (-1 <= down <= height and -1 <= across <= width):
+                        continue
+                    down, across = min(max(down, 0), height - 1), min(max(across, 0), width - 1)
+                    top, left = int(down), int(across)
+                    bottom, right = min(top + 1, height - 1), min(left + 1, width - 1)
+                    low, part = down - top, across - left
+                    y[k, :, i, j] += (
+                        (1 - low) * (1 - part) * x[images[k], :, top, left]
+                        + (1 - low) * part * x[images[k], :, top, right]
+                        + low * (1 - part) * x[images[k], :, bottom, left]
+                        + low * part * x[images[k], :, bottom, right]
+                    ) / sampling_ratio**2
+        return (y,)
+
+
 class ScatterElements(OpRun):
     """The interpreter's own wants as many indices as elements along every other axis."""
 
@@ -234,5 +268,6 @@ NEW_OPS = [
     LpNormalization,
     MaxPool,
     Pad,
+    RoiAlign,
     ScatterElements,
 ]

@@ -31,6 +31,7 @@ REFUSALS = {
     "with reduction=": "elements are combined other than by adding",
     "has no derivative": "nothing flows back",
     "computed bounds": "bounds are computed by the graph",
+    "means of a fixed number": "maxima, or as many samples as a box is large",
     "pictures sampled linearly": "sampled otherwise than linearly",
     "no gradient rule for": "onnx cannot write the body out",
 }
@@ -48,6 +49,7 @@ SKIPPED: Mapping[str, Mapping[str, int]] = {
     "ReduceSum": {EMPTY: 2},
     "ReduceSumSquare": {EMPTY: 1},
     "Reshape": {EMPTY: 1},
+    "RoiAlign": {REFUSALS["means of a fixed number"]: 1},
     "RotaryEmbedding": {REFUSALS["no gradient rule for"]: 5},
     "ScatterElements": {REFUSALS["with reduction="]: 3},
     "ScatterND": {REFUSALS["with reduction="]: 5},

@@ -13,6 +13,7 @@ from onnx import numpy_helper
 from fgcam_onnx import Explainer, load
 from fgcam_onnx.graph.score import find_score
 from fgcam_onnx.support import support_of
+from fgcam_onnx.targets import Element
 
 FEATURES = "a = Conv<kernel_shape=[3,3], pads=[1,1,1,1]>(x, W)  act = Relu(a) "
 END = "p = GlobalAveragePool(z)  v = Flatten<axis=1>(p)  y = MatMul(v, V)"
@@ -82,3 +83,40 @@ def test_what_only_guards_or_points_lacks_no_rule(walk: str) -> None:
     rounded = load(net(f"{FEATURES} z = Round(act) {END}"))
     assert support_of(rounded, logits=find_score(rounded).logits, input="x")[walk].missing == {"Round": 1}
     assert "act" in support_of(rounded, logits=find_score(rounded).logits, input="x")[walk].blocked
+
+
+CUT = {
+    "bounds": "v, i = TopK(row1, one)  cut = Slice(row1, i, far)  e = Exp(cut)",
+    "sizes": "over = Greater(row1, small)  nz = NonZero(over)  p = Squeeze(nz, one0)  q = Gather(row1, p)  "
+    "back = Slice(q, last, least, one0, minus)  r = Tanh(back)  joined = Concat<axis=0>(q, r, row1)  e = Exp(joined)",
+}
+
+
+@pytest.mark.parametrize("what", CUT)
+def test_what_is_cut_and_joined_at_computed_places_is_handed_back_there(what: str) -> None:
+    """By central differences; which elements are taken is computed from the picture."""
+    body = f"{FEATURES} row1 = Reshape(act, row)  {CUT[what]}  t = ReduceSum<keepdims=1>(e)  y = Reshape(t, pair)"
+    model = onnx.parser.parse_model(
+        f'<ir_version: 9, opset_import: ["":17]> g (float[1,3,6,6] x) => (float[1,1] y) {{ {body} }}'
+    )
+    weights = {
+        "W": np.random.default_rng(2).normal(size=(4, 3, 3, 3)).astype(np.float32) * 0.3, "row": np.array([-1]),
+        "one": np.array([1]), "one0": np.array([0]), "far": np.array([1 << 40]), "small": np.float32(0.2),
+        "last": np.array([-1]), "least": np.array([-(1 << 62)]), "minus": np.array([-1]), "pair": np.array([1, 1]),
+    }  # fmt: skip
+    read = {n for node in model.graph.node for n in node.input}
+    model.graph.initializer.extend(numpy_helper.from_array(np.asarray(v), k) for k, v in weights.items() if k in read)
+    session = ort.InferenceSession(model.SerializeToString())
+    x = np.random.default_rng(5).normal(size=(1, 3, 6, 6)).astype(np.float32)
+    given = Explainer(model, method="saliency")(x, target=Element(0)).map[0]
+    found = np.zeros((3, 6, 6))
+    for place in np.ndindex(3, 6, 6):
+        step = np.zeros_like(x)
+        step[(0, *place)] = 2e-3
+        ends = [float(session.run(None, {"x": x + sign * step})[0][0, 0]) for sign in (1, -1)]
+        found[place] = (ends[0] - ends[1]) / 4e-3
+    wanted = np.abs(found).max(0)
+    close = np.isclose(given, wanted, rtol=2e-2, atol=5e-3 * wanted.max())  # one may pass the threshold between
+    assert wanted.max() > 0
+    assert close.mean() > 0.9
+    assert not np.isclose(1.1 * given, wanted, rtol=2e-2, atol=5e-3 * wanted.max()).mean() > 0.9

@@ -23,7 +23,6 @@ SINGLE_INSIDE = {"Resize": 1e-5}
 
 ACROSS_THE_BATCH = {
     *("Pad", "Pad-negative", "Pad-repeated_edge", "Pad-repeated_edge,_axes", "Pad-wrapped"),
-    *("Slice", "Slice-several_axes,_one_reversed"),
     *(f"Resize-{s}" for s in ("one_row", "linear_crop", "crop_beyond_the_picture")),
     *(str(s) for s in SPECS if s.op == "Resize" and "to a size" in s.about),
 }

@@ -189,3 +189,7 @@ def main() -> None:
             failed += 1
             print(f"{name} does not export: {type(error).__name__}: {str(error)[:600]}", file=sys.stderr, flush=True)
     sys.exit(failed > 0)
+
+
+if __name__ == "__main__":
+    main()

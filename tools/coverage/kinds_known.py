@@ -11,47 +11,101 @@ from torch import Tensor, nn
 
 def suppressed(dets: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
     """Return the boxes that non-maximum suppression keeps, best first."""
-    order, kept = scores.argsort(descending=True).tolist(), []
-    areas = (dets[:, 2:] - dets[:, :2]).prod(1)
-    for i in order:
-        low, high = torch.maximum(dets[i, :2], dets[kept, :2]), torch.minimum(dets[i, 2:], dets[kept, 2:])
+    order, kept = scores.argsort(descending=True), []
+    corners = dets[order]
+    areas, left = (corners[:, 2:] - corners[:, :2]).prod(1), torch.ones(len(order), dtype=torch.bool)
+    for i in range(len(order)):
+        if not left[i]:
+            continue
+        kept.append(i)
+        low, high = torch.maximum(corners[i, :2], corners[:, :2]), torch.minimum(corners[i, 2:], corners[:, 2:])
         shared = (high - low).clamp(min=0).prod(-1)
-        if not kept or bool((shared / (areas[i] + areas[kept] - shared) <= iou_threshold).all()):
-            kept.append(i)
-    return torch.tensor(kept, dtype=torch.int64)
+        left &= shared / (areas[i] + areas - shared) <= iou_threshold
+    return order[torch.tensor(kept, dtype=torch.int64)]
+
+
+class Suppression(torch.autograd.Function):
+    """torchvision's nms, exported as torchvision does, where its C extension is not for this PyTorch."""
+
+    @staticmethod
+    def forward(ctx: Any, boxes: Tensor, scores: Tensor, threshold: float) -> Tensor:
+        """Return the places of the boxes that are kept."""
+        return suppressed(boxes, scores, threshold)
+
+    @staticmethod
+    def symbolic(g: Any, boxes: Any, scores: Any, threshold: float) -> Any:
+        """Write NonMaxSuppression over one class, and the column of the boxes."""
+        from torch.onnx.symbolic_opset11 import select, squeeze, unsqueeze
+
+        each = unsqueeze(g, unsqueeze(g, scores, 0), 0)
+        most = g.op("Constant", value_t=torch.tensor([1 << 30], dtype=torch.long))
+        least = g.op("Constant", value_t=torch.tensor([threshold], dtype=torch.float))
+        found = g.op("NonMaxSuppression", unsqueeze(g, boxes, 0), each, most, least)
+        row = g.op("Constant", value_t=torch.tensor([2], dtype=torch.long))
+        return squeeze(g, select(g, found, 1, row), 1)
+
+
+class Aligned(torch.autograd.Function):
+    """torchvision's roi_align, exported as torchvision does."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, rois: Tensor, height: int, width: int, scale: float, ratio: int, half: bool
+    ) -> Tensor:
+        """Pool regions by torchvision's own formula."""
+        from torchvision.ops.roi_align import _roi_align
+
+        return _roi_align(x, rois, scale, height, width, ratio, half)
+
+    @staticmethod
+    def symbolic(g: Any, x: Any, rois: Any, height: int, width: int, scale: float, ratio: int, half: bool) -> Any:
+        """Write RoiAlign."""
+        from torch.onnx.symbolic_opset11 import select, squeeze
+
+        def column(i: int) -> Any:
+            return g.op("Constant", value_t=torch.tensor([i], dtype=torch.long))
+
+        which = g.op("Cast", squeeze(g, select(g, rois, 1, column(0)), 1), to_i=7)
+        boxes = g.op("Gather", rois, g.op("Constant", value_t=torch.tensor([1, 2, 3, 4])), axis_i=1)
+        return g.op(
+            "RoiAlign", x, boxes, which, coordinate_transformation_mode_s="half_pixel" if half else "output_half_pixel",
+            output_height_i=height, output_width_i=width, sampling_ratio_i=max(ratio, 0), spatial_scale_f=scale,
+        )  # fmt: skip
 
 
 def declared() -> torch.library.Library | None:
     """Declare the operators of torchvision that its detectors use, where its C extension is not for this PyTorch."""
     library = torch.library.Library("torchvision", "FRAGMENT")
-    library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    library.define(
-        "roi_align(Tensor input, Tensor rois, float spatial_scale, int pooled_height, int pooled_width, "
-        "int sampling_ratio, bool aligned) -> Tensor"
-    )
-    for name in ("_roi_align_backward", "_ps_roi_align_backward", "_ps_roi_pool_backward", "_roi_pool_backward",
-                 "deform_conv2d", "_deform_conv2d_backward", "ps_roi_align", "ps_roi_pool", "roi_pool", "qnms",
+    for name in ("nms", "roi_align", "_roi_align_backward", "_ps_roi_align_backward", "_ps_roi_pool_backward",
+                 "_roi_pool_backward", "deform_conv2d", "_deform_conv2d_backward", "ps_roi_align", "ps_roi_pool",
+                 "roi_pool", "qnms",
     ):  # fmt: skip
         library.define(f"{name}(Tensor x) -> Tensor")
     torch.compile = lambda function, **_: function
-    library.impl("nms", suppressed, "CPU")
-    library.impl("roi_align", aligned, "CPU")
     import torchvision.ops.boxes
+    import torchvision.ops.poolers
     import torchvision.ops.roi_align
 
+    def align(
+        x: Tensor, rois: Tensor, output_size: Any, spatial_scale: float = 1.0, sampling_ratio: int = -1
+    ) -> Tensor:
+        return Aligned.apply(x, rois, *output_size, spatial_scale, sampling_ratio, False)
+
     torchvision.ops.boxes._assert_has_ops = torchvision.ops.roi_align._assert_has_ops = there
+    torchvision.ops.boxes.nms = Suppression.apply
+    torchvision.ops.boxes._batched_nms_coordinate_trick = apart
+    torchvision.ops.poolers.roi_align = align
     return library
+
+
+def apart(boxes: Tensor, scores: Tensor, idxs: Tensor, iou_threshold: float) -> Tensor:
+    """Suppress boxes of each class by itself: they are moved apart, as torchvision does."""
+    offsets = idxs.to(boxes) * (boxes.max() + torch.tensor(1).to(boxes))
+    return Suppression.apply(boxes + offsets[:, None], scores, iou_threshold)
 
 
 def there() -> None:
     """Stand for torchvision's check that its extension is loaded."""
-
-
-def aligned(x: Tensor, rois: Tensor, scale: float, height: int, width: int, ratio: int, half: bool) -> Tensor:
-    """Pool regions by torchvision's own formula."""
-    from torchvision.ops.roi_align import _roi_align
-
-    return _roi_align(x, rois, scale, height, width, ratio, half)
 
 
 LIBRARY = declared()
@@ -104,7 +158,7 @@ def ssdlite() -> Any:
     """Return torchvision's SSDLite with few boxes."""
     from torchvision.models.detection import ssdlite320_mobilenet_v3_large
 
-    few = {"score_thresh": 0.0, "detections_per_img": 20}
+    few = {"score_thresh": 0.0, "detections_per_img": 20, "topk_candidates": 20}
     return ssdlite320_mobilenet_v3_large(weights=None, weights_backbone=None, num_classes=21, **few)
 
 
