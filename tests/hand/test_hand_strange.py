@@ -24,7 +24,7 @@ def found() -> Explanation:
     return Explainer(small_cnn(), method="gradcam", threads=1)(images(2))
 
 
-@pytest.mark.parametrize("value", STRANGE, ids=str)
+@pytest.mark.parametrize("value", STRANGE, ids=[type(v).__name__ + str(k) for k, v in enumerate(STRANGE)])
 @pytest.mark.parametrize(
     ("method", "name"),
     [("top", "count"), ("top", "index"), ("heatmap", "index"), ("heatmap", "layer"), ("title", "answer"),
