@@ -1,11 +1,13 @@
 """Mend damaged and badly calibrated int8 nets, and say what that took and cost.
 
     python tools/audit/mended.py ASSETS OUT [--only "mcunet|resnet"] [--pictures 4] [--held 16]
+    python tools/audit/mended.py ASSETS OUT --audited 60 [--only resnet]
 
 Every candidate is blamed on a few photographs and mended until, on others, it drifts at most half as much again from
 the float net as the int8 net that is well calibrated does, in prediction and in map. Prints a row for each: drift
 before and after and of the well calibrated net, layers in float, products of integers kept, bytes and time, and how
-often the top class is the float net's.
+often the top class is the float net's. With ``--audited`` a whole audit mends those whose layers are damaged, as
+``fgcam audit --mend`` does, and another audits the file that was written.
 """
 
 from __future__ import annotations
@@ -20,9 +22,11 @@ import onnx
 from arguments import of_measurement
 from candidates import CALIBRATION, NETS, Net, net_of
 from damage import damaged
+from real_models import specification
 
-from fgcam_onnx import Explainer, load
+from fgcam_onnx import Explainer, audit, load
 from fgcam_onnx.blame import Drift, blame, drift, mend
+from fgcam_onnx.imaging import preprocess_from
 
 MORE = 1.5
 Candidate = Callable[[Net], pathlib.Path]
@@ -63,10 +67,12 @@ def _one_picture(net: Net) -> pathlib.Path:
     return net.int8("one", net.prepared(net.photos(1, skip=60)))
 
 
-CANDIDATES: dict[str, Candidate] = {
+DAMAGED: dict[str, Candidate] = {
     "a layer's results saturated": _damaged("saturated", 1),
     "a layer negated": _damaged("negated", 3),
     "a layer saturated, another negated": _twice,
+}
+CANDIDATES: dict[str, Candidate] = DAMAGED | {
     "one scale for each weight": _per_tensor,
     "calibrated on one picture": _one_picture,
     "calibrated on black pictures": _black,
@@ -101,6 +107,24 @@ def row(net: Net, name: str, pictures: list[np.ndarray], held: np.ndarray) -> st
     return f"| {net.name} | {name} | {drifts} | {len(made.floats)} | {price} | {classes} |"
 
 
+def audited_row(net: Net, name: str, count: int) -> str:
+    """Return the row of a candidate that an audit mends."""
+    candidate = CANDIDATES[name](net)
+    target = net.folder / f"{net.name}.{name.replace(' ', '_')}.mended.onnx"
+    target.unlink(missing_ok=True)
+    spec = load(net.path).inputs[0]
+    preprocess = preprocess_from(specification(net.row)).bound(spec.shape, spec.dtype)
+    given = {"images": [str(p.path) for p in net.others(count)], "preprocess": preprocess, "threads": 1}
+    given["candidate_preprocess"] = preprocess
+    found = audit(net.path, candidate, mend=target, **given)
+    made = found.mended
+    if made is None or made.model is None:
+        said = "" if made is None else made.said
+        return f"| {net.name} | {name} | {found.outcome} | {said} | | | | |"
+    price = f"{len(made.floats)} | {made.kept} of {made.of} | {made.size[1] / made.size[0]:.2f} | {made.slower:.2f}"
+    return f"| {net.name} | {name} | {found.outcome} | {price} | {audit(net.path, target, **given).outcome} |"
+
+
 def within(found: Drift, healthy: Drift) -> bool:
     return found.prediction <= MORE * healthy.prediction and found.map <= MORE * healthy.map
 
@@ -114,8 +138,16 @@ def main() -> None:
     p = of_measurement(__doc__)
     p.add_argument("--pictures", type=int, default=4)
     p.add_argument("--held", type=int, default=16)
+    p.add_argument("--audited", type=int, default=0, help="mend by audits on so many photographs")
     a = p.parse_args()
     a.out.mkdir(parents=True, exist_ok=True)
+    if a.audited:
+        print("| net | candidate | audit | layers in float | int8 kept | bytes | time | audit of the mended |")
+        print("|---|---|---|---:|---|---:|---:|---|")
+        for name in (n for n in NETS if re.search(a.only, n)):
+            for candidate in DAMAGED:
+                print(audited_row(net_of(a.assets, name, a.out), candidate, a.audited), flush=True)
+        return
     print(
         "| net | candidate | drift of prediction, map | mended | well calibrated | layers in float | int8 kept | bytes "
         "| time | top class kept, before and after |"
