@@ -19,7 +19,6 @@ from .graph.model import Model, element_type, smallest_program
 from .surgery.masks import masked_by_products
 from .surgery.precomputed import precomputed
 from .surgery.products import overflowing_program
-from .surgery.quotients import floored
 from .wheels import FATAL_ONLY, is_installed, onnxruntime_module
 
 if TYPE_CHECKING:
@@ -129,7 +128,7 @@ class Session:
     def __post_init__(self) -> None:
         runtime = onnxruntime_module()
         self.device = resolve_device(self.device)
-        lowered = masked_by_products(floored(self.model)) if self.device == "cpu" else self.model
+        lowered = masked_by_products(self.model) if self.device == "cpu" else self.model
         graph, beside = precomputed(lowered).serialized()
         options = runtime.SessionOptions()
         options.intra_op_num_threads = threads_of(self.threads)
