@@ -184,8 +184,8 @@ def test_a_product_inside_of_a_loop_is_found_and_cannot_be_made_exact() -> None:
     loop = node("Loop", ["two", ""], "turns", body=body)
     proto.graph.node.extend([loop, node("ReduceSum", ["turns", "first"], "sum", keepdims=0)])
     del proto.graph.node[:2]
-    for name, array in (("two", np.array(2)), ("first", np.array([0]))):
-        proto.graph.initializer.append(numpy_helper.from_array(array.astype(np.int64), name))
+    proto.graph.input.append(helper.make_tensor_value_info("two", TensorProto.INT64, ()))
+    proto.graph.initializer.append(numpy_helper.from_array(np.array([0], np.int64), "first"))
     proto.graph.output[0].name = "sum"
     model = fgcam_onnx.load(proto)
     assert [p.overflows for p in products_of(model)] == [True]

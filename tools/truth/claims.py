@@ -159,7 +159,7 @@ def relevance(nets: Nets) -> str:
 def mended(nets: Nets) -> str:
     """FG-CAM with stride cells, with biases, and ``auto``, less as published; and the grid."""
     metrics = (*on_object(nets), *CELLED, "rank_drop@")
-    names = ("fgcam", "fgcam, cells", "fgcam, bias", "auto")
+    names = ("fgcam", "fgcam, cells", "fgcam, bias", "auto, unguided")
     rows = [[f"`{v}`", *(shown(mean(n.values(v, OWN, m) for n in nets)) for m in metrics)] for v in names]
     first = table([f"map, {which(nets)}", *words(metrics)], rows)
     rows = []

@@ -93,11 +93,11 @@ def drawings(found: Nets) -> dict[str, Drawing]:
         ),
         "mended": forest(
             {
-                f"{n.name}, {title}": differences([n], ("auto", OWN), ("fgcam", OWN), metric)
+                f"{n.name}, {title}": differences([n], ("auto, unguided", OWN), ("fgcam", OWN), metric)
                 for metric, title in zip(("energy_small", "insertion@", "rank_drop"), KINDS, strict=True)
                 for n in nets
             },
-            title="auto less FG-CAM as published, at the input; right of 0 is better",
+            title="auto, unguided, less FG-CAM as published, at the input; right of 0 is better",
         ),
     }  # fmt: skip
 

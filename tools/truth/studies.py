@@ -74,7 +74,7 @@ INPUT = (
     Variant("fgcam, denoised", "fgcam", {"denoise": True}),
     Variant("fgcam, cells", "fgcam", {"cells": True}),
     Variant("fgcam, bias", "fgcam", {"bias": True}),
-    Variant("auto", "auto"),
+    Variant("auto, unguided", "auto", {"lowpass": 0.0, "guided": False}),
     Variant("gradcam", "gradcam"),
     Variant("layercam", "layercam"),
     Variant("relevancecam", "relevancecam"),
@@ -97,7 +97,8 @@ TOKENS = (
     Variant("gradcam", "gradcam"),
     Variant("layercam", "layercam"),
 )
-GRID = tuple(v for v in INPUT if v.name in ("fgcam", "fgcam, cells", "fgcam, bias", "auto", "lrp epsilonplus"))
+GRIDDED = ("fgcam", "fgcam, cells", "fgcam, bias", "auto, unguided", "lrp epsilonplus")
+GRID = tuple(v for v in INPUT if v.name in GRIDDED)
 
 FAITHFUL = ("rank_drop", "deletion@", "insertion@")
 WHERE = ("energy", "energy_small")
