@@ -1,4 +1,4 @@
-"""Masks and guarded quotients are written another way for the processor: faster, the same numbers."""
+"""Masks are written another way for the processor: faster, the same numbers."""
 
 from __future__ import annotations
 
@@ -19,10 +19,6 @@ from fgcam_onnx.runtime import Session
 from fgcam_onnx.surgery.masks import masked_by_products
 
 METHODS = ("fgcam", "relevancecam", "saliency", "lrp", "gradcam")
-
-
-def count(model: Model, op: str) -> int:
-    return sum(n.op_type == op and n.name.startswith("fgcam/") for n in model.nodes)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -65,8 +61,6 @@ def test_what_is_divided_by_0_becomes_0() -> None:
     emitter.output("part", np.where(z < 1e-30, 0, r / z) * z)
     emitter.output("whole", z)
     program = emitter.build()
-    lowered = masked_by_products(program)
-    assert (count(program, "Where"), count(lowered, "Where"), count(lowered, "Div")) == (1, 0, 1)
     given = np.random.default_rng(2).normal(size=(2, 4, 6, 6)).astype(np.float32)
     found = Session(program, threads=1).run({"x": x, "given": given})
     assert 0.2 < (found["whole"] == 0).mean() < 0.9
